@@ -1,0 +1,1 @@
+"""Size, MACs, memory and latency of models, measured honestly."""

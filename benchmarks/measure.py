@@ -1,0 +1,295 @@
+"""Measure models, each in a process of its own, in rounds that alternate between them."""
+
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leansight.benchmarks.graph import GraphCount, count_graph
+from leansight.benchmarks.worker import STATUS, STEPS, is_bare_model, peak_rss_bytes
+from leansight.runtime.bundle import Bundle, Precision
+from leansight.runtime.errors import BundleError
+from leansight.runtime.interpreter import Format, model_format
+from leansight.runtime.preprocessing import Image
+
+# A drift of the machine's speed hits all models alike if they take turns.
+ROUNDS: Final = 4
+_EMPTY_PROCESS: Final = f"""
+import numpy, pathlib
+status = pathlib.Path({str(STATUS)!r})
+print(status.read_text() if status.exists() else "")
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Percentiles:
+    """The median and the slow end of the measured runs, in milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """The three steps of one image, and their sum run by run."""
+
+    preprocess: Percentiles
+    inference: Percentiles
+    decision: Percentiles
+    total: Percentiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkResult:
+    """What one model takes.
+
+    `parameters` and `macs` are counted on the exported graph (see graph.py).
+    `peak_rss_bytes` is above that of a process that has only imported numpy, None where the
+    system does not tell; `start_ms` is from the start of a process to its first result.
+    """
+
+    name: str
+    format: Format
+    precision: Precision
+    size_bytes: int
+    parameters: int
+    macs: int
+    peak_rss_bytes: int | None
+    start_ms: float
+    latency_ms: Latency
+    bundle_digest: str | None
+    machine: str
+    threads: int
+    runs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model to measure: one format of a bundle, or a bare file (which has no digest)."""
+
+    name: str
+    path: Path
+    format: Format
+    digest: str | None
+
+    def read(self) -> bytes:
+        """Return the model's bytes."""
+        if self.digest is None:
+            return self.path.read_bytes()
+        return Bundle.load(self.path).read(f"model.{self.format}")
+
+
+def find_models(paths: Sequence[Path], wanted: Format | None = None) -> list[Model]:
+    """Return the models of bundles and bare files, in their order; `wanted` picks one format.
+
+    A name is the path's last part, or the whole path where two would be called the same.
+
+    Raises:
+        BundleError: a path is missing, damaged, no model, or has not the wanted format.
+
+    """
+    found = [model for path in paths for model in _models_at(path, wanted)]
+    ends = [path.name for path in dict.fromkeys(paths)]
+    return [m if ends.count(m.name) == 1 else replace(m, name=str(m.path)) for m in found]
+
+
+def _models_at(path: Path, wanted: Format | None) -> list[Model]:
+    if not path.exists():
+        raise BundleError(f"{path} does not exist")
+    if is_bare_model(path):
+        if wanted not in (None, model_format(path)):
+            raise BundleError(f"{path} is not in the format {wanted}")
+        return [Model(name=path.name, path=path, format=model_format(path), digest=None)]
+    bundle = Bundle.load(path)
+    bundle.choose_format(wanted)  # raises if there is nothing to measure
+    return [
+        Model(name=path.name, path=path, format=held, digest=bundle.digest)
+        for held in bundle.formats
+        if wanted in (None, held)
+    ]
+
+
+def measure(
+    models: Sequence[Model],
+    image: Image,
+    *,
+    runs: int = 200,
+    warmup: int = 20,
+    threads: int = 1,
+    advanced: Callable[[], None] = lambda: None,
+) -> list[BenchmarkResult]:
+    """Measure models on one picture, (H, W, 3) or (H, W) uint8, and return them in order.
+
+    Args:
+        models: what `find_models` returns.
+        image: the picture that is classified again and again.
+        runs: measured runs of each model, 1 or more.
+        warmup: unmeasured runs before each of up to four rounds.
+        threads: processor threads of the interpreter.
+        advanced: called `steps(models, runs)` times on the way, to show progress.
+
+    Raises:
+        BundleError: a model cannot be run, or its process died.
+
+    """
+    rounds = _rounds(runs)
+    empty_bytes = _empty_process_bytes()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        np.save(folder / "image.npy", image)
+        workers = []
+        for number, model in enumerate(models):
+            worker = _Worker(model, folder / "image.npy", folder / f"{number}.log", threads)
+            workers.append(stack.enter_context(worker))
+            advanced()
+        counts = [count_graph(m.read(), m.format, name=m.name) for m in models]
+        for size in rounds:
+            for worker in workers:
+                worker.run(warmup=warmup, runs=size)
+                advanced()
+    return [w.result(count, empty_bytes) for w, count in zip(workers, counts, strict=True)]
+
+
+def steps(models: Sequence[Model], runs: int) -> int:
+    """Return how often `measure` reports that it advanced."""
+    return len(models) * (1 + len(_rounds(runs)))
+
+
+def _rounds(runs: int) -> list[int]:
+    if runs < 1:
+        raise ValueError(f"runs must be 1 or more, not {runs}")
+    sizes = [len(part) for part in np.array_split(np.empty(runs), ROUNDS)]
+    return [size for size in sizes if size]
+
+
+class _Worker:
+    """One model's process: started inside a `with`, where it answers; ended after it."""
+
+    def __init__(self, model: Model, image: Path, log: Path, threads: int) -> None:
+        self._model, self._image, self._log, self._threads = model, image, log, threads
+        self._times_ns: dict[str, list[int]] = {step: [] for step in STEPS}
+        self._peak_bytes: int | None = None
+
+    def __enter__(self) -> Self:
+        # -P: no file of the user's folder may take the place of a module.
+        command = [sys.executable, "-P", "-m", "leansight.benchmarks.worker"]
+        command += [str(self._model.path), self._model.format, str(self._threads)]
+        command += [str(self._image), str(time.monotonic_ns())]
+        pipe = subprocess.PIPE
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 -- our own module, no shell
+                command, stdin=pipe, stdout=pipe, stderr=log, text=True
+            )
+        try:
+            self._start_ms = self._answer()["start_ms"]
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def run(self, *, warmup: int, runs: int) -> None:
+        """Let the process classify: first unmeasured, then measured."""
+        answer = self._answer({"warmup": warmup, "runs": runs})
+        for step, times_ns in answer["times_ns"].items():
+            self._times_ns[step].extend(times_ns)
+        self._peak_bytes = answer["peak_rss_bytes"]
+
+    def result(self, count: GraphCount, empty_bytes: int | None) -> BenchmarkResult:
+        """Sum up the runs so far."""
+        above = None
+        if self._peak_bytes is not None and empty_bytes is not None:
+            above = self._peak_bytes - empty_bytes
+        return BenchmarkResult(
+            name=self._model.name,
+            format=self._model.format,
+            precision=count.precision,
+            size_bytes=len(self._model.read()),
+            parameters=count.parameters,
+            macs=count.macs,
+            peak_rss_bytes=above,
+            start_ms=self._start_ms,
+            latency_ms=summary(self._times_ns),
+            bundle_digest=self._model.digest,
+            machine=machine(),
+            threads=self._threads,
+            runs=len(self._times_ns["inference"]),
+        )
+
+    def _answer(self, request: Mapping[str, int] | None = None) -> dict[str, Any]:
+        """Send a request, if any, and wait for a line; BundleError if there is none."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None  # noqa: PT018 -- both are pipes
+        with suppress(BrokenPipeError):  # it died: the missing answer says so
+            if request is not None:
+                stdin.write(json.dumps(request) + "\n")
+                stdin.flush()
+        line = stdout.readline()
+        if not line:
+            raise BundleError(f"{self._model.name}: {self._death()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise BundleError(answer["error"])
+        return answer
+
+    def _death(self) -> str:
+        code = self._process.wait()
+        if code >= 0:
+            said = self._log.read_text(errors="replace").split("\n")
+            last = next((line for line in reversed(said) if line.strip()), "nothing said")
+            return f"its process ended with code {code}: {last}"
+        name = signal.Signals(-code).name
+        hint = " (not enough memory?)" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{hint}; the model may be damaged"
+
+
+def summary(times_ns: Mapping[str, Sequence[int]]) -> Latency:
+    """Return the percentiles of each step's nanoseconds, and of their sum run by run."""
+    samples = {step: np.asarray(times_ns[step]) / 1e6 for step in STEPS}
+    samples["total"] = np.sum(list(samples.values()), axis=0)
+    return Latency(**{step: _percentiles(values) for step, values in samples.items()})
+
+
+def _percentiles(samples_ms: NDArray[np.float64]) -> Percentiles:
+    p50, p90, p99 = (round(float(p), 6) for p in np.percentile(samples_ms, [50, 90, 99]))
+    return Percentiles(p50=p50, p90=p90, p99=p99)
+
+
+def _empty_process_bytes() -> int | None:
+    """Return the peak memory of a process that has only imported numpy."""
+    command = [sys.executable, "-P", "-c", _EMPTY_PROCESS]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 -- no shell
+    return peak_rss_bytes(done.stdout)
+
+
+def machine() -> str:
+    """Name the board or the processor, and how many cores it has."""
+    board, processors = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
+    name = platform.processor() or platform.machine()
+    if board.exists():
+        name = board.read_text().rstrip("\0")
+    elif processors.exists():
+        found = re.search(r"^model name\s*: (.*)$", processors.read_text(), re.MULTILINE)
+        name = found[1] if found else name
+    return f"{name}, {os.cpu_count()} cores"

@@ -1,0 +1,79 @@
+"""The float network as an ONNX and as a TFLite graph, with the same folded weights."""
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from leansight.runtime.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatGraphs:
+    """One float32 network as two files: ONNX takes (1, C, S, S), TFLite takes (1, S, S, C).
+
+    Both take (pixel - 128) / 128, as every leansight network does.
+    """
+
+    onnx: bytes
+    tflite: bytes
+
+
+def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
+    """Return the two graphs of a network that takes (N, C, S, S) float32.
+
+    Batch norms are folded into the convolutions once, before either conversion, so that both
+    files hold the same weights bit for bit.
+    """
+    folded = fuse(network.eval())
+    size, channels = preprocessing.size, preprocessing.channels
+    return FloatGraphs(
+        onnx=_to_onnx(folded, torch.zeros(1, channels, size, size)),
+        tflite=_to_tflite(folded, torch.zeros(1, size, size, channels)),
+    )
+
+
+def _to_onnx(network: nn.Module, example: Tensor) -> bytes:
+    with _quiet():
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            input_names=["image"],
+            output_names=["logits"],
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _to_tflite(network: nn.Module, example: Tensor) -> bytes:
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        import litert_torch
+
+        channels_last = litert_torch.to_channel_last_io(network, args=[0])
+        file = Path(folder) / "model.tflite"
+        litert_torch.convert(channels_last, (example,)).export(str(file))
+        return file.read_bytes()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the converters print and log about themselves off the user's screen."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

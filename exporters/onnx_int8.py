@@ -1,0 +1,198 @@
+"""The float ONNX graph in QDQ form, with the integers and scales of the int8 TFLite file.
+
+Weights and biases are copied, not rounded again, so that both files hold one network.
+Activations are written unsigned (zero point + 128): the same grid, which ONNX Runtime runs
+faster on x86 and equally on a Pi 4 (docs/decisions/0004).
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from leansight.exporters.tflite_graph import Operator, Quantization, TfliteGraph
+from leansight.runtime.errors import LeansightError
+
+WEIGHTED = frozenset({"Conv", "Gemm"})
+ACTIVATIONS = frozenset({"Relu", "Clip"})
+SIGNED_TO_UNSIGNED = 128
+
+
+class ConversionError(LeansightError):
+    """The two graphs of a network do not correspond as they must."""
+
+
+def quantize_onnx(
+    model: onnx.ModelProto, quantized: TfliteGraph, partners: Mapping[str, str]
+) -> bytes:
+    """Return the int8 file, which takes (1, C, S, S) uint8 pixels and gives float32 logits.
+
+    Args:
+        model: the float network; batch norms folded.
+        quantized: the int8 TFLite graph of the same network.
+        partners: the TFLite tensor of each ONNX activation, from `pair_tensors`.
+
+    Raises:
+        ConversionError: a weighted layer has no partner, or its weights differ.
+
+    """
+    writer = _Writer(_without_fused_activations(model.graph, quantized, partners))
+    producers = {op.outputs[0]: op for op in quantized.operators}
+    writer.dequantize_input(_quantization(quantized, partners, writer.input.name))
+    for node in list(writer.graph.node):
+        if node.op_type in WEIGHTED:
+            operator = producers.get(partners.get(node.output[0], ""))
+            if operator is None:
+                raise ConversionError(f"{node.op_type} {node.name} has no partner in TFLite")
+            writer.weights(node, operator, quantized)
+        writer.node(node)
+        for name in node.output:
+            if name in partners:
+                writer.requantize(node, name, _quantization(quantized, partners, name))
+    return writer.finish(model)
+
+
+class _Writer:
+    """Collects the nodes and initializers of the QDQ graph."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
+        (self.input,) = graph.input
+        self._floats = {i.name: i for i in graph.initializer}
+        self._written: set[str] = set()
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def dequantize_input(self, quantization: Quantization) -> None:
+        """Let the graph take uint8 pixels: they are the integers of its first tensor."""
+        name = self.input.name
+        for node in self.graph.node:
+            for index, used in enumerate(node.input):
+                if used == name:
+                    node.input[index] = f"{name}_real"
+        self.input.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        self._pair_node("DequantizeLinear", name, f"{name}_real", quantization)
+
+    def weights(self, node: onnx.NodeProto, operator: Operator, graph: TfliteGraph) -> None:
+        """Replace a layer's float weights and bias by TFLite's integers."""
+        for index, (name, theirs) in enumerate(
+            zip(node.input[1:], operator.inputs[1:], strict=False)
+        ):
+            if name in self._written:
+                continue
+            tensor = graph.tensors[theirs]
+            assert tensor.values is not None
+            assert tensor.quantization is not None
+            integers = tensor.values if index else _onnx_layout(tensor.values, operator.kind)
+            scale = tensor.quantization.scale
+            if index == 0:
+                self._check_weights(node, name, integers, scale)
+            self._add(f"{name}_integer", integers)
+            self._add(f"{name}_scale", scale)
+            self._nodes.append(
+                helper.make_node(
+                    "DequantizeLinear", [f"{name}_integer", f"{name}_scale"], [name], axis=0
+                )
+            )
+            self._written.add(name)
+            del self._floats[name]
+
+    def node(self, node: onnx.NodeProto) -> None:
+        """Keep a node."""
+        self._nodes.append(node)
+
+    def requantize(self, node: onnx.NodeProto, name: str, quantization: Quantization) -> None:
+        """Round what `node` gives as `name` to its integer grid."""
+        node.output[list(node.output).index(name)] = f"{name}_exact"
+        self._pair_node("QuantizeLinear", f"{name}_exact", f"{name}_integer", quantization)
+        self._pair_node("DequantizeLinear", f"{name}_integer", name, quantization)
+
+    def finish(self, model: onnx.ModelProto) -> bytes:
+        """Return the checked file."""
+        graph = helper.make_graph(
+            self._nodes,
+            self.graph.name,
+            [self.input],
+            list(self.graph.output),
+            [*self._floats.values(), *self._constants],
+        )
+        result = helper.make_model(
+            graph,
+            opset_imports=model.opset_import,
+            ir_version=model.ir_version,
+            producer_name="leansight",
+        )
+        onnx.checker.check_model(result)
+        return result.SerializeToString()  # type: ignore[no-any-return]
+
+    def _pair_node(self, kind: str, source: str, target: str, quantization: Quantization) -> None:
+        scale, zero_point = f"{target}_{kind}_scale", f"{target}_{kind}_zero"
+        self._add(scale, quantization.scale[0])
+        zero = quantization.zero_point[0] + SIGNED_TO_UNSIGNED
+        self._add(zero_point, np.array(zero, np.uint8))
+        self._nodes.append(helper.make_node(kind, [source, scale, zero_point], [target]))
+
+    def _add(self, name: str, values: Any) -> None:  # noqa: ANN401 -- an array or a numpy scalar
+        self._constants.append(numpy_helper.from_array(np.asarray(values), name))
+
+    def _check_weights(
+        self, node: onnx.NodeProto, name: str, integers: NDArray[Any], scale: NDArray[np.float32]
+    ) -> None:
+        """Hold the integers against the float weights that they stand for."""
+        exact = numpy_helper.to_array(self._floats[name])
+        if exact.shape != integers.shape:
+            raise ConversionError(
+                f"{name}: shape {exact.shape} in ONNX, {integers.shape} in TFLite"
+            )
+        steps = scale.reshape(-1, *(1,) * (integers.ndim - 1))
+        worst = float((np.abs(exact - integers * steps) / steps).max())
+        if worst > 0.5 + 1e-3:
+            raise ConversionError(
+                f"{node.name}: weights of the two formats are {worst:.2f} steps apart"
+            )
+
+
+def _quantization(graph: TfliteGraph, partners: Mapping[str, str], name: str) -> Quantization:
+    quantization = graph.tensors[partners[name]].quantization
+    if quantization is None:
+        raise ConversionError(f"{name} is not quantized in the TFLite file")
+    return quantization
+
+
+def _onnx_layout(weights: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Turn TFLite's order of axes into ONNX's (out, in, height, width)."""
+    match kind:
+        case "CONV_2D":
+            return weights.transpose(0, 3, 1, 2)
+        case "DEPTHWISE_CONV_2D":
+            return weights.transpose(3, 0, 1, 2)
+        case _:
+            return weights
+
+
+def _without_fused_activations(
+    graph: onnx.GraphProto, quantized: TfliteGraph, partners: Mapping[str, str]
+) -> onnx.GraphProto:
+    """Drop each Relu or Clip that rounding to its own output's grid does by itself.
+
+    TFLite has fused it into the layer before; so does ONNX Runtime, once it is gone.
+    """
+    result = onnx.GraphProto()
+    result.CopyFrom(graph)
+    uses = Counter(name for node in graph.node for name in node.input)
+    producers = {name: node for node in result.node for name in node.output}
+    for node in [n for n in result.node if n.op_type in ACTIVATIONS]:
+        before = producers[node.input[0]]
+        alone = uses[node.input[0]] == 1 and node.input[0] not in partners
+        if alone and _grid_ends_at_zero(_quantization(quantized, partners, node.output[0])):
+            before.output[0] = node.output[0]
+            result.node.remove(node)
+    return result
+
+
+def _grid_ends_at_zero(quantization: Quantization) -> bool:
+    return int(quantization.zero_point[0]) == np.iinfo(np.int8).min

@@ -1,0 +1,80 @@
+"""Which tensor of the ONNX graph is which of the TFLite graph: those with the same values.
+
+The two converters name, order and fuse things differently, so names and graph walks do not
+carry over to the next kind of network. Run on the same images, equal tensors hold equal
+numbers, whatever produced them; where two pairs fit, their ranges are the same as well.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from leansight.exporters.calibration import network_input
+from leansight.exporters.tflite_graph import TfliteGraph
+from leansight.runtime.preprocessing import Image
+
+PROBES = 4  # one picture can make two different tensors equal: all zero, say
+TOLERANCE = 1e-3  # of the tensor's largest value: two runtimes add in different orders
+
+
+def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> Mapping[str, str]:
+    """Return the TFLite partner of each ONNX activation that has one.
+
+    Args:
+        model: the float ONNX network, input (1, C, S, S).
+        graph: the same network as float TFLite, input (1, S, S, C).
+        pixels: images (N, S, S, C) uint8; the first `PROBES` are run through both.
+
+    """
+    probes = [network_input(image) for image in pixels[:PROBES]]
+    theirs = _stacked([graph.run(probe) for probe in probes])
+    by_size: dict[int, list[str]] = defaultdict(list)
+    for name, values in theirs.items():
+        by_size[values.size].append(name)
+    partners = {}
+    for name, values in _stacked(_run_onnx(model, probes)).items():
+        tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
+        errors = {c: float(np.abs(values - theirs[c]).max()) for c in by_size[values.size]}
+        best = min(errors, key=errors.__getitem__, default="")
+        if best and errors[best] <= tolerance:
+            partners[name] = best
+    return partners
+
+
+def _stacked(runs: list[dict[str, NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
+    """Lay each tensor's values of all runs end to end."""
+    return {name: np.concatenate([run[name].reshape(-1) for run in runs]) for name in runs[0]}
+
+
+def _run_onnx(
+    model: onnx.ModelProto, probes: list[NDArray[np.float32]]
+) -> list[dict[str, NDArray[np.float32]]]:
+    """Return every activation, in TFLite's order of axes."""
+    traced = onnx.ModelProto()
+    traced.CopyFrom(model)
+    computed = [name for node in model.graph.node for name in node.output]
+    shown = {output.name for output in model.graph.output}
+    traced.graph.output.extend(onnx.ValueInfoProto(name=n) for n in computed if n not in shown)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(
+        traced.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    runs = []
+    for probe in probes:
+        channels_first = probe.transpose(0, 3, 1, 2)
+        outputs = session.run(names, {model.graph.input[0].name: channels_first})
+        runs.append(
+            {name: _channels_last(values) for name, values in zip(names, outputs, strict=True)}
+        )
+        runs[-1][model.graph.input[0].name] = probe
+    return runs
+
+
+def _channels_last(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values.transpose(0, 2, 3, 1) if values.ndim == 4 else values  # noqa: PLR2004 -- NCHW

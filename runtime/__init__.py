@@ -1,0 +1,36 @@
+"""What runs on the device: preprocessing, bundle, interpreter, decision, stream.
+
+Importing it loads numpy and nothing heavier: OpenCV and the interpreter come at first use.
+"""
+
+from leansight.runtime.bundle import Bundle
+from leansight.runtime.classifier import Classifier
+from leansight.runtime.decision import DecisionPolicy, Prediction
+from leansight.runtime.errors import (
+    BundleError,
+    DataError,
+    LeansightError,
+    MissingExtraError,
+    SourceError,
+)
+from leansight.runtime.images import read_image
+from leansight.runtime.preprocessing import Clahe, Preprocessing
+from leansight.runtime.stream import CameraStream, Frame, PiCamera2Source
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "CameraStream",
+    "Clahe",
+    "Classifier",
+    "DataError",
+    "DecisionPolicy",
+    "Frame",
+    "LeansightError",
+    "MissingExtraError",
+    "PiCamera2Source",
+    "Prediction",
+    "Preprocessing",
+    "SourceError",
+    "read_image",
+]

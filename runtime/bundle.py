@@ -1,0 +1,213 @@
+"""A classifier as files: what is shipped to the Pi, read without trusting it.
+
+A bundle is a folder, or a zip of it, that holds `bundle.json` and the files named there with
+their SHA-256 and size. Nothing in it is executable and nothing is unpickled.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from leansight.runtime.decision import DecisionPolicy
+from leansight.runtime.errors import BundleError
+from leansight.runtime.interpreter import FORMATS, Format
+from leansight.runtime.preprocessing import Preprocessing
+
+FORMAT_VERSION: Final = 1
+MANIFEST: Final = "bundle.json"
+Precision = Literal["int8", "float32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """What `bundle.json` says of a file: its SHA-256 in hexadecimal, and its size."""
+
+    sha256: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, data: bytes) -> "FileRecord":
+        """Describe these bytes."""
+        return cls(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A bundle's contents, every file of it checked against its record.
+
+    `labels` are in the order of the logits; `provenance` and `metrics` are plain JSON values
+    that say where the model comes from and what it scored; `digest` is the SHA-256 of the
+    manifest and stands for the whole bundle.
+    """
+
+    path: Path
+    name: str
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    decision: DecisionPolicy
+    precision: Precision
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):  # noqa: PLR2004
+            raise ValueError(f"a bundle has two or more different labels, not {self.labels}")
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Bundle":
+        """Read a bundle and check every file it names.
+
+        Raises:
+            BundleError: it is missing, of another format version, or a file is missing,
+                truncated or changed.
+
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        try:
+            bundle = cls(
+                path=path,
+                name=manifest["name"],
+                labels=tuple(manifest["labels"]),
+                preprocessing=Preprocessing.from_dict(manifest["preprocessing"]),
+                decision=DecisionPolicy.from_dict(manifest["decision"]),
+                precision=manifest["precision"],
+                provenance=manifest["provenance"],
+                metrics=manifest["metrics"],
+                files={n: FileRecord(**record) for n, record in manifest["files"].items()},
+                digest=manifest["digest"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"{path / MANIFEST} does not describe a bundle: {error!r}") from error
+        for name in bundle.files:
+            bundle.read(name)
+        return bundle
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The model formats that the bundle holds: "tflite", "onnx" or both."""
+        return tuple(known for known in FORMATS if f"model.{known}" in self.files)
+
+    def choose_format(self, wanted: Format | None = None) -> Format:
+        """Return `wanted`, by default the first format held; BundleError if it is not held."""
+        if wanted is None and self.formats:
+            return self.formats[0]
+        if wanted not in self.formats:
+            held = " and ".join(self.formats) or "no model"
+            raise BundleError(f"{self.path} has no {wanted or 'model'}: it holds {held}")
+        return wanted
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes; BundleError if they are not those that `bundle.json` records."""
+        record = self.files[name]
+        data = _read_member(self.path, name, record.size_bytes)
+        if len(data) != record.size_bytes:
+            raise BundleError(
+                f"{self.path / name} is damaged: {len(data)} bytes instead of "
+                f"{record.size_bytes}. Copy the bundle again"
+            )
+        if FileRecord.of(data) != record:
+            raise BundleError(
+                f"{self.path / name} was changed after it was made (its SHA-256 differs). "
+                "Copy the bundle again"
+            )
+        return data
+
+
+def write_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle folder at `bundle.path`, whole or not at all; return it as loaded.
+
+    Raises:
+        BundleError: something is there already.
+
+    """
+    out = bundle.path
+    refuse_existing(out)
+    manifest: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "task": "classification",
+        "name": bundle.name,
+        "labels": list(bundle.labels),
+        "preprocessing": bundle.preprocessing.to_dict(),
+        "decision": bundle.decision.to_dict(),
+        "precision": bundle.precision,
+        "provenance": dict(bundle.provenance),
+        "metrics": dict(bundle.metrics),
+        "files": {name: vars(FileRecord.of(data)) for name, data in contents.items()},
+    }
+    manifest["digest"] = _digest(manifest)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        for name, data in contents.items():
+            (part / name).write_bytes(data)
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        part.chmod(0o755)
+        part.rename(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return Bundle.load(out)
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise BundleError if there is something at `out`."""
+    if out.exists():
+        raise BundleError(f"{out} exists already: choose another --out, or remove it")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise BundleError(f"{path} does not exist")
+    try:
+        manifest = json.loads(_read_member(path, MANIFEST, limit=16 << 20))
+    except ValueError as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{path / MANIFEST} is damaged: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+        version = manifest.get("format_version") if isinstance(manifest, dict) else None
+        raise BundleError(
+            f"{path / MANIFEST} has format version {version}; this leansight reads {FORMAT_VERSION}"
+        )
+    if manifest.get("digest") != _digest(manifest):
+        raise BundleError(
+            f"{path / MANIFEST} was changed after it was made (its digest differs). "
+            "Copy the bundle again"
+        )
+    return manifest
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the manifest without its digest, in one canonical form."""
+    rest = {name: value for name, value in manifest.items() if name != "digest"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _read_member(path: Path, name: str, limit: int) -> bytes:
+    """Read one file of a bundle folder or zip, at most `limit` bytes and one more."""
+    if name != os.path.basename(name) or name in {"", ".", ".."}:  # noqa: PTH119 -- also for other systems' separators
+        raise BundleError(f"{path} names a file outside itself: {name!r}")
+    try:
+        if path.is_dir():
+            with (path / name).open("rb") as file:
+                return file.read(limit + 1)
+        with zipfile.ZipFile(path) as archive:
+            inside = [n for n in archive.namelist() if n == name or n.endswith(f"/{name}")]
+            with archive.open(min(inside, key=len, default=name)) as member:
+                return member.read(limit + 1)
+    except (FileNotFoundError, KeyError) as error:
+        hint = "is not a bundle" if name == MANIFEST else "is incomplete: copy it again"
+        raise BundleError(f"{path} has no {name}: it {hint}") from error
+    except (zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise BundleError(f"{path} is neither a bundle folder nor a zip of one: {error}") from error

@@ -1,0 +1,28 @@
+"""What leansight raises when something is wrong with what it was given."""
+
+
+class LeansightError(Exception):
+    """Something a user can put right: the message says what was wrong and what to do."""
+
+
+class BundleError(LeansightError, ValueError):
+    """A bundle or model file is missing, damaged, tampered with, or not what it says it is."""
+
+
+class DataError(LeansightError, ValueError):
+    """An image, a folder of images, a recipe or a run cannot be used as it is."""
+
+
+class SourceError(LeansightError, OSError):
+    """A camera, video file or stream cannot be opened, or has been lost."""
+
+
+class MissingExtraError(LeansightError, ImportError):
+    """A package is missing that belongs to one of leansight's extras."""
+
+    def __init__(self, package: str, extra: str, system_package: str | None = None) -> None:
+        """Name the missing package and the line (or the two lines) that bring it."""
+        other = f", or: sudo apt install {system_package}" if system_package else ""
+        super().__init__(
+            f"{package} is not installed. Type: pip install 'leansight[{extra}]'{other}"
+        )

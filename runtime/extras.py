@@ -1,0 +1,29 @@
+"""Import a package that belongs to an extra, or say which line brings it."""
+
+import importlib
+from types import ModuleType
+
+from leansight.runtime.errors import MissingExtraError
+
+
+def require(
+    module: str, *, package: str, extra: str, system_package: str | None = None
+) -> ModuleType:
+    """Return the imported `module`.
+
+    OpenCV, interpreters and the training libraries are imported at their first use, so that
+    a Pi installs only what it runs.
+
+    Raises:
+        MissingExtraError: the module is absent, or a library that it needs is.
+
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(package, extra, system_package) from error
+
+
+def opencv() -> ModuleType:
+    """Return `cv2`, from pip's opencv-python-headless or from apt's python3-opencv."""
+    return require("cv2", package="OpenCV", extra="opencv", system_package="python3-opencv")

@@ -1,0 +1,169 @@
+"""Run a TFLite or ONNX model: a uint8 batch goes in, logits come out.
+
+The contract of every leansight graph (docs/decisions/0002): an integer input holds pixels, as
+uint8 or as int8 = pixel - 128; a float32 input holds (pixel - 128) / 128. Scales and zero
+points never leave this file.
+"""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leansight.runtime.errors import BundleError, MissingExtraError
+from leansight.runtime.extras import require
+from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO
+
+Format = Literal["tflite", "onnx"]
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+
+# LiteRT first; its predecessors read the same files where it has no wheel.
+_TFLITE_MODULES: Final = (
+    "ai_edge_litert.interpreter",
+    "tflite_runtime.interpreter",
+    "tensorflow.lite.python.interpreter",
+)
+
+
+class Interpreter(Protocol):
+    """Runs one loaded model; not for use from two threads at once."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(1, height, width, channels) of the batch that a call takes."""
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the logits (K,) float32 for a batch (1, H, W, C) of uint8 pixels.
+
+        Raises:
+            ValueError: the batch has another shape or dtype.
+
+        """
+
+
+def load_interpreter(
+    model: bytes, model_format: Format, *, threads: int = 1, name: str = "the model"
+) -> Interpreter:
+    """Load a model from its bytes; `name` is what error messages call it.
+
+    Raises:
+        BundleError: the bytes are no model of that format, or not one image in, logits out.
+        MissingExtraError: no interpreter for the format is installed.
+        ValueError: fewer than one thread.
+
+    """
+    if threads < 1:
+        raise ValueError(f"threads must be 1 or more, not {threads}")
+    if not model:
+        raise BundleError(f"{name} is empty: copy the file again")
+    match model_format:
+        case "tflite":
+            return LiteRtInterpreter(model, threads=threads, name=name)
+        case "onnx":
+            return OnnxInterpreter(model, threads=threads, name=name)
+
+
+def model_format(path: Path) -> Format:
+    """Return the format that a model file's suffix names, or raise BundleError."""
+    for known in FORMATS:
+        if path.suffix == f".{known}":
+            return known
+    raise BundleError(f"{path} is neither a bundle nor a .tflite or .onnx file")
+
+
+class LiteRtInterpreter:
+    """A `.tflite` model in LiteRT, or where that is missing in tflite-runtime or TensorFlow."""
+
+    def __init__(self, model: bytes, *, threads: int, name: str) -> None:
+        try:
+            self._interpreter = _tflite_class()(model_content=model, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"{name} is not a TFLite model that can run: {error}") from error
+        (self._input,) = self._interpreter.get_input_details()
+        (self._output,) = self._interpreter.get_output_details()
+        self.input_shape = _nhwc(tuple(int(n) for n in self._input["shape"]), name)
+        self._to_input = _input_conversion(np.dtype(self._input["dtype"]), name)
+        self._scale, self._zero_point = self._output["quantization"]
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Interpreter`."""
+        _check_batch(batch, self.input_shape)
+        self._interpreter.set_tensor(self._input["index"], self._to_input(batch))
+        self._interpreter.invoke()
+        output = self._interpreter.get_tensor(self._output["index"]).reshape(-1)
+        if output.dtype == np.float32:
+            return output  # type: ignore[no-any-return]
+        return (output.astype(np.float32) - self._zero_point) * np.float32(self._scale)  # type: ignore[no-any-return]
+
+
+class OnnxInterpreter:
+    """An `.onnx` model in ONNX Runtime, on the CPU."""
+
+    def __init__(self, model: bytes, *, threads: int, name: str) -> None:
+        ort = require("onnxruntime", package="ONNX Runtime", extra="onnx")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors only: they are raised here as well
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own errors share no base class
+            raise BundleError(f"{name} is not an ONNX model that can run: {error}") from error
+        (model_input,) = self._session.get_inputs()
+        shape = tuple(1 if axis == 0 else n for axis, n in enumerate(model_input.shape))
+        self._name = model_input.name
+        self._channels_first = len(shape) == 4 and shape[1] in (1, 3)  # noqa: PLR2004 -- NCHW
+        if self._channels_first:
+            shape = (shape[0], shape[2], shape[3], shape[1])
+        self.input_shape = _nhwc(shape, name)
+        dtype = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8}.get(
+            model_input.type, np.float32
+        )
+        self._to_input = _input_conversion(np.dtype(dtype), name)
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Interpreter`."""
+        _check_batch(batch, self.input_shape)
+        pixels = self._to_input(batch)
+        if self._channels_first:
+            pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        (output,) = self._session.run(None, {self._name: pixels})
+        return output.reshape(-1)  # type: ignore[no-any-return]
+
+
+def _tflite_class() -> Callable[..., Any]:
+    for module in _TFLITE_MODULES:
+        try:
+            return importlib.import_module(module).Interpreter  # type: ignore[no-any-return]
+        except ImportError:
+            continue
+    raise MissingExtraError("LiteRT", "litert")
+
+
+def _nhwc(shape: tuple[Any, ...], name: str) -> tuple[int, int, int, int]:
+    if len(shape) != 4 or not all(isinstance(n, int) and n > 0 for n in shape):  # noqa: PLR2004 -- NHWC
+        raise BundleError(f"{name} takes an input of shape {shape}, not one image of a fixed size")
+    return shape
+
+
+def _input_conversion(
+    dtype: "np.dtype[Any]", name: str
+) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+    """Return how pixels become the input tensor; pixel - 128 is a flipped top bit."""
+    match dtype.name:
+        case "uint8":
+            return lambda batch: batch
+        case "int8":
+            return lambda batch: (batch ^ np.uint8(0x80)).view(np.int8)
+        case "float32":
+            zero, scale = np.float32(PIXEL_ZERO), np.float32(PIXEL_SCALE)
+            return lambda batch: (batch.astype(np.float32) - zero) * scale
+    raise BundleError(f"{name} takes {dtype.name} pixels; expected uint8, int8 or float32")
+
+
+def _check_batch(batch: NDArray[np.uint8], shape: tuple[int, int, int, int]) -> None:
+    if batch.shape != shape or batch.dtype != np.uint8:
+        raise ValueError(f"expected a batch of {shape} uint8, not {batch.shape} {batch.dtype}")

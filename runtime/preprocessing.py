@@ -1,0 +1,187 @@
+"""How an image becomes what the network sees: the only implementation, everywhere."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leansight.runtime.extras import opencv
+
+Image = NDArray[np.uint8]
+Colour = Literal["gray", "rgb"]
+Fit = Literal["stretch", "letterbox", "centre-crop"]
+Interpolation = Literal["area", "linear", "nearest"]
+
+CHANNELS: Final[Mapping[Colour, int]] = {"gray": 1, "rgb": 3}
+# Every network sees (pixel - 128) / 128, in [-1, 1): as int8 that is exactly pixel - 128 with
+# scale 1/128, so a quantized graph needs no arithmetic for it (docs/decisions/0002).
+PIXEL_ZERO: Final = 128
+PIXEL_SCALE: Final = 1 / 128
+# Letterbox bars are black, as the zero padding of a photo's surroundings in training is.
+BAR_VALUE: Final = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clahe:
+    """Contrast-limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994).
+
+    `clip_limit` is OpenCV's (a multiple of the mean bin height, > 0); the picture is divided
+    into `tiles` × `tiles` regions (1 or more).
+    """
+
+    clip_limit: float = 2.0
+    tiles: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.clip_limit > 0:
+            raise ValueError(f"clahe.clip_limit must be above 0, not {self.clip_limit}")
+        if self.tiles < 1:
+            raise ValueError(f"clahe.tiles must be 1 or more, not {self.tiles}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Turns a photo of any size into the `(1, size, size, channels)` uint8 batch of a network.
+
+    The order is fit, colour, resize, CLAHE: CLAHE after the resize costs the same for every
+    camera. `area` interpolates to the nearest whole multiple of `size` and averages from there;
+    where it enlarges it is `linear`. Normalisation belongs to the network's graph, so pixels
+    stay uint8. The same image gives the same bytes on x86 and ARM.
+    """
+
+    size: int
+    colour: Colour = "rgb"
+    clahe: Clahe | None = None
+    fit: Fit = "stretch"
+    interpolation: Interpolation = "area"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"preprocessing.size must be 1 pixel or more, not {self.size}")
+        for name, value, allowed in (
+            ("colour", self.colour, get_args(Colour)),
+            ("fit", self.fit, get_args(Fit)),
+            ("interpolation", self.interpolation, get_args(Interpolation)),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f"preprocessing.{name} must be one of {', '.join(allowed)}, not {value!r}"
+                )
+
+    @property
+    def channels(self) -> int:
+        """1 for gray, 3 for RGB."""
+        return CHANNELS[self.colour]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """The batch that a call returns: (1, size, size, channels)."""
+        return (1, self.size, self.size, self.channels)
+
+    def __call__(self, image: Image) -> Image:
+        """Prepare one image.
+
+        Args:
+            image: (H, W, 3) uint8 in OpenCV's BGR order, or (H, W) uint8 gray; at least 1 × 1.
+
+        Returns:
+            (1, size, size, channels) uint8, contiguous; RGB order.
+
+        Raises:
+            ValueError: another shape or dtype.
+            MissingExtraError: OpenCV is not installed.
+
+        """
+        check_image(image)
+        if self.colour == "gray":
+            pixels = _resized(_fitted(_gray(image), self.fit), self.size, self.interpolation)
+        else:
+            pixels = _rgb(_resized(_fitted(image, self.fit), self.size, self.interpolation))
+        if self.clahe is not None:
+            pixels = _equalised(pixels, self.clahe)
+        return np.ascontiguousarray(pixels.reshape(self.shape))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` reads, as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Build from `to_dict`'s form.
+
+        Raises:
+            ValueError: a value is out of its range.
+            TypeError: a name is unknown or missing.
+
+        """
+        clahe = values.get("clahe")
+        return cls(**{**values, "clahe": None if clahe is None else Clahe(**clahe)})
+
+
+def check_image(image: Image) -> None:
+    """Raise ValueError unless `image` is (H, W, 3) or (H, W) uint8 with at least one pixel."""
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"an image is a numpy array, not {type(image).__name__}")  # noqa: TRY004 -- one kind of error for every bad image
+    gray_or_bgr = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)  # noqa: PLR2004 -- axes and channels
+    if not gray_or_bgr or image.size == 0 or image.dtype != np.uint8:
+        raise ValueError(
+            "an image is (height, width, 3) or (height, width) uint8 with at least one pixel, "
+            f"not {image.shape} {image.dtype}"
+        )
+
+
+def _gray(image: Image) -> Image:
+    if image.ndim == 2:  # noqa: PLR2004 -- height and width
+        return image
+    cv2 = opencv()
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # type: ignore[no-any-return]
+
+
+def _rgb(image: Image) -> Image:
+    cv2 = opencv()
+    code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB  # noqa: PLR2004 -- axes
+    return cv2.cvtColor(image, code)  # type: ignore[no-any-return]
+
+
+def _fitted(image: Image, fit: Fit) -> Image:
+    """Make the image square by cutting or by adding bars; a stretch leaves it as it is."""
+    height, width = image.shape[:2]
+    if fit == "stretch" or height == width:
+        return image
+    if fit == "centre-crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return image[top : top + side, left : left + side]
+    side = max(height, width)
+    square = np.full((side, side, *image.shape[2:]), BAR_VALUE, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = image
+    return square
+
+
+def _resized(image: Image, size: int, interpolation: Interpolation) -> Image:
+    cv2 = opencv()
+    if image.shape[:2] == (size, size):
+        return image
+    # Only what gives the same bytes on every processor (docs/decisions/0003): INTER_LINEAR
+    # differs between x86 and ARM by up to 12, INTER_AREA by 1 unless the factor is whole.
+    if interpolation == "nearest":
+        return cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[no-any-return]
+    if interpolation == "area":
+        height, width = (size * max(1, side // size) for side in image.shape[:2])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
+        return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[no-any-return]
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)  # type: ignore[no-any-return]
+
+
+def _equalised(pixels: Image, clahe: Clahe) -> Image:
+    """Equalise gray pixels, or the lightness of RGB ones in CIELAB."""
+    cv2 = opencv()
+    equalise = cv2.createCLAHE(clahe.clip_limit, (clahe.tiles, clahe.tiles)).apply
+    if pixels.ndim == 2:  # noqa: PLR2004 -- gray has no channel axis here
+        return equalise(pixels)  # type: ignore[no-any-return]
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = equalise(lab[..., 0])
+    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)  # type: ignore[no-any-return]

@@ -1,0 +1,206 @@
+"""Frames from a camera, a video file or a network stream; of a live source, the newest."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from leansight.runtime.errors import SourceError
+from leansight.runtime.extras import opencv, require
+from leansight.runtime.preprocessing import Image
+
+# How long to wait before each new try at a lost source; the last value repeats.
+RETRY_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One picture: `image` (H, W, 3) uint8 BGR, `number` counted from 0 at the source.
+
+    A gap in the numbers is frames that a newer one replaced. `time_s` is when it was read, in
+    seconds since the epoch.
+    """
+
+    image: Image
+    number: int
+    time_s: float
+
+
+class Source(Protocol):
+    """Where frames come from. `read` returns None when there are no more, or the source is lost."""
+
+    def read(self) -> Image | None:
+        """Wait for the next frame and return it, (H, W, 3) uint8 BGR."""
+
+    def close(self) -> None:
+        """Release the device or connection."""
+
+
+class CameraStream:
+    """Iterates over the frames of a source, as a context manager.
+
+    A camera or network stream is live: a thread keeps reading it, the newest frame wins, and a
+    source that is lost is opened again. A file is read frame by frame and ends.
+
+    >>> with CameraStream("0") as frames:
+    ...     for frame in frames:
+    ...         print(classifier(frame.image))
+    """
+
+    def __init__(
+        self,
+        source: str | Callable[[], Source],
+        *,
+        live: bool | None = None,
+        give_up_after_s: float = float("inf"),
+    ) -> None:
+        """Open `source`: a camera's number, a file, a URL, or a function that opens one.
+
+        Args:
+            source: "0", "drive.mp4", "http://…", or such as `open_picamera2`.
+            live: by default everything but a file is live.
+            give_up_after_s: how long a lost live source is tried again, in seconds.
+
+        Raises:
+            SourceError: it cannot be opened.
+            MissingExtraError: OpenCV (or picamera2) is not installed.
+
+        """
+        if isinstance(source, str):
+            self._name = source
+            self._open: Callable[[], Source] = lambda: OpenCvSource(source)
+            self.live = not Path(source).is_file() if live is None else live
+        else:
+            self._name = getattr(source, "__name__", "the source")
+            self._open = source
+            self.live = True if live is None else live
+        self._give_up_after_s = give_up_after_s
+        self._source = self._open()
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._newest: Frame | None = None
+        self._error: Exception | None = None
+        self._ended = False
+        self._thread = threading.Thread(target=self._keep_newest, daemon=True)
+        if self.live:
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop reading and release the source."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._source.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._newest_frames() if self.live else self._every_frame()
+
+    def _every_frame(self) -> Iterator[Frame]:
+        number = 0
+        while (image := self._source.read()) is not None:
+            yield Frame(image=image, number=number, time_s=time.time())
+            number += 1
+
+    def _newest_frames(self) -> Iterator[Frame]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None or self._ended)
+                frame, self._newest = self._newest, None
+            if frame is not None:
+                yield frame
+            elif self._error is not None:
+                raise self._error
+            else:
+                return
+
+    def _keep_newest(self) -> None:
+        """Read the live source until the stream is closed or the source is lost for good."""
+        number = 0
+        try:
+            while not self._stopping.is_set():
+                image = self._source.read()
+                if image is None:
+                    self._reopen()
+                    continue
+                with self._changed:
+                    self._newest = Frame(image=image, number=number, time_s=time.time())
+                    self._changed.notify_all()
+                number += 1
+        except Exception as error:  # noqa: BLE001 -- raised again where the frames are read
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _reopen(self) -> None:
+        self._source.close()
+        lost_at = time.monotonic()
+        tries = 0
+        while not self._stopping.is_set():
+            if time.monotonic() - lost_at > self._give_up_after_s:
+                raise SourceError(f"{self._name} was lost and did not come back")
+            self._stopping.wait(RETRY_DELAYS_S[min(tries, len(RETRY_DELAYS_S) - 1)])
+            tries += 1
+            try:
+                self._source = self._open()
+            except SourceError:
+                continue  # still away: the next try waits longer
+            return
+
+
+class OpenCvSource:
+    """A camera number, a video file or a URL, read by OpenCV."""
+
+    def __init__(self, source: str) -> None:
+        if not source.isdigit() and "://" not in source and not Path(source).exists():
+            raise SourceError(f"{source} does not exist: give a camera's number, a file or a URL")
+        self._capture: Any = opencv().VideoCapture(int(source) if source.isdigit() else source)
+        if not self._capture.isOpened():
+            raise SourceError(f"{source} cannot be opened as a camera, a video file or a stream")
+
+    def read(self) -> Image | None:
+        """See `Source`."""
+        ok, image = self._capture.read()
+        return image if ok else None
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._capture.release()
+
+
+class PiCamera2Source:
+    """A Raspberry Pi camera through picamera2, which apt installs (python3-picamera2)."""
+
+    def __init__(self, size: tuple[int, int] = (640, 480)) -> None:
+        picamera2 = require(
+            "picamera2", package="picamera2", extra="pi", system_package="python3-picamera2"
+        )
+        self._camera: Any = picamera2.Picamera2()
+        # picamera2's "RGB888" is blue, green, red in memory: OpenCV's order.
+        self._camera.configure(
+            self._camera.create_video_configuration(main={"size": size, "format": "RGB888"})
+        )
+        self._camera.start()
+
+    def read(self) -> Image | None:
+        """See `Source`."""
+        return self._camera.capture_array()  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._camera.close()

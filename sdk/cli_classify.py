@@ -1,0 +1,55 @@
+"""`leansight classify`: what a bundle says of image files."""
+
+import json
+from pathlib import Path
+
+import click
+
+from leansight.runtime.classifier import Classifier
+from leansight.runtime.images import list_images, read_image
+from leansight.runtime.interpreter import FORMATS, Format
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--format",
+    "model_format",
+    type=click.Choice(FORMATS),
+    help="Which model to use where the bundle has both.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Say the label from this probability on, instead of the bundle's own.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def command(
+    bundle: Path,
+    images: tuple[Path, ...],
+    model_format: Format | None,
+    threads: int,
+    threshold: float | None,
+    as_json: bool,  # noqa: FBT001 -- click passes options by name
+) -> None:
+    """Classify IMAGES (files, or folders of them) with BUNDLE.
+
+    \b
+    leansight classify signs.bundle photo.jpg
+    leansight classify signs.bundle photos/ --json --threshold 0.9
+    """
+    paths = list_images(images)
+    classifier = Classifier.load(
+        bundle, model_format=model_format, threads=threads, threshold=threshold
+    )
+    for path in paths:
+        prediction = classifier(read_image(path))
+        if as_json:
+            click.echo(json.dumps({"path": str(path), **prediction.to_dict()}))
+        elif prediction.label is None:
+            best = ", ".join(f"{label} {score:.1%}" for label, score in prediction.top)
+            click.echo(f"{path}: not sure ({best})")
+        else:
+            click.echo(f"{path}: {prediction.label} ({prediction.score:.1%})")

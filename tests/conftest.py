@@ -1,0 +1,42 @@
+"""What every test file may use: a tiny network that tells stripes apart, in both formats."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from leansight.runtime.bundle import Bundle, write_bundle
+from leansight.runtime.decision import DecisionPolicy
+from leansight.runtime.preprocessing import Preprocessing
+
+# pytest's importlib mode puts no folder of tests on the path; builders are shared all the same.
+sys.path.insert(0, str(Path(__file__).parent))
+
+import tiny_models
+
+
+@pytest.fixture(scope="session")
+def tiny_tflite() -> bytes:
+    """Float32 (1, 8, 8, 1) in, 3 logits out; see tiny_models."""
+    return tiny_models.stripes_tflite()
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx() -> bytes:
+    """The same network, float32 (1, 1, 8, 8) in."""
+    return tiny_models.stripes_onnx()
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path: Path, tiny_tflite: bytes, tiny_onnx: bytes) -> Path:
+    """A new bundle folder of both, with the labels plain, upright and level."""
+    bundle = Bundle(
+        path=tmp_path / "tiny.bundle",
+        name="tiny",
+        labels=tiny_models.LABELS,
+        preprocessing=Preprocessing(size=8, colour="gray"),
+        decision=DecisionPolicy(threshold=0.5),
+        precision="float32",
+    )
+    write_bundle(bundle, {"model.tflite": tiny_tflite, "model.onnx": tiny_onnx})
+    return bundle.path
