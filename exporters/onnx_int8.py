@@ -40,7 +40,8 @@ def quantize_onnx(
         ConversionError: a weighted layer has no partner, or its weights differ.
 
     """
-    writer = _Writer(_without_fused_activations(model.graph, quantized, partners))
+    graph, partners = _fuse_activations(model.graph, quantized, partners)
+    writer = _Writer(graph)
     producers = {op.outputs[0]: op for op in quantized.operators}
     writer.dequantize_input(_quantization(quantized, partners, writer.input.name))
     for node in list(writer.graph.node):
@@ -157,6 +158,8 @@ class _Writer:
 
 
 def _quantization(graph: TfliteGraph, partners: Mapping[str, str], name: str) -> Quantization:
+    if name not in partners:
+        raise ConversionError(f"{name} has no partner in TFLite")
     quantization = graph.tensors[partners[name]].quantization
     if quantization is None:
         raise ConversionError(f"{name} is not quantized in the TFLite file")
@@ -174,24 +177,30 @@ def _onnx_layout(weights: NDArray[Any], kind: str) -> NDArray[Any]:
             return weights
 
 
-def _without_fused_activations(
+def _fuse_activations(
     graph: onnx.GraphProto, quantized: TfliteGraph, partners: Mapping[str, str]
-) -> onnx.GraphProto:
+) -> tuple[onnx.GraphProto, Mapping[str, str]]:
     """Drop each Relu or Clip that rounding to its own output's grid does by itself.
 
-    TFLite has fused it into the layer before; so does ONNX Runtime, once it is gone.
+    TFLite has fused it into the layer before; so does ONNX Runtime, once it is gone. Where a
+    concatenation gives it a grid that goes below zero, it stays, and the layer before it rounds
+    to the same grid: zero is on it, so cutting off before or after rounding is the same.
     """
     result = onnx.GraphProto()
     result.CopyFrom(graph)
+    partners = dict(partners)
     uses = Counter(name for node in graph.node for name in node.input)
     producers = {name: node for node in result.node for name in node.output}
     for node in [n for n in result.node if n.op_type in ACTIVATIONS]:
-        before = producers[node.input[0]]
-        alone = uses[node.input[0]] == 1 and node.input[0] not in partners
-        if alone and _grid_ends_at_zero(_quantization(quantized, partners, node.output[0])):
+        before = producers.get(node.input[0])
+        if before is None or uses[node.input[0]] > 1 or node.input[0] in partners:
+            continue
+        if _grid_ends_at_zero(_quantization(quantized, partners, node.output[0])):
             before.output[0] = node.output[0]
             result.node.remove(node)
-    return result
+        else:
+            partners[node.input[0]] = partners[node.output[0]]
+    return result, partners
 
 
 def _grid_ends_at_zero(quantization: Quantization) -> bool:

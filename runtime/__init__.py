@@ -14,7 +14,7 @@ from leansight.runtime.errors import (
     SourceError,
 )
 from leansight.runtime.images import read_image
-from leansight.runtime.preprocessing import Clahe, Preprocessing
+from leansight.runtime.preprocessing import Clahe, Image, Preprocessing
 from leansight.runtime.stream import CameraStream, Frame, PiCamera2Source
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "DataError",
     "DecisionPolicy",
     "Frame",
+    "Image",
     "LeansightError",
     "MissingExtraError",
     "PiCamera2Source",

@@ -6,14 +6,14 @@ their SHA-256 and size. Nothing in it is executable and nothing is unpickled.
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Literal
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Final, Literal, get_args
 
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.errors import BundleError
@@ -23,6 +23,16 @@ from leansight.runtime.preprocessing import Preprocessing
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "bundle.json"
 Precision = Literal["int8", "float32"]
+# What zipfile raises for a damaged archive: besides its own error zlib's, one for an offset
+# outside the file, and one for an encryption or compression that it does not know.
+_DAMAGED_ZIP: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +41,10 @@ class FileRecord:
 
     sha256: str
     size_bytes: int
+
+    def __post_init__(self) -> None:
+        if type(self.size_bytes) is not int or self.size_bytes < 0:
+            raise ValueError(f"size_bytes must be a whole number, not {self.size_bytes!r}")
 
     @classmethod
     def of(cls, data: bytes) -> "FileRecord":
@@ -61,6 +75,10 @@ class Bundle:
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):  # noqa: PLR2004
             raise ValueError(f"a bundle has two or more different labels, not {self.labels}")
+        if not all(isinstance(label, str) for label in self.labels):
+            raise ValueError(f"labels are text, not {self.labels}")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"precision must be int8 or float32, not {self.precision!r}")
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":
@@ -170,7 +188,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise BundleError(f"{path} does not exist")
     try:
         manifest = json.loads(_read_member(path, MANIFEST, limit=16 << 20))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{path / MANIFEST} is damaged: {error}") from error
@@ -196,18 +214,32 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 def _read_member(path: Path, name: str, limit: int) -> bytes:
     """Read one file of a bundle folder or zip, at most `limit` bytes and one more."""
-    if name != os.path.basename(name) or name in {"", ".", ".."}:  # noqa: PTH119 -- also for other systems' separators
+    # Neither this system's nor Windows' way to name another folder or drive.
+    plain = {PurePosixPath(name).name, PureWindowsPath(name).name} == {name}
+    if not plain or name in {"", ".."} or "\0" in name:
         raise BundleError(f"{path} names a file outside itself: {name!r}")
     try:
-        if path.is_dir():
-            with (path / name).open("rb") as file:
-                return file.read(limit + 1)
-        with zipfile.ZipFile(path) as archive:
-            inside = [n for n in archive.namelist() if n == name or n.endswith(f"/{name}")]
-            with archive.open(min(inside, key=len, default=name)) as member:
-                return member.read(limit + 1)
+        if not path.is_dir():
+            return _read_zipped(path, name, limit)
+        with (path / name).open("rb") as file:
+            return file.read(limit + 1)
     except (FileNotFoundError, KeyError) as error:
         hint = "is not a bundle" if name == MANIFEST else "is incomplete: copy it again"
         raise BundleError(f"{path} has no {name}: it {hint}") from error
-    except (zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise BundleError(f"{path} is neither a bundle folder nor a zip of one: {error}") from error
+
+
+def _read_zipped(path: Path, name: str, limit: int) -> bytes:
+    """Read one file of a zip of a bundle; it may be in a folder there."""
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                inside = [n for n in archive.namelist() if n == name or n.endswith(f"/{name}")]
+                with archive.open(min(inside, key=len, default=name)) as member:
+                    return member.read(limit + 1)
+        except KeyError:
+            raise
+        except _DAMAGED_ZIP as error:
+            raise BundleError(
+                f"{path} is neither a bundle folder nor a sound zip of one: "
+                f"{str(error) or 'it ends too early'}. Copy the bundle again"
+            ) from error

@@ -73,6 +73,13 @@ class Classifier:
 
         Raises:
             ValueError: the array is no such image.
+            BundleError: the model gives another number of logits than there are labels.
 
         """
-        return decide(self.interpreter(self.preprocessing(image)), self.labels, self.policy)
+        logits = self.interpreter(self.preprocessing(image))
+        if len(logits) != len(self.labels):
+            raise BundleError(
+                f"the model gives {len(logits)} logits, but there are {len(self.labels)} labels: "
+                "they do not belong together"
+            )
+        return decide(logits, self.labels, self.policy)

@@ -6,7 +6,7 @@ points never leave this file.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_args
 
@@ -83,10 +83,10 @@ class LiteRtInterpreter:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{name} is not a TFLite model that can run: {error}") from error
-        (self._input,) = self._interpreter.get_input_details()
-        (self._output,) = self._interpreter.get_output_details()
+        self._input = _only(self._interpreter.get_input_details(), "input", name)
+        self._output = _only(self._interpreter.get_output_details(), "output", name)
         self.input_shape = _nhwc(tuple(int(n) for n in self._input["shape"]), name)
-        self._to_input = _input_conversion(np.dtype(self._input["dtype"]), name)
+        self._to_input = _input_conversion(np.dtype(self._input["dtype"]).name, name)
         self._scale, self._zero_point = self._output["quantization"]
 
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -112,17 +112,17 @@ class OnnxInterpreter:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own errors share no base class
             raise BundleError(f"{name} is not an ONNX model that can run: {error}") from error
-        (model_input,) = self._session.get_inputs()
-        shape = tuple(1 if axis == 0 else n for axis, n in enumerate(model_input.shape))
+        model_input = _only(self._session.get_inputs(), "input", name)
+        _only(self._session.get_outputs(), "output", name)
+        batch, *rest = model_input.shape or (None,)
+        shape = (batch if isinstance(batch, int) else 1, *rest)  # a named batch size can be 1
         self._name = model_input.name
         self._channels_first = len(shape) == 4 and shape[1] in (1, 3)  # noqa: PLR2004 -- NCHW
         if self._channels_first:
             shape = (shape[0], shape[2], shape[3], shape[1])
         self.input_shape = _nhwc(shape, name)
-        dtype = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8}.get(
-            model_input.type, np.float32
-        )
-        self._to_input = _input_conversion(np.dtype(dtype), name)
+        dtype = model_input.type.removeprefix("tensor(").removesuffix(")")
+        self._to_input = _input_conversion("float32" if dtype == "float" else dtype, name)
 
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Interpreter`."""
@@ -149,11 +149,15 @@ def _nhwc(shape: tuple[Any, ...], name: str) -> tuple[int, int, int, int]:
     return shape
 
 
-def _input_conversion(
-    dtype: "np.dtype[Any]", name: str
-) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+def _only(tensors: Sequence[Any], what: str, name: str) -> Any:  # noqa: ANN401 -- each interpreter describes tensors its own way
+    if len(tensors) != 1:
+        raise BundleError(f"{name} has {len(tensors)} {what}s; expected one image in, logits out")
+    return tensors[0]
+
+
+def _input_conversion(dtype: str, name: str) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     """Return how pixels become the input tensor; pixel - 128 is a flipped top bit."""
-    match dtype.name:
+    match dtype:
         case "uint8":
             return lambda batch: batch
         case "int8":
@@ -161,7 +165,7 @@ def _input_conversion(
         case "float32":
             zero, scale = np.float32(PIXEL_ZERO), np.float32(PIXEL_SCALE)
             return lambda batch: (batch.astype(np.float32) - zero) * scale
-    raise BundleError(f"{name} takes {dtype.name} pixels; expected uint8, int8 or float32")
+    raise BundleError(f"{name} takes {dtype} pixels; expected uint8, int8 or float32")
 
 
 def _check_batch(batch: NDArray[np.uint8], shape: tuple[int, int, int, int]) -> None:

@@ -37,8 +37,8 @@ class Clahe:
     def __post_init__(self) -> None:
         if not self.clip_limit > 0:
             raise ValueError(f"clahe.clip_limit must be above 0, not {self.clip_limit}")
-        if self.tiles < 1:
-            raise ValueError(f"clahe.tiles must be 1 or more, not {self.tiles}")
+        if not isinstance(self.tiles, int) or self.tiles < 1:
+            raise ValueError(f"clahe.tiles must be a whole number from 1, not {self.tiles}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Preprocessing:
     """Turns a photo of any size into the `(1, size, size, channels)` uint8 batch of a network.
 
     The order is fit, colour, resize, CLAHE: CLAHE after the resize costs the same for every
-    camera. `area` interpolates to the nearest whole multiple of `size` and averages from there;
+    camera. `area` averages whole blocks of pixels first, then interpolates the rest of the way;
     where it enlarges it is `linear`. Normalisation belongs to the network's graph, so pixels
     stay uint8. The same image gives the same bytes on x86 and ARM.
     """
@@ -58,8 +58,8 @@ class Preprocessing:
     interpolation: Interpolation = "area"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"preprocessing.size must be 1 pixel or more, not {self.size}")
+        if not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(f"preprocessing.size must be a whole number from 1, not {self.size}")
         for name, value, allowed in (
             ("colour", self.colour, get_args(Colour)),
             ("fit", self.fit, get_args(Fit)),
@@ -101,7 +101,7 @@ class Preprocessing:
             pixels = _rgb(_resized(_fitted(image, self.fit), self.size, self.interpolation))
         if self.clahe is not None:
             pixels = _equalised(pixels, self.clahe)
-        return np.ascontiguousarray(pixels.reshape(self.shape))
+        return pixels.reshape(self.shape).copy()  # never a view of the camera's own buffer
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, as plain JSON values."""
@@ -170,10 +170,25 @@ def _resized(image: Image, size: int, interpolation: Interpolation) -> Image:
     if interpolation == "nearest":
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[no-any-return]
     if interpolation == "area":
-        height, width = (size * max(1, side // size) for side in image.shape[:2])
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[no-any-return]
+        image = _averaged(image, size)
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)  # type: ignore[no-any-return]
+
+
+def _averaged(image: Image, size: int) -> Image:
+    """Shrink by the whole factors that leave at least `size` pixels on each side.
+
+    What is left over of a block, less than one pixel of the result, is cut off on both sides.
+    """
+    factors = [max(1, side // size) for side in image.shape[:2]]
+    if factors == [1, 1]:
+        return image
+    cv2 = opencv()
+    (height, top), (width, left) = (
+        (side // factor, side % factor // 2)
+        for side, factor in zip(image.shape[:2], factors, strict=True)
+    )
+    whole = image[top : top + height * factors[0], left : left + width * factors[1]]
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[no-any-return]
 
 
 def _equalised(pixels: Image, clahe: Clahe) -> Image:

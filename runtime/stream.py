@@ -1,5 +1,6 @@
 """Frames from a camera, a video file or a network stream; of a live source, the newest."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from leansight.runtime.preprocessing import Image
 
 # How long to wait before each new try at a lost source; the last value repeats.
 RETRY_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+# How long closing a stream waits for a read that hangs, such as of a server gone silent.
+CLOSE_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class Source(Protocol):
         """Wait for the next frame and return it, (H, W, 3) uint8 BGR."""
 
     def close(self) -> None:
-        """Release the device or connection."""
+        """Release the device or connection; a second call does nothing."""
 
 
 class CameraStream:
@@ -81,6 +84,7 @@ class CameraStream:
         self._source = self._open()
         self._stopping = threading.Event()
         self._changed = threading.Condition()
+        self._numbers = itertools.count()
         self._newest: Frame | None = None
         self._error: Exception | None = None
         self._ended = False
@@ -102,18 +106,17 @@ class CameraStream:
     def close(self) -> None:
         """Stop reading and release the source."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-        self._source.close()
+        if self.live:
+            self._thread.join(CLOSE_TIMEOUT_S)  # it releases the source: not under its own read
+        else:
+            self._source.close()
 
     def __iter__(self) -> Iterator[Frame]:
         return self._newest_frames() if self.live else self._every_frame()
 
     def _every_frame(self) -> Iterator[Frame]:
-        number = 0
         while (image := self._source.read()) is not None:
-            yield Frame(image=image, number=number, time_s=time.time())
-            number += 1
+            yield Frame(image=image, number=next(self._numbers), time_s=time.time())
 
     def _newest_frames(self) -> Iterator[Frame]:
         while True:
@@ -129,38 +132,44 @@ class CameraStream:
 
     def _keep_newest(self) -> None:
         """Read the live source until the stream is closed or the source is lost for good."""
-        number = 0
+        tries = 0
+        lost_at = 0.0
         try:
             while not self._stopping.is_set():
                 image = self._source.read()
                 if image is None:
-                    self._reopen()
+                    lost_at = lost_at if tries else time.monotonic()
+                    tries = self._reopen(lost_at, tries)
                     continue
+                tries = 0  # only a frame ends the loss: a source may open and give nothing
+                frame = Frame(image=image, number=next(self._numbers), time_s=time.time())
                 with self._changed:
-                    self._newest = Frame(image=image, number=number, time_s=time.time())
+                    self._newest = frame
                     self._changed.notify_all()
-                number += 1
         except Exception as error:  # noqa: BLE001 -- raised again where the frames are read
             self._error = error
         finally:
+            self._source.close()
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
 
-    def _reopen(self) -> None:
+    def _reopen(self, lost_at: float, tries: int) -> int:
+        """Open the lost source again; return how many tries there were since it was lost."""
         self._source.close()
-        lost_at = time.monotonic()
-        tries = 0
-        while not self._stopping.is_set():
-            if time.monotonic() - lost_at > self._give_up_after_s:
+        while True:
+            left_s = lost_at + self._give_up_after_s - time.monotonic()
+            if left_s <= 0:
                 raise SourceError(f"{self._name} was lost and did not come back")
-            self._stopping.wait(RETRY_DELAYS_S[min(tries, len(RETRY_DELAYS_S) - 1)])
+            delay_s = RETRY_DELAYS_S[min(tries, len(RETRY_DELAYS_S) - 1)]
+            if self._stopping.wait(min(delay_s, left_s)):
+                return tries
             tries += 1
             try:
                 self._source = self._open()
             except SourceError:
                 continue  # still away: the next try waits longer
-            return
+            return tries
 
 
 class OpenCvSource:
@@ -190,7 +199,13 @@ class PiCamera2Source:
         picamera2 = require(
             "picamera2", package="picamera2", extra="pi", system_package="python3-picamera2"
         )
-        self._camera: Any = picamera2.Picamera2()
+        try:
+            self._camera: Any = picamera2.Picamera2()
+        except (IndexError, RuntimeError) as error:  # what it raises where there is no camera
+            raise SourceError(
+                f"the Pi's camera cannot be opened: {error}. Check its cable, and that no other "
+                "program uses it (rpicam-hello shows it)"
+            ) from error
         # picamera2's "RGB888" is blue, green, red in memory: OpenCV's order.
         self._camera.configure(
             self._camera.create_video_configuration(main={"size": size, "format": "RGB888"})

@@ -1,6 +1,7 @@
 """The `leansight` command: a table of sub-commands, each imported when it is called."""
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -16,6 +17,7 @@ COMMANDS: Final = {
     "export": "leansight.sdk.cli_export",
     "classify": "leansight.sdk.cli_classify",
     "bench": "leansight.sdk.cli_bench",
+    "check": "leansight.sdk.cli_check",
 }
 
 
@@ -53,6 +55,8 @@ def leansight() -> None:
 
 def main() -> None:
     """Run the command; a user's mistake ends in one line and exit code 1, without a traceback."""
+    # What OpenCV logs of a file that it cannot read, the command says in one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     try:
         leansight()
     except (LeansightError, OSError) as error:

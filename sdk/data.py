@@ -1,5 +1,6 @@
 """Labelled images on disk: which layout a folder has, how it is split, and their pixels."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -165,14 +166,15 @@ def load_labelled(
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
     """Write one relative path a line: the split, to read and to repeat."""
-    path.write_text("".join(f"{s.path.as_posix()}\n" for s in samples))
+    path.write_bytes(b"".join(os.fsencode(s.path.as_posix()) + b"\n" for s in samples))
 
 
 def read_samples(path: Path) -> list[Sample]:
     """Read what `write_samples` wrote."""
     samples = []
-    for line in path.read_text().splitlines():
-        image = Path(line)
+    # Bytes, because a name may hold any of them; and not only "\n" ends a line of a str.
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        image = Path(os.fsdecode(line))
         country = image.parts[0] if len(image.parts) > 2 else ""  # noqa: PLR2004 -- COUNTRY/CLASS/IMAGE
         samples.append(Sample(path=image, label=image.parts[-2], country=country))
     return samples

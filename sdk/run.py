@@ -75,16 +75,22 @@ class Run:
         try:
             network.load_state_dict(load_file(file))
         except Exception as error:  # safetensors' own error has no public base class
-            raise DataError(f"{file} is damaged or of another network: {error}") from error
+            reason = " ".join(str(error).split())  # torch's fills several lines
+            raise DataError(f"{file} is damaged or of another network: {reason}") from error
         return network.eval()
 
     def split(self) -> Split:
         """Read the lists of files that the run was trained, chosen and tested on."""
-        return Split(
-            train=tuple(read_samples(self.path / "train.txt")),
-            validation=tuple(read_samples(self.path / "validation.txt")),
-            test=tuple(read_samples(self.path / "test.txt")),
-        )
+        return read_split(self.path)
+
+
+def read_split(path: Path) -> Split:
+    """Read the lists of files of a run, finished or not."""
+    return Split(
+        train=tuple(read_samples(path / "train.txt")),
+        validation=tuple(read_samples(path / "validation.txt")),
+        test=tuple(read_samples(path / "test.txt")),
+    )
 
 
 def write_split(path: Path, split: Split) -> None:

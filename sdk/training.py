@@ -1,5 +1,8 @@
 """Train a recipe's network: the loop, checkpoints and progress bar are Lightning's."""
 
+import csv
+import logging
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,11 @@ from leansight.runtime.preprocessing import Image
 from leansight.sdk.data import Labelled, find_labels, find_samples, load_labelled, split_samples
 from leansight.sdk.models import build_network, network_input
 from leansight.sdk.recipe import Augmentation, Recipe, Training
-from leansight.sdk.run import Run, write_split
+from leansight.sdk.run import Run, read_split, write_split
+
+LAST_CHECKPOINT = "last.ckpt"  # Lightning's name for it
+
+WARMUP_SHARE = 0.1  # of the one-cycle schedule: short trainings have no time for a longer rise
 
 
 class TrainingImages(Dataset[tuple[Tensor, Tensor]]):
@@ -52,6 +59,8 @@ class ClassifierTask(pl.LightningModule):
         """Return the mean loss of a batch: pixels (N, C, S, S) float32, classes (N,) int64."""
         del index
         pixels, classes = batch
+        if self.current_epoch < round(self._training.half_size_share * self._training.epochs):
+            pixels = nn.functional.avg_pool2d(pixels, 2)
         loss: Tensor = self._loss(self.network(pixels), classes)
         if not torch.isfinite(loss):
             raise DataError(
@@ -71,20 +80,14 @@ class ClassifierTask(pl.LightningModule):
         self.log("val_accuracy", self._accuracy, prog_bar=True)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 -- Lightning's own union of eight types
-        """Return SGD, with a one-cycle schedule per batch if the recipe asks for it."""
+        """Return the optimiser, with a one-cycle schedule per batch if the recipe asks for it."""
         training = self._training
-        optimiser = torch.optim.SGD(
-            self.parameters(),
-            lr=training.learning_rate,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            nesterov=training.momentum > 0,
-        )
+        optimiser = _optimiser(training, list(self.parameters()))
         if training.schedule == "constant":
             return optimiser
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, training.learning_rate, total_steps=steps
+            optimiser, training.learning_rate, total_steps=steps, pct_start=WARMUP_SHARE
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -98,11 +101,15 @@ def train(data: Path, recipe: Recipe, *, out: Path, test_on: str = "") -> Run:
         DataError: the data cannot be split, an image cannot be read, the loss diverged.
 
     """
-    samples = find_samples(data)
-    labels = find_labels(samples)
-    split = split_samples(samples, **asdict(recipe.split), test_on=test_on)
-    out.mkdir(parents=True, exist_ok=True)
-    write_split(out, split)
+    if (out / "checkpoints" / LAST_CHECKPOINT).exists():
+        split = read_split(out)
+        labels = find_labels(split.train)
+    else:
+        samples = find_samples(data)
+        labels = find_labels(samples)
+        split = split_samples(samples, **asdict(recipe.split), test_on=test_on)
+        out.mkdir(parents=True, exist_ok=True)
+        write_split(out, split)
     train_images, validation, test = (
         load_labelled(data, part, labels, recipe.preprocessing, what=f"reading {what} images")
         for what, part in (
@@ -138,6 +145,7 @@ def train_network(
         DataError: the loss is not a finite number.
 
     """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # no advertisements
     pl.seed_everything(recipe.training.seed, workers=True, verbose=False)
     network = build_network(recipe.model, classes=labels, channels=recipe.preprocessing.channels)
     network = network.to(memory_format=torch.channels_last)
@@ -145,19 +153,20 @@ def train_network(
     best = ModelCheckpoint(
         folder, filename="best", monitor="val_accuracy", mode="max", save_last=True
     )
+    progress = RichProgressBar(leave=False, console_kwargs={"stderr": True})
     trainer = pl.Trainer(
         max_epochs=recipe.training.epochs,
         default_root_dir=folder,
         accelerator="auto",
-        callbacks=[best, RichProgressBar(leave=False), *_early_stopping(recipe.training)],
-        logger=CSVLogger(folder, name="", version=""),
+        callbacks=[best, progress, *_early_stopping(recipe.training)],
+        logger=_metrics_log(folder),
         log_every_n_steps=1,
         enable_model_summary=False,
         deterministic=True,
     )
     size = recipe.training.batch_size
     change = augmentation(recipe.augmentation, recipe.preprocessing.size)
-    last = folder / "last.ckpt"
+    last = folder / LAST_CHECKPOINT
     trainer.fit(
         task,
         # A last batch of one image would have no variance to normalise by.
@@ -206,12 +215,40 @@ def accuracy(network: nn.Module, images: Labelled) -> float:
     return float((predict(network, images.pixels).argmax(axis=1) == images.classes).mean())
 
 
+def _optimiser(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+    rate, decay = training.learning_rate, training.weight_decay
+    match training.optimiser:
+        case "sgd":
+            momentum = training.momentum
+            return torch.optim.SGD(
+                weights, rate, momentum, weight_decay=decay, nesterov=momentum > 0
+            )
+        case "adamw":
+            return torch.optim.AdamW(weights, rate, weight_decay=decay)
+
+
 def _weights(classes: NDArray[np.int64], labels: int, recipe: Recipe) -> Tensor:
     """Weigh each class by the inverse of its count, with a mean of 1 over the images."""
     if not recipe.training.class_weights:
         return torch.ones(labels)
     counts = np.bincount(classes, minlength=labels)
     return torch.tensor(len(classes) / (labels * counts), dtype=torch.float32)
+
+
+def _metrics_log(folder: Path) -> CSVLogger:
+    """Log every step to `metrics.csv`; go on with the one of an interrupted run."""
+    file, last = folder / "metrics.csv", folder / LAST_CHECKPOINT
+    earlier: list[dict[str, Any]] = []
+    if file.exists() and last.exists():
+        done = torch.load(last, weights_only=True)["global_step"]
+        with file.open(newline="") as rows:
+            earlier = [row for row in csv.DictReader(rows) if int(row["step"]) < done]
+    logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
+    with warnings.catch_warnings():
+        # Lightning warns that it deletes the file; its rows are written again.
+        warnings.simplefilter("ignore", UserWarning)
+        logger.experiment.metrics.extend(earlier)
+    return logger
 
 
 def _early_stopping(training: Training) -> list[Callback]:

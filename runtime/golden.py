@@ -1,0 +1,73 @@
+"""Whether a bundle gives on this machine what it gave where it was made."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from leansight.runtime.bundle import Bundle
+from leansight.runtime.decision import softmax
+from leansight.runtime.errors import BundleError
+from leansight.runtime.interpreter import Format, load_interpreter
+
+GOLDEN = "golden.npz"
+# Kernels of different processors round differently by one step or two of the int8 output.
+MAX_DIFFERENCE = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenReport:
+    """How the golden photos of a bundle came out in one format.
+
+    `different_pixels` counts preprocessed pixels that are not the recorded ones (expected: 0);
+    `largest_difference` is the largest change of a probability, from 0 to 1;
+    `different_labels` counts photos with another best class.
+    """
+
+    format: Format
+    photos: int
+    different_pixels: int
+    largest_difference: float
+    different_labels: int
+
+    @property
+    def holds(self) -> bool:
+        """True if the preprocessing is exact and every photo gets its class and probability."""
+        return (
+            self.different_pixels == 0
+            and self.different_labels == 0
+            and self.largest_difference <= MAX_DIFFERENCE
+        )
+
+
+def check_golden(
+    path: Path | str, *, model_format: Format | None = None, threads: int = 1
+) -> GoldenReport:
+    """Run the golden photos of a bundle through preprocessing and one of its models.
+
+    Raises:
+        BundleError: the bundle is damaged, lacks the format, or has no golden photos.
+        MissingExtraError: the format's interpreter is not installed.
+
+    """
+    bundle = Bundle.load(path)
+    if GOLDEN not in bundle.files:
+        raise BundleError(f"{bundle.path} has no {GOLDEN}: there is nothing to check it by")
+    with np.load(io.BytesIO(bundle.read(GOLDEN)), allow_pickle=False) as file:
+        golden = dict(file)
+    photos = [golden[name] for name in sorted(golden) if name.startswith("photo_")]
+    if not photos:
+        raise BundleError(f"{bundle.path}: {GOLDEN} holds no photos")
+    pixels = np.concatenate([bundle.preprocessing(photo) for photo in photos])
+    chosen = bundle.choose_format(model_format)
+    interpreter = load_interpreter(bundle.read(f"model.{chosen}"), chosen, threads=threads)
+    logits = np.stack([interpreter(image[None]) for image in pixels])
+    expected = golden[f"logits_{chosen}"]
+    return GoldenReport(
+        format=chosen,
+        photos=len(photos),
+        different_pixels=int((pixels != golden["pixels"]).sum()),
+        largest_difference=float(np.abs(softmax(logits) - softmax(expected)).max()),
+        different_labels=int((logits.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+    )

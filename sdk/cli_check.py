@@ -1,0 +1,48 @@
+"""`leansight check`: whether a bundle gives here what it gave where it was made."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from leansight.runtime.golden import check_golden
+from leansight.runtime.interpreter import FORMATS, Format
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "model_format",
+    type=click.Choice(FORMATS),
+    help="Which model to check where the bundle has both.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(
+    bundle: Path,
+    model_format: Format | None,
+    threads: int,
+    as_json: bool,  # noqa: FBT001 -- click passes options by name
+) -> None:
+    """Run the golden photos of BUNDLE on this machine and compare with what they must give.
+
+    Exits with 1 if a pixel, a label or a probability is not what it was where the bundle was
+    made.
+
+    \b
+    leansight check signs.bundle
+    """
+    report = check_golden(bundle, model_format=model_format, threads=threads)
+    if as_json:
+        click.echo(json.dumps({**vars(report), "holds": report.holds}))
+    else:
+        click.echo(
+            f"{report.format}: {'as it was made' if report.holds else 'NOT as it was made'} "
+            f"({report.photos} photos, {report.different_pixels} different pixels, "
+            f"{report.different_labels} different labels, probabilities within "
+            f"{report.largest_difference:.4f})"
+        )
+    if not report.holds:
+        sys.exit(1)

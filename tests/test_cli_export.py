@@ -1,0 +1,180 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import shapes
+
+from leansight.runtime.bundle import Bundle
+from leansight.sdk import cli
+
+MAIN = "from leansight.sdk.cli import main; main()"
+
+
+def leansight(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does, in a process of its own."""
+    command = [sys.executable, "-c", before + MAIN, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def refusal(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """Return the one line with which the command ends, in this process."""
+    monkeypatch.setattr(sys, "argv", ["leansight", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    written = capsys.readouterr()
+    assert written.out == ""
+    last = written.err.splitlines()[-1]
+    assert last.startswith("leansight: ")
+    return last
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shapes.write_data_set(tmp_path_factory.mktemp("data") / "shapes")
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.toml").write_text(shapes.RECIPE)
+    out = folder / "run"
+    result = leansight("train", data, "--recipe", folder / "tiny.toml", "--out", out)
+    assert result.returncode == 0, result.stderr
+    accuracy, where = result.stdout.splitlines()
+    assert accuracy.startswith("validation accuracy: ")
+    assert where == f"run: {out}"
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(
+    run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    out = tmp_path_factory.mktemp("bundle") / "shapes.bundle"
+    result = leansight("export", run, "--out", out, "--max-drop", 5, "--threshold", 0.4)
+    assert result.returncode == 0, result.stderr
+    return out, result
+
+
+Exported = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.slow
+def test_export_says_what_it_verified_and_where_it_wrote(exported: Exported) -> None:
+    out, result = exported
+    first, *_, agreement, last = result.stdout.splitlines()
+    assert first == "24 validation images"
+    assert agreement.startswith("  tflite int8 and onnx int8 decide alike on ")
+    assert last == f"bundle: {out}"
+    named = [line[2:18].strip() for line in result.stdout.splitlines()[2:-2]]
+    assert named == [
+        *("torch float32", "tflite float32", "onnx float32", "tflite int8", "onnx int8"),
+    ]
+
+
+@pytest.mark.slow
+def test_the_bundle_remembers_where_it_comes_from(exported: Exported, run: Path) -> None:
+    bundle = Bundle.load(exported[0])
+    values = json.loads((run / "run.json").read_text())
+    assert bundle.provenance["recipe"] == values["recipe"]
+    counts = bundle.provenance["images"]
+    assert counts == {"train": 48, "validation": 24, "test": 0, "calibration": 48}
+    assert {"leansight", "torch", "litert-torch"} <= set(bundle.provenance["versions"])
+    assert bundle.labels == shapes.LABELS
+    assert bundle.decision.threshold == 0.4
+
+
+@pytest.mark.slow
+def test_both_formats_classify_the_photos(exported: Exported, data: Path) -> None:
+    said = {}
+    for model_format in ("tflite", "onnx"):
+        result = leansight("classify", exported[0], data, "--format", model_format, "--json")
+        assert result.returncode == 0, result.stderr
+        said[model_format] = [json.loads(line) for line in result.stdout.splitlines()]
+    labels = {kind: [answer["label"] for answer in answers] for kind, answers in said.items()}
+    assert labels["tflite"] == labels["onnx"]
+    true = [Path(answer["path"]).parent.name for answer in said["tflite"]]
+    assert len(true) == 72
+    assert np.mean([a == b for a, b in zip(labels["tflite"], true, strict=True)]) > 0.9
+
+
+@pytest.mark.slow
+# ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
+@pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
+def test_a_spoilt_network_is_refused_and_nothing_written(
+    run: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # One black photo is all that this run was trained on: too little to find ranges with.
+    photos, poor = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(data, photos)
+    shutil.copytree(run, poor)
+    cv2.imwrite(str(photos / "disc" / "black.png"), np.zeros((40, 40, 3), np.uint8))
+    (poor / "train.txt").write_text("disc/black.png\n")
+    out = tmp_path / "new" / "shapes.bundle"
+    arguments = ["export", str(poor), "--out", str(out), "--data", str(photos), "--max-drop", "0"]
+    line = refusal(arguments, monkeypatch, capsys)
+    assert "points of accuracy" in line
+    assert line.endswith("more than --max-drop 0. Nothing was written")
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "run"}
+
+
+@pytest.mark.slow
+def test_photos_that_have_moved_are_asked_for(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    values = json.loads(file.read_text())
+    values["data"] = str(tmp_path / "gone")
+    file.write_text(json.dumps(values))
+    out = tmp_path / "shapes.bundle"
+    arguments = ["export", str(tmp_path / "run"), "--out", str(out)]
+    line = refusal(arguments, monkeypatch, capsys)
+    assert f"no longer at {tmp_path / 'gone'}: give their folder as --data" in line
+    # A folder without them is no help either.
+    line = refusal([*arguments, "--data", str(tmp_path)], monkeypatch, capsys)
+    assert "does not exist" in line
+    assert "(and 43 more)" in line
+    assert not out.exists()
+
+
+def test_a_run_that_has_not_finished_is_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    arguments = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
+    line = refusal(arguments, monkeypatch, capsys)
+    assert line.endswith("run has not finished: go on with --resume (it has no run.json)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("missing", "command", "extra"),
+    [("litert_torch", "export", "export"), ("pytorch_lightning", "train", "train")],
+)
+def test_a_missing_extra_is_named_with_the_line_that_brings_it(
+    missing: str, command: str, extra: str, tmp_path: Path
+) -> None:
+    result = leansight(
+        command,
+        tmp_path,
+        *("--out", tmp_path / "out"),
+        before=f"import sys; sys.modules[{missing!r}] = None; ",
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line == (
+        f"leansight: {missing} is not installed. Type: pip install 'leansight[{extra}]'"
+    )

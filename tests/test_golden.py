@@ -1,0 +1,72 @@
+"""Does a bundle give here what it gave where it was made, and is it noticed if not?"""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+
+from leansight.runtime.bundle import Bundle, write_bundle
+from leansight.runtime.errors import BundleError
+from leansight.runtime.golden import check_golden
+from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
+
+
+def golden_bundle(tiny_bundle: Path, *, pixel_change: int = 0, logit_change: float = 0.0) -> Path:
+    """Write the tiny bundle again with golden photos, what they must give changed as told."""
+    tiny = Bundle.load(tiny_bundle)
+    photos = [tiny_models.stripes(label, 20) for label in tiny_models.LABELS]
+    arrays = {f"photo_{i:02}": photo for i, photo in enumerate(photos)}
+    pixels = np.concatenate([tiny.preprocessing(photo) for photo in photos])
+    for kind in FORMATS:
+        run = load_interpreter(tiny.read(f"model.{kind}"), kind)
+        logits = np.stack([run(image[None]) for image in pixels])
+        logits[0, 0] += logit_change
+        arrays[f"logits_{kind}"] = logits
+    pixels[0, 0, 0, 0] ^= pixel_change
+    file = io.BytesIO()
+    np.savez(file, pixels=pixels, **arrays)
+    contents = {f"model.{kind}": tiny.read(f"model.{kind}") for kind in FORMATS}
+    path = tiny_bundle.with_name("golden.bundle")
+    draft = Bundle(**{**vars(tiny), "path": path, "files": {}, "digest": ""})
+    write_bundle(draft, {**contents, "golden.npz": file.getvalue()})
+    return path
+
+
+@pytest.mark.parametrize("model_format", FORMATS)
+def test_a_bundle_gives_where_it_was_made_what_it_gave(
+    tiny_bundle: Path, model_format: Format
+) -> None:
+    report = check_golden(golden_bundle(tiny_bundle), model_format=model_format)
+    assert report.holds
+    assert report.photos == len(tiny_models.LABELS)
+    assert report.largest_difference == 0
+
+
+def test_one_other_pixel_is_noticed(tiny_bundle: Path) -> None:
+    report = check_golden(golden_bundle(tiny_bundle, pixel_change=1))
+    assert report.different_pixels == 1
+    assert not report.holds
+
+
+def test_another_probability_is_noticed(tiny_bundle: Path) -> None:
+    report = check_golden(golden_bundle(tiny_bundle, logit_change=100.0))
+    assert report.largest_difference > 0.02
+    assert not report.holds
+
+
+def test_a_bundle_without_golden_photos_says_so(tiny_bundle: Path) -> None:
+    with pytest.raises(BundleError, match=r"has no golden\.npz"):
+        check_golden(tiny_bundle)
+
+
+def test_the_command_exits_with_1_where_something_changed(tiny_bundle: Path) -> None:
+    leansight = str(Path(sys.executable).with_name("leansight"))
+    changed = golden_bundle(tiny_bundle, pixel_change=1)
+    done = subprocess.run([leansight, "check", changed, "--json"], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["different_pixels"] == 1
