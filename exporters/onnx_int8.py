@@ -41,6 +41,7 @@ def quantize_onnx(
 
     """
     graph, partners = _fuse_activations(model.graph, quantized, partners)
+    _pool_global_means(graph)
     writer = _Writer(graph)
     producers = {op.outputs[0]: op for op in quantized.operators}
     writer.dequantize_input(_quantization(quantized, partners, writer.input.name))
@@ -92,13 +93,13 @@ class _Writer:
             scale = tensor.quantization.scale
             if index == 0:
                 self._check_weights(node, name, integers, scale)
-            self._add(f"{name}_integer", integers)
-            self._add(f"{name}_scale", scale)
-            self._nodes.append(
-                helper.make_node(
-                    "DequantizeLinear", [f"{name}_integer", f"{name}_scale"], [name], axis=0
-                )
-            )
+            # Symmetric, but written out: ONNX Runtime leaves a dense layer without it in float.
+            zero_point = np.zeros(scale.shape, integers.dtype)
+            parts = {"integer": integers, "scale": scale, "zero": zero_point}
+            for part, values in parts.items():
+                self._add(f"{name}_{part}", values)
+            inputs = [f"{name}_{part}" for part in parts]
+            self._nodes.append(helper.make_node("DequantizeLinear", inputs, [name], axis=0))
             self._written.add(name)
             del self._floats[name]
 
@@ -201,6 +202,17 @@ def _fuse_activations(
         else:
             partners[node.input[0]] = partners[node.output[0]]
     return result, partners
+
+
+def _pool_global_means(graph: onnx.GraphProto) -> None:
+    """Write the mean over height and width as GlobalAveragePool, which ONNX Runtime has in int8."""
+    constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    for node in [n for n in graph.node if n.op_type == "ReduceMean" and len(n.input) > 1]:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        axes = sorted(int(axis) % 4 for axis in constants.get(node.input[1], ()))
+        if axes == [2, 3] and attributes.get("keepdims", 1):
+            pool = helper.make_node("GlobalAveragePool", [node.input[0]], node.output)
+            node.CopyFrom(pool)
 
 
 def _grid_ends_at_zero(quantization: Quantization) -> bool:

@@ -116,12 +116,12 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # One black photo is all that this run was trained on: too little to find ranges with.
+    # One gray photo is all that this run was trained on: too little to find ranges with.
     photos, poor = tmp_path / "photos", tmp_path / "run"
     shutil.copytree(data, photos)
     shutil.copytree(run, poor)
-    cv2.imwrite(str(photos / "disc" / "black.png"), np.zeros((40, 40, 3), np.uint8))
-    (poor / "train.txt").write_text("disc/black.png\n")
+    cv2.imwrite(str(photos / "disc" / "gray.png"), np.full((40, 40, 3), 128, np.uint8))
+    (poor / "train.txt").write_text("disc/gray.png\n")
     out = tmp_path / "new" / "shapes.bundle"
     arguments = ["export", str(poor), "--out", str(out), "--data", str(photos), "--max-drop", "0"]
     line = refusal(arguments, monkeypatch, capsys)
