@@ -3,6 +3,8 @@
 import contextlib
 import io
 import logging
+import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -68,12 +70,26 @@ def _to_tflite(network: nn.Module, example: Tensor) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the converters print and log about themselves off the user's screen."""
+    """Keep what the converters say about themselves off the screen, unless they fail.
+
+    Their C++ parts write to the file descriptor, past Python's own standard error.
+    """
+    sys.stderr.flush()
+    screen = os.dup(2)
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    with tempfile.TemporaryFile() as said, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(said.fileno(), 2)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield
+        except BaseException:
+            said.seek(0)
+            os.write(screen, said.read())
+            raise
+        finally:
+            logging.disable(before)
+            sys.stderr.flush()
+            os.dup2(screen, 2)
+            os.close(screen)

@@ -1,5 +1,6 @@
 """The float TFLite graph as full-integer int8, with ranges that are given to it."""
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,9 +23,12 @@ def quantize_tflite(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range
         }
         for name in graph.activations
     }
-    result = quantizer.Quantizer(bytearray(model), recipe.static_wi8_ai8()).quantize(
-        calibration, enable_progress_report=False
-    )
+    with warnings.catch_warnings():
+        # LiteRT warns that keeping every activation is for debugging: the quantizer reads them.
+        warnings.simplefilter("ignore", UserWarning)
+        result = quantizer.Quantizer(bytearray(model), recipe.static_wi8_ai8()).quantize(
+            calibration, enable_progress_report=False
+        )
     assert result.quantized_model is not None
     return bytes(result.quantized_model)
 

@@ -1,6 +1,7 @@
 """Import a package that belongs to an extra, or say which line brings it."""
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from leansight.runtime.errors import MissingExtraError
@@ -22,6 +23,13 @@ def require(
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(package, extra, system_package) from error
+
+
+def check_installed(*packages: str, extra: str) -> None:
+    """Raise MissingExtraError for the first absent package, without importing any."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, extra)
 
 
 def opencv() -> ModuleType:

@@ -5,9 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from leansight.runtime.extras import check_installed
+
 if TYPE_CHECKING:
     from leansight.exporters.verification import ExportReport
     from leansight.runtime.bundle import Precision
+
+
+PACKAGES = ("torch", "litert_torch", "onnx", "onnxscript", "onnxruntime", "rich")
 
 
 @click.command()
@@ -49,10 +54,9 @@ def command(
     leansight export run/ --out signs.bundle
     leansight export run/ --out signs-float.bundle --precision float32
     """
-    from leansight.runtime.extras import require
-
-    for module in ("torch", "litert_torch", "onnx", "onnxscript", "onnxruntime", "rich"):
-        require(module, package=module, extra="export")
+    check_installed(
+        "torch", "litert_torch", "onnx", "onnxscript", "onnxruntime", "rich", extra="export"
+    )
     from leansight.sdk.exporting import export_run
 
     reports = export_run(

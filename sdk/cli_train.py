@@ -5,6 +5,9 @@ from pathlib import Path
 import click
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.extras import check_installed
+
+PACKAGES = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "rich")
 
 
 @click.command()
@@ -31,7 +34,11 @@ from leansight.runtime.errors import DataError
     metavar="KEY=VALUE",
     help="Change a value of the recipe, such as training.learning_rate=0.05.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the unfinished run in --out; give the same options again.",
+)
 def command(
     data: Path,
     recipe_name: str,
@@ -47,10 +54,9 @@ def command(
     leansight train photos/ --out run/
     leansight train signs/ --test-on southland --epochs 6 --out run/
     """
-    from leansight.runtime.extras import require
-
-    for module in ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "rich"):
-        require(module, package=module, extra="train")
+    check_installed(
+        "torch", "torchvision", "pytorch_lightning", "torchmetrics", "rich", extra="train"
+    )
     from leansight.sdk.recipe import load_recipe
     from leansight.sdk.training import train
 
