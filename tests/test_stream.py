@@ -509,7 +509,9 @@ def test_ctrl_c_ends_the_example_in_good_order(
 ) -> None:
     saved = tmp_path / "labelled.mp4"
     with MotionJpegServer(float("inf")) as server:
-        command = [sys.executable, str(EXAMPLE), str(tiny_bundle), "--source", server.url]
+        # A shell that runs the tests in the background has SIGINT ignored, and so would we.
+        command = ["env", "--default-signal=INT", sys.executable, str(EXAMPLE), str(tiny_bundle)]
+        command += ["--source", server.url]
         if save:
             command += ["--save", str(saved)]
         with subprocess.Popen(
