@@ -271,7 +271,7 @@ def test_a_user_mistake_is_one_line_on_stderr_and_exit_code_1(files: Path) -> No
         ("text.onnx", b"Dear reader,", "text.onnx is not an ONNX model that can run"),
         ("text.tflite", b"Dear reader,", "text.tflite is not a TFLite model that can run"),
         ("empty.tflite", b"", "empty.tflite is empty"),
-        ("notes.txt", b"Dear reader,", "notes.txt is neither a bundle folder nor a sound zip of one"),
+        ("notes.txt", b"Dear reader,", "neither a bundle folder nor a sound zip of one"),
     ],
 )
 def test_a_bad_file_is_named(
