@@ -86,9 +86,7 @@ class ClassifierTask(pl.LightningModule):
         if training.schedule == "constant":
             return optimiser
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, training.learning_rate, total_steps=steps, pct_start=WARMUP_SHARE
-        )
+        schedule = one_cycle(optimiser, training.learning_rate, steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -167,15 +165,14 @@ def train_network(
     size = recipe.training.batch_size
     change = augmentation(recipe.augmentation, recipe.preprocessing.size)
     last = folder / LAST_CHECKPOINT
-    trainer.fit(
-        task,
-        # A last batch of one image would have no variance to normalise by.
-        DataLoader(
-            TrainingImages(train, change), size, shuffle=True, drop_last=len(train.classes) > size
-        ),
-        DataLoader(TrainingImages(validation, nn.Identity()), 256),
-        ckpt_path=last if last.exists() else None,
-    )
+    # A last batch of one image would have no variance to normalise by.
+    whole = len(train.classes) > size
+    batches = DataLoader(TrainingImages(train, change), size, shuffle=True, drop_last=whole)
+    held_out = DataLoader(TrainingImages(validation, nn.Identity()), 256)
+    with warnings.catch_warnings():
+        # Lightning's own business with torch's next version.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+        trainer.fit(task, batches, held_out, ckpt_path=last if last.exists() else None)
     state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
     task.load_state_dict(state)
     return network.eval()
@@ -213,6 +210,15 @@ def predict(network: nn.Module, pixels: Image) -> NDArray[np.float32]:
 def accuracy(network: nn.Module, images: Labelled) -> float:
     """Return the share (0 to 1) of images whose best class is theirs."""
     return float((predict(network, images.pixels).argmax(axis=1) == images.classes).mean())
+
+
+def one_cycle(
+    optimiser: torch.optim.Optimizer, peak: float, steps: int
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    """Return the schedule over `steps` batches (Smith and Topin, arXiv 1708.07120)."""
+    steps = max(steps, 4)  # torch divides by zero where the rise is one step long
+    rise = max(WARMUP_SHARE, 2 / steps)
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps, pct_start=rise)
 
 
 def _optimiser(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -23,7 +23,15 @@ from leansight.sdk import cli
 from leansight.sdk.data import Labelled, find_samples, load_labelled, read_samples
 from leansight.sdk.recipe import Augmentation, Recipe, load_recipe
 from leansight.sdk.run import Run
-from leansight.sdk.training import _weights, accuracy, augmentation, predict, train, train_network
+from leansight.sdk.training import (
+    _weights,
+    accuracy,
+    augmentation,
+    one_cycle,
+    predict,
+    train,
+    train_network,
+)
 
 pytestmark = [
     # Lightning asks torch in a way that torch would rather not be asked.
@@ -410,3 +418,18 @@ def test_a_mistake_ends_in_one_line_without_traceback(tmp_path: Path) -> None:
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"leansight: {tmp_path} holds no image")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 10, 20, 1000])
+def test_a_schedule_of_any_length_rises_to_its_peak_and_falls(steps: int) -> None:
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    schedule = one_cycle(optimiser, 0.1, steps)
+    rates = [schedule.get_last_lr()[0]]
+    for _ in range(steps - 1):
+        optimiser.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    assert max(rates) <= 0.1
+    if steps >= 4:
+        assert max(rates) == pytest.approx(0.1)
+        assert rates[-1] < 1e-4
