@@ -7,15 +7,19 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image, Preprocessing
+
+PREDICTION_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,25 @@ def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
         onnx=_to_onnx(folded, torch.zeros(1, channels, size, size)),
         tflite=_to_tflite(folded, torch.zeros(1, size, size, channels)),
     )
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module, pixels: Image, progress: Callable[[int, int], None] = lambda *_: None
+) -> NDArray[np.float32]:
+    """Return torch's logits (N, K) float32 for (N, S, S, C) uint8 pixels.
+
+    In small batches and channels last: on two cores four times as fast as 256 at once, whose
+    activations leave the processor's cache.
+    """
+    network = network.eval().to(memory_format=torch.channels_last)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    logits = []
+    for first in range(0, len(images), PREDICTION_BATCH):
+        batch = images[first : first + PREDICTION_BATCH].float()
+        logits.append(network((batch - PIXEL_ZERO) * PIXEL_SCALE))
+        progress(min(first + PREDICTION_BATCH, len(images)), len(images))
+    return torch.cat(logits).numpy()
 
 
 def _to_onnx(network: nn.Module, example: Tensor) -> bytes:

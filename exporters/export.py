@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from leansight.exporters.calibration import calibrate
-from leansight.exporters.convert import FloatGraphs, convert
+from leansight.exporters.convert import FloatGraphs, convert, predict
 from leansight.exporters.model_card import model_card
 from leansight.exporters.onnx_int8 import quantize_onnx
 from leansight.exporters.pairing import pair_tensors
@@ -26,7 +26,7 @@ from leansight.exporters.verification import (
 )
 from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
 from leansight.runtime.interpreter import Format, load_interpreter
-from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image
+from leansight.runtime.preprocessing import Image
 
 # Told the step's name, and how many of how many are done.
 Progress = Callable[[str, int, int], None]
@@ -107,7 +107,11 @@ def verify(
     progress: Progress,
 ) -> ExportReport:
     """Run torch and every file on the same images and compare their decisions."""
-    logits = {"torch float32": _torch_logits(network, images.pixels)}
+    logits = {
+        "torch float32": predict(
+            network, images.pixels, lambda n, of: progress("verifying torch float32", n, of)
+        )
+    }
     sizes = {}
     for precision, files in models.items():
         for kind, model in files.items():
@@ -140,11 +144,3 @@ def golden_file(bundle: Bundle, models: Mapping[Format, bytes], photos: Sequence
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return file.getvalue()
-
-
-@torch.inference_mode()
-def _torch_logits(network: nn.Module, pixels: Image) -> NDArray[np.float32]:
-    network.eval()
-    batches = torch.split(torch.from_numpy(pixels).permute(0, 3, 1, 2), 256)
-    logits = [network((batch.float() - PIXEL_ZERO) * PIXEL_SCALE) for batch in batches]
-    return torch.cat(logits).numpy()

@@ -27,7 +27,7 @@ def quantize_tflite(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range
         # LiteRT warns that keeping every activation is for debugging: the quantizer reads them.
         warnings.simplefilter("ignore", UserWarning)
         result = quantizer.Quantizer(bytearray(model), recipe.static_wi8_ai8()).quantize(
-            calibration, enable_progress_report=False
+            calibration, enable_progress_bar=False, enable_progress_report=False
         )
     assert result.quantized_model is not None
     return bytes(result.quantized_model)

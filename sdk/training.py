@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms import v2
 
+from leansight.exporters.convert import predict
 from leansight.runtime.errors import DataError
-from leansight.runtime.preprocessing import Image
 from leansight.sdk.data import Labelled, find_labels, find_samples, load_labelled, split_samples
 from leansight.sdk.models import build_network, network_input
 from leansight.sdk.recipe import Augmentation, Recipe, Training
@@ -168,7 +168,7 @@ def train_network(
     # A last batch of one image would have no variance to normalise by.
     whole = len(train.classes) > size
     batches = DataLoader(TrainingImages(train, change), size, shuffle=True, drop_last=whole)
-    held_out = DataLoader(TrainingImages(validation, nn.Identity()), 256)
+    held_out = DataLoader(TrainingImages(validation, nn.Identity()), size)
     with warnings.catch_warnings():
         # Lightning's own business with torch's next version.
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
@@ -198,13 +198,6 @@ def augmentation(recipe: Augmentation, size: int) -> nn.Module:
     if recipe.blur_probability:
         changes.append(v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.5))], recipe.blur_probability))
     return v2.Compose(changes) if changes else nn.Identity()
-
-
-@torch.inference_mode()
-def predict(network: nn.Module, pixels: Image) -> NDArray[np.float32]:
-    """Return the logits (N, K) float32 of the float network for (N, S, S, C) uint8 pixels."""
-    batches = torch.split(torch.from_numpy(pixels).permute(0, 3, 1, 2), 256)
-    return torch.cat([network(network_input(batch)) for batch in batches]).numpy()
 
 
 def accuracy(network: nn.Module, images: Labelled) -> float:
