@@ -837,6 +837,7 @@ def test_each_step_is_told_to_its_end(no_conversion: Converted, tmp_path: Path) 
     assert last == {
         "converting to ONNX and TFLite": (1, 1),
         "calibrating": (60, 60),
+        "verifying torch float32": (60, 60),
         "verifying tflite float32": (60, 60),
         "verifying onnx float32": (60, 60),
         "verifying tflite int8": (60, 60),
