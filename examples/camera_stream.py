@@ -44,8 +44,8 @@ def labelled(image: runtime.Image, prediction: runtime.Prediction) -> runtime.Im
     text = f"{prediction.label} {prediction.score:.0%}" if sure else "not sure"
     colour = (80, 220, 80) if sure else (190, 190, 190)
     image = image.copy()
-    for shade, thickness in (((0, 0, 0), 4), (colour, 1)):
-        cv2.putText(image, text, (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, shade, thickness)
+    cv2.rectangle(image, (0, 0), (image.shape[1], 32), (0, 0, 0), cv2.FILLED)
+    cv2.putText(image, text, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour)
     return image
 
 
