@@ -39,10 +39,11 @@ def main() -> None:
 
 
 def labelled(image: runtime.Image, prediction: runtime.Prediction) -> runtime.Image:
-    """Return the image with the label and its score, or "not sure", in its top left corner."""
-    sure = prediction.label is not None
-    text = f"{prediction.label} {prediction.score:.0%}" if sure else "not sure"
-    colour = (80, 220, 80) if sure else (190, 190, 190)
+    """Return the image with the labels and the best one's score, or "not sure", top left."""
+    given = ", ".join(prediction.labels)
+    none = "no label" if prediction.status == "sure" else "not sure"
+    text = f"{given} {prediction.score:.0%}" if given else none
+    colour = (80, 220, 80) if given else (190, 190, 190)
     image = image.copy()
     cv2.rectangle(image, (0, 0), (image.shape[1], 32), (0, 0, 0), cv2.FILLED)
     cv2.putText(image, text, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour)

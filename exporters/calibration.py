@@ -43,6 +43,9 @@ def calibrate(
             high[name] = max(high[name], float(values.max()))
         progress(done, len(pixels))
     ranges = {name: Range(low=low[name], high=high[name]) for name in graph.activations}
+    for op in graph.operators:
+        if op.kind == "PADV2":  # with minus infinity, before a maximum
+            ranges[op.outputs[0]] = ranges[op.inputs[0]]
     return {**ranges, graph.input: INPUT_RANGE}
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 
+from leansight.exporters.folding import fold, pad_before_pooling
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image, Preprocessing
 
 PREDICTION_BATCH = 16
@@ -36,14 +36,15 @@ class FloatGraphs:
 def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
     """Return the two graphs of a network that takes (N, C, S, S) float32.
 
-    Batch norms are folded into the convolutions once, before either conversion, so that both
-    files hold the same weights bit for bit.
+    Batch norms are folded once, before either conversion, so that both files hold the same
+    weights bit for bit.
     """
-    folded = fuse(network.eval())
     size, channels = preprocessing.size, preprocessing.channels
+    folded = fold(network, example := torch.zeros(1, channels, size, size))
+    as_onnx = _to_onnx(folded, example)
+    pad_before_pooling(folded)
     return FloatGraphs(
-        onnx=_to_onnx(folded, torch.zeros(1, channels, size, size)),
-        tflite=_to_tflite(folded, torch.zeros(1, size, size, channels)),
+        onnx=as_onnx, tflite=_to_tflite(folded, torch.zeros(1, size, size, channels))
     )
 
 

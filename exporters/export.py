@@ -17,7 +17,7 @@ from leansight.exporters.model_card import model_card
 from leansight.exporters.onnx_int8 import quantize_onnx
 from leansight.exporters.pairing import pair_tensors
 from leansight.exporters.tflite_graph import TfliteGraph
-from leansight.exporters.tflite_int8 import quantize_tflite
+from leansight.exporters.tflite_int8 import quantize_tflite, require_integers
 from leansight.exporters.verification import (
     ExportReport,
     LabelledImages,
@@ -54,7 +54,7 @@ def export(
 
     Args:
         network: takes (N, C, S, S) float32 of (pixel - 128) / 128, returns logits (N, K).
-        draft: path, name, labels, preprocessing, decision, precision and provenance.
+        draft: path, name, labels, task, preprocessing, decision, precision and provenance.
         images: see `ExportImages`.
         max_drop: accuracy that each format may lose against torch, in points.
         progress: told of every step.
@@ -91,12 +91,18 @@ def export(
 
 
 def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[Format, bytes]:
-    """Return the int8 network in both formats, from one calibration on (N, S, S, C) uint8."""
+    """Return the int8 network in both formats, from one calibration on (N, S, S, C) uint8.
+
+    Raises:
+        ConversionError: a layer cannot be int8, or not the same in both formats.
+
+    """
     graph, onnx_model = TfliteGraph(floats.tflite), onnx.load_from_string(floats.onnx)
     ranges = calibrate(graph, pixels, lambda n, of: progress("calibrating", n, of))
     tflite = quantize_tflite(floats.tflite, graph, ranges)
+    require_integers(quantized := TfliteGraph(tflite))
     partners = pair_tensors(onnx_model, graph, pixels)
-    return {"tflite": tflite, "onnx": quantize_onnx(onnx_model, TfliteGraph(tflite), partners)}
+    return {"tflite": tflite, "onnx": quantize_onnx(onnx_model, quantized, partners)}
 
 
 def verify(
@@ -129,6 +135,7 @@ def verify(
         images,
         labels=draft.labels,
         policy=draft.decision,
+        task=draft.task,
         shipped=tuple(f"{kind} {draft.precision}" for kind in models[draft.precision]),
     )
 

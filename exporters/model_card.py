@@ -3,6 +3,8 @@
 from leansight.exporters.verification import ExportReport
 from leansight.runtime.bundle import Bundle
 
+HALF = 0.5  # the threshold up to which no label can be undecided
+
 
 def model_card(bundle: Bundle, report: ExportReport) -> str:
     """Return the model card as Markdown."""
@@ -17,19 +19,17 @@ def model_card(bundle: Bundle, report: ExportReport) -> str:
     )
     return f"""# {bundle.name}
 
-An image classifier made with leansight, for {len(bundle.labels)} classes:
+An image classifier made with leansight (task: {bundle.task}), for {len(bundle.labels)} classes:
 {", ".join(bundle.labels)}.
 
 It takes a photo of any size, makes it {preprocessing.size}×{preprocessing.size}
-{preprocessing.colour} ({preprocessing.fit}, {contrast}), and says a label, or "not sure"
-below a probability of {bundle.decision.threshold:g}.
+{preprocessing.colour} ({preprocessing.fit}, {contrast}), and {_says(bundle)}.
 
     leansight classify . photo.jpg
 
 ## What was verified
 
-On {report.images} images that the network was not trained on. Coverage is the share of images
-that get a label; agreement the share decided as torch decides them.
+On {report.images} images that the network was not trained on. {_figures(bundle)}
 
 | file | size | accuracy | coverage | agreement | worst class against torch |
 |---|---|---|---|---|---|
@@ -40,7 +40,29 @@ country, camera or light can make it wrong, and sure of it.
 """
 
 
+def _says(bundle: Bundle) -> str:
+    threshold = bundle.decision.threshold
+    if bundle.task == "classification":
+        return f'says a label, or "not sure"\nbelow a probability of {threshold:g}'
+    return f"says any number of labels:\nthose with a probability of at least {threshold:g}" + (
+        f'; "not sure" if one lies between {1 - threshold:g} and that' * (threshold > HALF)
+    )
+
+
+def _figures(bundle: Bundle) -> str:
+    if bundle.task == "classification":
+        return (
+            "Coverage is the share of images\nthat get a label; agreement the share decided as "
+            "torch decides them."
+        )
+    return (
+        "Accuracy is the share of all labels\nof all images that is right; coverage the share "
+        "of images with no label undecided; agreement\nthe share of labels given as torch gives "
+        "them."
+    )
+
+
 def _agreement(report: ExportReport) -> str:
     if len(report.shipped) < 2:  # noqa: PLR2004 -- nothing to compare
         return ""
-    return f"The formats decide alike on {report.agreement:.2%} of them.\n\n"
+    return f"The formats decide alike on {report.agreement:.2%} of the {report.decided}.\n\n"

@@ -14,16 +14,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from leansight.exporters.tflite_graph import Operator, Quantization, TfliteGraph
-from leansight.runtime.errors import LeansightError
+from leansight.exporters.errors import ConversionError
+from leansight.exporters.tflite_graph import Operator, Quantization, TensorInfo, TfliteGraph
 
 WEIGHTED = frozenset({"Conv", "Gemm"})
+WITH_CONSTANT = {"Add": "ADD", "Mul": "MUL"}  # and what they are called in TFLite
 ACTIVATIONS = frozenset({"Relu", "Clip"})
 SIGNED_TO_UNSIGNED = 128
-
-
-class ConversionError(LeansightError):
-    """The two graphs of a network do not correspond as they must."""
 
 
 def quantize_onnx(
@@ -51,6 +48,10 @@ def quantize_onnx(
             if operator is None:
                 raise ConversionError(f"{node.op_type} {node.name} has no partner in TFLite")
             writer.weights(node, operator, quantized)
+        elif node.op_type in WITH_CONSTANT:
+            operator = producers.get(partners.get(node.output[0], ""))
+            if operator is not None and operator.kind == WITH_CONSTANT[node.op_type]:
+                writer.operand(node, [quantized.tensors[name] for name in operator.inputs])
         writer.node(node)
         for name in node.output:
             if name in partners:
@@ -103,6 +104,22 @@ class _Writer:
             self._written.add(name)
             del self._floats[name]
 
+    def operand(self, node: onnx.NodeProto, theirs: list[TensorInfo]) -> None:
+        """Replace the constant of a sum or product, one number or one a channel, by TFLite's."""
+        constants = [tensor for tensor in theirs if tensor.values is not None]
+        names = [name for name in node.input if name in self._floats and name not in self._written]
+        if len(constants) != 1 or len(names) != 1:
+            return
+        ((name,), (tensor,)) = names, constants
+        exact, integers = numpy_helper.to_array(self._floats[name]), tensor.values
+        if integers is None or tensor.quantization is None or integers.size != exact.size:
+            raise ConversionError(f"{node.op_type} {node.name} has another constant in TFLite")
+        unsigned = (integers.astype(np.int16) + SIGNED_TO_UNSIGNED).astype(np.uint8)
+        own = f"{name}_for_{node.output[0]}"  # other nodes may use the same number
+        self._add(f"{own}_integer", unsigned.reshape(exact.shape))
+        self._pair_node("DequantizeLinear", f"{own}_integer", own, tensor.quantization)
+        node.input[list(node.input).index(name)] = own
+
     def node(self, node: onnx.NodeProto) -> None:
         """Keep a node."""
         self._nodes.append(node)
@@ -115,12 +132,14 @@ class _Writer:
 
     def finish(self, model: onnx.ModelProto) -> bytes:
         """Return the checked file."""
+        used = {name for node in self._nodes for name in node.input}
+        floats = [value for name, value in self._floats.items() if name in used]
         graph = helper.make_graph(
             self._nodes,
             self.graph.name,
             [self.input],
             list(self.graph.output),
-            [*self._floats.values(), *self._constants],
+            [*floats, *self._constants],
         )
         result = helper.make_model(
             graph,

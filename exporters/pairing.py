@@ -6,7 +6,8 @@ numbers, whatever produced them; where two pairs fit, their ranges are the same 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ from leansight.runtime.preprocessing import Image
 
 PROBES = 4  # one picture can make two different tensors equal: all zero, say
 TOLERANCE = 1e-3  # of the tensor's largest value: two runtimes add in different orders
+SAMPLES = 4096  # numbers of each tensor that are compared: big networks need not be kept whole
 
 
 def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> Mapping[str, str]:
@@ -31,29 +33,44 @@ def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> M
 
     """
     probes = [network_input(image) for image in pixels[:PROBES]]
-    theirs = _stacked([graph.run(probe) for probe in probes])
+    theirs = _samples(graph.run(probe) for probe in probes)
     by_size: dict[int, list[str]] = defaultdict(list)
-    for name, values in theirs.items():
-        by_size[values.size].append(name)
+    for name, (size, _) in theirs.items():
+        by_size[size].append(name)
     partners = {}
-    for name, values in _stacked(_run_onnx(model, probes)).items():
+    for name, (size, values) in _samples(_run_onnx(model, probes)).items():
         tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
-        errors = {c: float(np.abs(values - theirs[c]).max()) for c in by_size[values.size]}
+        errors = {c: float(np.abs(values - theirs[c][1]).max()) for c in by_size[size]}
         best = min(errors, key=errors.__getitem__, default="")
         if best and errors[best] <= tolerance:
             partners[name] = best
     return partners
 
 
-def _stacked(runs: list[dict[str, NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
-    """Lay each tensor's values of all runs end to end."""
-    return {name: np.concatenate([run[name].reshape(-1) for run in runs]) for name in runs[0]}
+def _samples(
+    runs: Iterator[dict[str, NDArray[np.float32]]],
+) -> dict[str, tuple[int, NDArray[np.float32]]]:
+    """Return each tensor's size, and numbers of all runs end to end, extremes included."""
+    parts: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+    sizes = {}
+    for run in runs:
+        for name, values in run.items():
+            flat = values.reshape(-1)
+            sizes[name] = flat.size
+            parts[name] += [flat[_positions(flat.size)], np.array([flat.min(), flat.max()])]
+    return {name: (sizes[name], np.concatenate(parts[name])) for name in sizes}
+
+
+@lru_cache
+def _positions(size: int) -> NDArray[np.int64]:
+    """Return where tensors of this size are compared: always the same places."""
+    return np.random.default_rng(0).permutation(size)[:SAMPLES].copy()
 
 
 def _run_onnx(
     model: onnx.ModelProto, probes: list[NDArray[np.float32]]
-) -> list[dict[str, NDArray[np.float32]]]:
-    """Return every activation, in TFLite's order of axes."""
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Give every activation for each probe, in TFLite's order of axes."""
     traced = onnx.ModelProto()
     traced.CopyFrom(model)
     computed = [name for node in model.graph.node for name in node.output]
@@ -65,15 +82,11 @@ def _run_onnx(
         traced.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     names = [output.name for output in session.get_outputs()]
-    runs = []
     for probe in probes:
         channels_first = probe.transpose(0, 3, 1, 2)
         outputs = session.run(names, {model.graph.input[0].name: channels_first})
-        runs.append(
-            {name: _channels_last(values) for name, values in zip(names, outputs, strict=True)}
-        )
-        runs[-1][model.graph.input[0].name] = probe
-    return runs
+        run = {name: _channels_last(values) for name, values in zip(names, outputs, strict=True)}
+        yield {**run, model.graph.input[0].name: probe}
 
 
 def _channels_last(values: NDArray[np.float32]) -> NDArray[np.float32]:

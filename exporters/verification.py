@@ -7,12 +7,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leansight.runtime.decision import DecisionPolicy, softmax
+from leansight.runtime.decision import DecisionPolicy, Task, are_sure, probabilities_of
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.interpreter import Interpreter
 from leansight.runtime.preprocessing import Image
 
 MIN_AGREEMENT = 0.995  # of decisions that must be equal in the two formats
+MORE_LIKELY_THAN_NOT = 0.5
 REJECTED = -1  # the decision "not sure", beside the indices of classes
 
 
@@ -29,16 +30,21 @@ class LabelledImages(Protocol):
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """(N,) int64, positions in the labels."""
+        """(N,) int64, positions in the labels; with many labels an image (N, K) of 0 and 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FormatReport:
     """How one file does on the verification images; every figure but the size from 0 to 1.
 
-    `coverage` is the share that is not rejected; `agreement` the share of decisions (label or
-    rejection) equal to torch's; `largest_difference` of a probability from torch's;
-    `worst_class` the class that lost most accuracy against torch, and how much.
+    `accuracy` is the share of images whose best class is right; `coverage` the share that is
+    not rejected; `agreement` the share of decisions (label or rejection) equal to torch's;
+    `largest_difference` of a probability from torch's; `worst_class` the class that lost most
+    accuracy against torch, and how much.
+
+    With many labels an image every label of every image is a decision: `accuracy` is the share
+    that is right (given where it is more probable than not), `agreement` the share given at the
+    policy's threshold as torch gives it; `coverage` the share of images with none undecided.
     """
 
     name: str
@@ -63,6 +69,12 @@ class ExportReport:
     formats: tuple[FormatReport, ...]
     shipped: tuple[str, ...]
     agreement: float
+    task: Task = "classification"
+
+    @property
+    def decided(self) -> str:
+        """What is decided on, in the plural: images, or each label of each image."""
+        return "images" if self.task == "classification" else "labels of all images"
 
     def require(self, *, max_drop: float) -> None:
         """Raise ExportRefusedError unless every shipped format keeps the promise.
@@ -82,8 +94,8 @@ class ExportReport:
         if self.agreement < MIN_AGREEMENT:
             raise ExportRefusedError(
                 f"{' and '.join(self.shipped)} decide differently on "
-                f"{1 - self.agreement:.2%} of the images, more than {1 - MIN_AGREEMENT:.1%}. "
-                "Nothing was written"
+                f"{1 - self.agreement:.2%} of the {self.decided}, more than "
+                f"{1 - MIN_AGREEMENT:.1%}. Nothing was written"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,62 +126,82 @@ def compare(
     labels: tuple[str, ...],
     policy: DecisionPolicy,
     shipped: tuple[str, ...],
+    task: Task = "classification",
 ) -> ExportReport:
     """Compare formats by their logits (N, K); the first is torch's, which the others follow.
 
     Raises:
-        ValueError: there is no image.
+        ValueError: there is no image, or the classes are not those of the task.
 
     """
     if not len(images.classes):
         raise ValueError("verification needs at least one image")
-    reference = next(iter(logits.values()))
+    shape = (len(images.classes), *((len(labels),) if task == "multilabel" else ()))
+    if images.classes.shape != shape:
+        raise ValueError(f"classes for {task} have shape {shape}, not {images.classes.shape}")
+    judged = {name: _judge(values, images.classes, policy, task) for name, values in logits.items()}
+    torch = next(iter(judged.values()))
     reports = [
-        _compare_one(name, values, reference, sizes.get(name, 0), images.classes, labels, policy)
-        for name, values in logits.items()
+        _compare_one(name, result, torch, sizes.get(name, 0), images.classes, labels)
+        for name, result in judged.items()
     ]
-    decisions = [_decisions(logits[name], policy) for name in shipped]
+    decisions = [judged[name].decisions for name in shipped]
     equal = np.all([chosen == decisions[0] for chosen in decisions], axis=0)
     return ExportReport(
         images=len(images.classes),
         formats=tuple(reports),
         shipped=shipped,
         agreement=float(equal.mean()),
+        task=task,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What one file said: `right` and `decisions` (N,), with many labels (N, K); `sure` (N,)."""
+
+    probabilities: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    decisions: NDArray[np.int64]
+    sure: NDArray[np.bool_]
+
+
+def _judge(
+    logits: NDArray[np.float32], classes: NDArray[np.int64], policy: DecisionPolicy, task: Task
+) -> _Judged:
+    """Decide as `leansight.runtime.decision.decide` does, for all images (N, K) at once."""
+    probabilities = probabilities_of(logits, task, policy.temperature)
+    sure = are_sure(probabilities, task, policy.threshold)
+    if task == "classification":
+        best = logits.argmax(axis=1)
+        right, decisions = best == classes, np.where(sure, best, REJECTED)
+    else:
+        right = (probabilities >= MORE_LIKELY_THAN_NOT) == classes
+        decisions = (probabilities >= policy.threshold).astype(np.int64)
+    return _Judged(probabilities=probabilities, right=right, decisions=decisions, sure=sure)
 
 
 def _compare_one(
     name: str,
-    logits: NDArray[np.float32],
-    reference: NDArray[np.float32],
+    result: _Judged,
+    torch: _Judged,
     size_bytes: int,
     classes: NDArray[np.int64],
     labels: tuple[str, ...],
-    policy: DecisionPolicy,
 ) -> FormatReport:
-    right = logits.argmax(axis=1) == classes
-    lost = (reference.argmax(axis=1) == classes).astype(float) - right
-    drops = {i: float(lost[classes == i].mean()) for i in np.unique(classes)}
+    lost = torch.right.astype(float) - result.right
+    if classes.ndim == 1:
+        drops = {i: float(lost[classes == i].mean()) for i in np.unique(classes)}
+    else:
+        drops = dict(enumerate(lost.mean(axis=0).tolist()))
     worst = max(drops, key=drops.__getitem__)
-    decisions = _decisions(logits, policy)
-    difference = np.abs(_probabilities(logits, policy) - _probabilities(reference, policy)).max()
     return FormatReport(
         name=name,
         size_bytes=size_bytes,
-        accuracy=float(right.mean()),
-        coverage=float((decisions != REJECTED).mean()),
-        agreement=float((decisions == _decisions(reference, policy)).mean()),
-        largest_difference=float(difference),
+        accuracy=float(result.right.mean()),
+        coverage=float(result.sure.mean()),
+        agreement=float((result.decisions == torch.decisions).mean()),
+        largest_difference=float(np.abs(result.probabilities - torch.probabilities).max()),
         worst_class=labels[worst],
         worst_class_drop=drops[worst],
     )
-
-
-def _probabilities(logits: NDArray[np.float32], policy: DecisionPolicy) -> NDArray[np.float64]:
-    return softmax(logits, policy.temperature)
-
-
-def _decisions(logits: NDArray[np.float32], policy: DecisionPolicy) -> NDArray[np.int64]:
-    """Return each image's class, or REJECTED, as `leansight.runtime.decision.decide` says it."""
-    scores = _probabilities(logits, policy).max(axis=1)
-    return np.where(scores >= policy.threshold, logits.argmax(axis=1), REJECTED)

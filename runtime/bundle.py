@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Literal, get_args
 
-from leansight.runtime.decision import DecisionPolicy
+from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import FORMATS, Format
 from leansight.runtime.preprocessing import Preprocessing
@@ -56,7 +56,8 @@ class FileRecord:
 class Bundle:
     """A bundle's contents, every file of it checked against its record.
 
-    `labels` are in the order of the logits; `provenance` and `metrics` are plain JSON values
+    `labels` are in the order of the logits, `task` says whether an image has one of them or any
+    number; `provenance` and `metrics` are plain JSON values
     that say where the model comes from and what it scored; `digest` is the SHA-256 of the
     manifest and stands for the whole bundle.
     """
@@ -67,6 +68,7 @@ class Bundle:
     preprocessing: Preprocessing
     decision: DecisionPolicy
     precision: Precision
+    task: Task = "classification"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileRecord] = field(default_factory=dict)
@@ -79,6 +81,9 @@ class Bundle:
             raise ValueError(f"labels are text, not {self.labels}")
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision must be int8 or float32, not {self.precision!r}")
+        if self.task not in get_args(Task):
+            tasks = " or ".join(get_args(Task))
+            raise ValueError(f"task must be {tasks}, not {self.task!r}")
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":
@@ -99,6 +104,7 @@ class Bundle:
                 preprocessing=Preprocessing.from_dict(manifest["preprocessing"]),
                 decision=DecisionPolicy.from_dict(manifest["decision"]),
                 precision=manifest["precision"],
+                task=manifest["task"],
                 provenance=manifest["provenance"],
                 metrics=manifest["metrics"],
                 files={n: FileRecord(**record) for n, record in manifest["files"].items()},
@@ -152,7 +158,7 @@ def write_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
     refuse_existing(out)
     manifest: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
-        "task": "classification",
+        "task": bundle.task,
         "name": bundle.name,
         "labels": list(bundle.labels),
         "preprocessing": bundle.preprocessing.to_dict(),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leansight.runtime.bundle import Bundle
-from leansight.runtime.decision import DecisionPolicy, Prediction, decide
+from leansight.runtime.decision import DecisionPolicy, Prediction, Task, decide
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import Format, Interpreter, load_interpreter
 from leansight.runtime.preprocessing import Image, Preprocessing
@@ -12,7 +12,7 @@ from leansight.runtime.preprocessing import Image, Preprocessing
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """Says of an image which label it shows, or that it is not sure.
+    """Says of an image which label it shows (or which labels), or that it is not sure.
 
     >>> classifier = Classifier.load("signs.bundle")
     >>> classifier(cv2.imread("photo.jpg")).label
@@ -23,6 +23,7 @@ class Classifier:
     interpreter: Interpreter
     labels: tuple[str, ...]
     policy: DecisionPolicy
+    task: Task = "classification"
 
     def __post_init__(self) -> None:
         if self.interpreter.input_shape != self.preprocessing.shape:
@@ -66,6 +67,7 @@ class Classifier:
             interpreter=load_interpreter(model, chosen, threads=threads, name=name),
             labels=bundle.labels,
             policy=policy,
+            task=bundle.task,
         )
 
     def __call__(self, image: Image) -> Prediction:
@@ -82,4 +84,4 @@ class Classifier:
                 f"the model gives {len(logits)} logits, but there are {len(self.labels)} labels: "
                 "they do not belong together"
             )
-        return decide(logits, self.labels, self.policy)
+        return decide(logits, self.labels, self.policy, task=self.task)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Status = Literal["sure", "not sure"]
+Task = Literal["classification", "multilabel"]  # one of K labels, or any number of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +16,14 @@ class DecisionPolicy:
     """When a prediction is given.
 
     Logits are divided by `temperature` (> 0; Guo et al., "On Calibration of Modern Neural
-    Networks", 2017); the best class is given as the label if its probability is at least
-    `threshold` (0 to 1; 0 always gives it).
+    Networks", 2017). With one label an image, the best class is given if its probability is at
+    least `threshold` (0 to 1; 0 always gives it).
+
+    With many labels an image, each label whose probability is at least `threshold` is given,
+    and the prediction is sure unless some label is undecided: less probable than `threshold`
+    to be there, and less probable than that not to be there, which is strictly between
+    1 - threshold and threshold. Up to 0.5 nothing is ever undecided; below 0.5 labels are given
+    that are more likely wrong than right, and 0 gives them all.
     """
 
     threshold: float = 0.0
@@ -42,24 +49,29 @@ class DecisionPolicy:
 class Prediction:
     """What the classifier says of one image.
 
-    `label` is None when the policy rejects the image: a normal answer, with `status`
-    "not sure". `score` is the probability (0 to 1) of the best class whether it was accepted
-    or not; `top` holds (label, probability) of the best classes, best first.
+    `labels` are those given, most probable first: one or none with task "classification", any
+    number with "multilabel". `label` is the first of them, or None: a normal answer. `status`
+    is "not sure" when the policy rejects the image, or leaves one of many labels undecided.
+    `score` is the probability (0 to 1) of the best class whether it was given or not; `top`
+    holds (label, probability) of the best classes, best first.
     """
 
     label: str | None
+    labels: tuple[str, ...]
     score: float
     status: Status
     top: tuple[tuple[str, float], ...]
+    task: Task = "classification"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values: label (or None), score, status, top."""
-        return {
+        """Return plain JSON values: label (or None), score, status, top; with many, labels."""
+        values = {
             "label": self.label,
             "score": round(self.score, 6),
             "status": self.status,
             "top": [[label, round(score, 6)] for label, score in self.top],
         }
+        return values | ({"labels": list(self.labels)} if self.task == "multilabel" else {})
 
 
 def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -69,11 +81,34 @@ def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDAr
     return exponentials / exponentials.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 
 
+def sigmoid(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Return each label's own probability, float64, same shape."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    exponentials = np.exp(-np.abs(scaled))  # never above 1
+    return np.where(scaled >= 0, 1, exponentials) / (1 + exponentials)  # type: ignore[no-any-return]
+
+
+def probabilities_of(
+    logits: NDArray[np.floating[Any]], task: Task, temperature: float = 1.0
+) -> NDArray[np.float64]:
+    """Return the probabilities (..., K) of logits (..., K): of the one label, or of each."""
+    return (softmax if task == "classification" else sigmoid)(logits, temperature)
+
+
+def are_sure(probabilities: NDArray[np.float64], task: Task, threshold: float) -> NDArray[np.bool_]:
+    """Return for probabilities (..., K) whether the policy is sure of each image (...)."""
+    if task == "classification":
+        return probabilities.max(axis=-1) >= threshold  # type: ignore[no-any-return]
+    undecided = (1 - threshold < probabilities) & (probabilities < threshold)
+    return np.logical_not(undecided.any(axis=-1))
+
+
 def decide(
     logits: NDArray[np.floating[Any]],
     labels: Sequence[str],
     policy: DecisionPolicy,
     *,
+    task: Task = "classification",
     top: int = 3,
 ) -> Prediction:
     """Apply the policy to the logits (K,) of one image.
@@ -86,14 +121,16 @@ def decide(
         raise ValueError(f"expected {len(labels)} logits, one per label, not {logits.shape}")
     if not np.isfinite(logits).all():
         raise ValueError("the network returned a value that is not a finite number")
-    probabilities = softmax(logits, policy.temperature)
-    best_first = np.argsort(-probabilities, kind="stable")[:top]
+    probabilities = probabilities_of(logits, task, policy.temperature)
+    best_first = np.argsort(-probabilities, kind="stable")
     ranked = tuple((labels[i], float(probabilities[i])) for i in best_first)
-    label, score = ranked[0]
-    accepted = score >= policy.threshold
+    possible = ranked[:1] if task == "classification" else ranked
+    given = tuple(label for label, probability in possible if probability >= policy.threshold)
     return Prediction(
-        label=label if accepted else None,
-        score=score,
-        status="sure" if accepted else "not sure",
-        top=ranked,
+        label=given[0] if given else None,
+        labels=given,
+        score=ranked[0][1],
+        status="sure" if are_sure(probabilities, task, policy.threshold) else "not sure",
+        top=ranked[:top],
+        task=task,
     )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leansight.runtime.bundle import Bundle
-from leansight.runtime.decision import softmax
+from leansight.runtime.decision import probabilities_of
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import Format, load_interpreter
 
@@ -22,7 +23,8 @@ class GoldenReport:
 
     `different_pixels` counts preprocessed pixels that are not the recorded ones (expected: 0);
     `largest_difference` is the largest change of a probability, from 0 to 1;
-    `different_labels` counts photos with another best class.
+    `different_labels` counts photos with another best class, or with many labels an image,
+    those that got or lost one that was more than `MAX_DIFFERENCE` from the threshold.
     """
 
     format: Format
@@ -64,10 +66,25 @@ def check_golden(
     interpreter = load_interpreter(bundle.read(f"model.{chosen}"), chosen, threads=threads)
     logits = np.stack([interpreter(image[None]) for image in pixels])
     expected = golden[f"logits_{chosen}"]
+    now, before = (
+        probabilities_of(values, bundle.task, bundle.decision.temperature)
+        for values in (logits, expected)
+    )
     return GoldenReport(
         format=chosen,
         photos=len(photos),
         different_pixels=int((pixels != golden["pixels"]).sum()),
-        largest_difference=float(np.abs(softmax(logits) - softmax(expected)).max()),
-        different_labels=int((logits.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+        largest_difference=float(np.abs(now - before).max()),
+        different_labels=int(_differ(now, before, bundle).sum()),
     )
+
+
+def _differ(
+    now: NDArray[np.float64], before: NDArray[np.float64], bundle: Bundle
+) -> NDArray[np.bool_]:
+    """Return for probabilities (N, K) which photos have other labels than before."""
+    if bundle.task == "classification":
+        return now.argmax(axis=1) != before.argmax(axis=1)  # type: ignore[no-any-return]
+    threshold = bundle.decision.threshold
+    clear = np.abs(before - threshold) > MAX_DIFFERENCE
+    return (clear & ((now >= threshold) != (before >= threshold))).any(axis=1)  # type: ignore[no-any-return]

@@ -21,6 +21,11 @@ PIXEL_ZERO: Final = 128
 PIXEL_SCALE: Final = 1 / 128
 # Letterbox bars are black, as the zero padding of a photo's surroundings in training is.
 BAR_VALUE: Final = 0
+# Gaussians of 1 and 1.6 pixels (Marr & Hildreth, 1980) in 256ths, and what their difference is
+# multiplied by: the sharpest edge from black to white then takes 111 of the 128 levels.
+_NARROW: Final = (1, 14, 62, 102, 62, 14, 1)
+_WIDE: Final = (3, 11, 29, 53, 64, 53, 29, 11, 3)
+_DIFFERENCE_GAIN: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +52,10 @@ class Preprocessing:
 
     The order is fit, colour, resize, CLAHE: CLAHE after the resize costs the same for every
     camera. `area` averages whole blocks of pixels first, then interpolates the rest of the way;
-    where it enlarges it is `linear`. Normalisation belongs to the network's graph, so pixels
-    stay uint8. The same image gives the same bytes on x86 and ARM.
+    where it enlarges it is `linear`. With `difference_of_gaussians` there is one more channel,
+    the last: the edges of the gray picture after CLAHE, 128 where there are none
+    (docs/decisions/0006). Normalisation belongs to the network's graph, so pixels stay uint8.
+    The same image gives the same bytes on x86 and ARM.
     """
 
     size: int
@@ -56,6 +63,7 @@ class Preprocessing:
     clahe: Clahe | None = None
     fit: Fit = "stretch"
     interpolation: Interpolation = "area"
+    difference_of_gaussians: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 1:
@@ -69,11 +77,16 @@ class Preprocessing:
                 raise ValueError(
                     f"preprocessing.{name} must be one of {', '.join(allowed)}, not {value!r}"
                 )
+        edges = self.difference_of_gaussians
+        if not isinstance(edges, bool):
+            raise ValueError(  # noqa: TRY004 -- one kind of error for every bad value
+                f"preprocessing.difference_of_gaussians must be true or false, not {edges!r}"
+            )
 
     @property
     def channels(self) -> int:
-        """1 for gray, 3 for RGB."""
-        return CHANNELS[self.colour]
+        """1 for gray, 3 for RGB, one more with the difference of Gaussians."""
+        return CHANNELS[self.colour] + self.difference_of_gaussians
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -87,7 +100,7 @@ class Preprocessing:
             image: (H, W, 3) uint8 in OpenCV's BGR order, or (H, W) uint8 gray; at least 1 × 1.
 
         Returns:
-            (1, size, size, channels) uint8, contiguous; RGB order.
+            (1, size, size, channels) uint8, contiguous; RGB order, then the edges.
 
         Raises:
             ValueError: another shape or dtype.
@@ -101,6 +114,8 @@ class Preprocessing:
             pixels = _rgb(_resized(_fitted(image, self.fit), self.size, self.interpolation))
         if self.clahe is not None:
             pixels = _equalised(pixels, self.clahe)
+        if self.difference_of_gaussians:
+            pixels = np.dstack((pixels, _edges(pixels)))
         return pixels.reshape(self.shape).copy()  # never a view of the camera's own buffer
 
     def to_dict(self) -> dict[str, Any]:
@@ -200,3 +215,19 @@ def _equalised(pixels: Image, clahe: Clahe) -> Image:
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
     lab[..., 0] = equalise(lab[..., 0])
     return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)  # type: ignore[no-any-return]
+
+
+def _edges(pixels: Image) -> Image:
+    """Return the difference of two Gaussian blurs of gray or RGB pixels, around 128.
+
+    In float32, yet exact: every sum is a whole number of at most 255 × 256², which is below
+    2²⁴, so no order of additions and no fused instruction can change it. Rounding is half to even.
+    """
+    cv2 = opencv()
+    gray = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # noqa: PLR2004 -- axes
+    narrow, wide = (
+        cv2.sepFilter2D(gray, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+        for kernel in (np.array(_NARROW, np.float32), np.array(_WIDE, np.float32))
+    )
+    difference = (narrow - wide) * (_DIFFERENCE_GAIN / 256**2)
+    return np.clip(np.rint(difference) + PIXEL_ZERO, 0, 255).astype(np.uint8)  # type: ignore[no-any-return]

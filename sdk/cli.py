@@ -13,7 +13,9 @@ from leansight.runtime.errors import LeansightError
 # fast and works on a Pi that has only the base install.
 COMMANDS: Final = {
     "data": "leansight.sdk.cli_data",
+    "recipes": "leansight.sdk.cli_recipes",
     "train": "leansight.sdk.cli_train",
+    "study": "leansight.sdk.cli_study",
     "export": "leansight.sdk.cli_export",
     "classify": "leansight.sdk.cli_classify",
     "bench": "leansight.sdk.cli_bench",

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from leansight.runtime.classifier import Classifier
+from leansight.runtime.decision import Prediction
 from leansight.runtime.images import list_images, read_image
 from leansight.runtime.interpreter import FORMATS, Format
 
@@ -48,8 +49,14 @@ def command(
         prediction = classifier(read_image(path))
         if as_json:
             click.echo(json.dumps({"path": str(path), **prediction.to_dict()}))
-        elif prediction.label is None:
-            best = ", ".join(f"{label} {score:.1%}" for label, score in prediction.top)
-            click.echo(f"{path}: not sure ({best})")
         else:
-            click.echo(f"{path}: {prediction.label} ({prediction.score:.1%})")
+            click.echo(f"{path}: {_sentence(prediction)}")
+
+
+def _sentence(prediction: Prediction) -> str:
+    """Return the labels given; where there is none, or one is undecided, the best classes."""
+    best = ", ".join(f"{label} {score:.1%}" for label, score in prediction.top)
+    given = ", ".join(prediction.labels)
+    if prediction.status == "not sure":
+        return f"{given}; not sure ({best})" if given else f"not sure ({best})"
+    return f"{given} ({prediction.score:.1%})" if given else f"no label ({best})"

@@ -7,25 +7,22 @@ import click
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 
-PACKAGES = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "rich")
+PACKAGES = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "timm", "rich")
+_PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=_PATH, required=False)
 @click.option(
     "--recipe",
     "recipe_name",
-    default="traffic-signs-small",
+    default="photos",
     show_default=True,
-    help="A recipe that ships with leansight, or your own .toml file.",
+    help="A recipe that ships with leansight (see `leansight recipes`), or your own .toml file.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the run.")
-@click.option(
-    "--test-on",
-    default="",
-    metavar="COUNTRY",
-    help="Keep this country (DATA/COUNTRY/CLASS/IMAGE) for the test.",
-)
+@click.option("--out", type=_PATH, required=True, help="Folder for the run.")
+@click.option("--test-on", default="", metavar="COUNTRY", help="Keep DATA/COUNTRY for the test.")
+@click.option("--lists", type=_PATH, metavar="RUN", help="Use the lists of files of another run.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Short for --set training.epochs=N.")
 @click.option(
     "--set",
@@ -35,36 +32,89 @@ PACKAGES = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "rich")
     help="Change a value of the recipe, such as training.learning_rate=0.05.",
 )
 @click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on with the unfinished run in --out; give the same options again.",
+    "--weights",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    metavar="FILE",
+    help="Pretrained weights, for where they cannot be downloaded (once for each body).",
 )
+@click.option("--teacher", type=_PATH, metavar="RUN", help="Learn from this finished run as well.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--everything", is_flag=True, help="Learn from the validation images as well.")
+@click.option("--no-test", is_flag=True, help="Keep the test images out, and do not score them.")
+@click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out.")
+@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True)
+@click.option("--accelerator", default="auto", show_default=True, help="Lightning's: cpu, gpu …")
+@click.option("--devices", default="auto", show_default=True, help="Lightning's: how many.")
+@click.option("--nodes", default=1, show_default=True, help="Lightning's: machines.")
+@click.option("--strategy", default="auto", show_default=True, help="Lightning's: ddp, fsdp …")
 def command(
-    data: Path,
+    *,
+    data: Path | None,
     recipe_name: str,
     out: Path,
     test_on: str,
+    lists: Path | None,
     epochs: int | None,
     overrides: tuple[str, ...],
-    resume: bool,  # noqa: FBT001 -- click passes options by name
+    weights: tuple[Path, ...],
+    teacher: Path | None,
+    skip_bad: bool,
+    everything: bool,
+    no_test: bool,
+    resume: bool,
+    workers: int,
+    accelerator: str,
+    devices: str,
+    nodes: int,
+    strategy: str,
 ) -> None:
-    """Train a classifier on DATA, a folder with one folder of images per class.
+    """Train a classifier on DATA, a folder with one folder of images per class, or a CSV file.
 
     \b
     leansight train photos/ --out run/
-    leansight train signs/ --test-on southland --epochs 6 --out run/
+    leansight train signs/ --recipe traffic-signs-small --test-on southland --out run/
+    leansight train --resume --out run/
     """
-    check_installed(
-        "torch", "torchvision", "pytorch_lightning", "torchmetrics", "rich", extra="train"
-    )
+    check_installed(*PACKAGES, extra="train")
     from leansight.sdk.recipe import load_recipe
-    from leansight.sdk.training import train
+    from leansight.sdk.run import LISTS, Start
+    from leansight.sdk.training import Hardware, Options, train
 
-    if out.exists() and any(out.iterdir()) and not resume:
-        raise DataError(f"{out} is not empty: choose another --out, or go on with --resume")
+    if (out / "run.json").exists() and resume:
+        raise DataError(f"{out} has finished: choose another --out")
+    begun = {path.name for path in out.iterdir()} if out.exists() else set()
+    # A kill before start.json was written leaves lists alone: nothing to go on with, nor to lose.
+    if begun and not (resume and (begun <= LISTS or Start.exists(out))):
+        hint = "it holds no unfinished run" if resume else "go on with --resume"
+        raise DataError(f"{out} is not empty: choose another --out ({hint})")
+    if data is None:
+        if not Start.exists(out):
+            raise DataError("name the folder of labelled images: leansight train DATA --out RUN")
+        data = Start.load(out).data
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
-    run = train(data, load_recipe(recipe_name, overrides), out=out, test_on=test_on)
+    run = train(
+        data,
+        load_recipe(recipe_name, overrides),
+        out=out,
+        options=Options(
+            test_on=test_on,
+            lists=lists,
+            weights=weights,
+            teacher=teacher,
+            skip_bad=skip_bad,
+            everything=everything,
+            score_test=not no_test,
+        ),
+        hardware=Hardware(
+            accelerator=accelerator,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
+            workers=workers,
+        ),
+    )
     for name, score in run.metrics.items():
         click.echo(f"{name}: {score:.4f}")
     click.echo(f"run: {out}")

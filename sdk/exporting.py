@@ -1,6 +1,6 @@
 """Export a run: its images, its network and its labels handed to the exporters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +11,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from leansight.exporters.export import ExportImages, export
 from leansight.exporters.verification import ExportReport
 from leansight.runtime.bundle import Bundle, Precision
+from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.errors import DataError
-from leansight.runtime.images import read_image
 from leansight.sdk.console import console
-from leansight.sdk.data import Labelled, Sample, load_labelled
+from leansight.sdk.data import Labelled, Sample, images_folder, load_labelled, read_sample
 from leansight.sdk.run import Run
 
 GOLDEN_PHOTOS = 8
@@ -42,39 +42,24 @@ def export_run(
     """
     run = Run.load(path)
     root = data or run.data
-    if not root.is_dir():
+    if not root.exists():
         raise DataError(
             f"the images of {path} are no longer at {root}: give their folder as --data"
         )
-    split = run.split()
+    split, folder = run.split(), images_folder(root)
     drawn = _draw(split.train, calibration_images)
-    decision = run.recipe.decision
-    if threshold is not None:
-        decision = replace(decision, threshold=threshold)
-    draft = Bundle(
-        path=out,
-        name=run.recipe.name,
-        labels=run.labels,
-        preprocessing=run.recipe.preprocessing,
-        decision=decision,
-        precision=precision,
-        provenance={
-            "recipe": run.recipe.to_dict(),
-            "images": {
-                "train": len(split.train),
-                "validation": len(split.validation),
-                "test": len(split.test),
-                "calibration": len(drawn),
-            },
-            "versions": {"leansight": version("leansight")} | {p: version(p) for p in PACKAGES},
-        },
-    )
     images = ExportImages(
         calibration=_load(run, root, drawn, "calibration").pixels,
         validation=_load(run, root, split.validation, "validation"),
         test=_load(run, root, split.test, "test") if split.test else None,
-        golden=[read_image(root / s.path) for s in _draw(split.validation, GOLDEN_PHOTOS)],
+        golden=[read_sample(folder, s) for s in _draw(split.validation, GOLDEN_PHOTOS)],
     )
+    decision = run.recipe.decision
+    if threshold is not None:
+        decision = replace(decision, threshold=threshold)
+    counts = {"train": len(split.train), "validation": len(split.validation)}
+    counts |= {"test": len(split.test), "calibration": len(drawn)}
+    draft = _draft(run, counts, out=out, precision=precision, decision=decision)
     with Progress(
         TextColumn("{task.description:32}"),
         BarColumn(),
@@ -85,9 +70,39 @@ def export_run(
         return export(run.network(), draft, images, max_drop=max_drop, progress=_Steps(bar))
 
 
+def _draft(
+    run: Run,
+    counts: Mapping[str, int],
+    *,
+    out: Path,
+    precision: Precision,
+    decision: DecisionPolicy,
+) -> Bundle:
+    """Describe the bundle that is to be made; `counts` of the images of each kind."""
+    return Bundle(
+        path=out,
+        name=run.recipe.name,
+        task=run.recipe.task,
+        labels=run.labels,
+        preprocessing=run.recipe.preprocessing,
+        decision=decision,
+        precision=precision,
+        provenance={
+            "recipe": run.recipe.to_dict(),
+            "images": dict(counts),
+            "versions": {"leansight": version("leansight")} | {p: version(p) for p in PACKAGES},
+        },
+    )
+
+
 def _load(run: Run, root: Path, samples: Sequence[Sample], what: str) -> Labelled:
     return load_labelled(
-        root, samples, run.labels, run.recipe.preprocessing, what=f"reading {what} images"
+        root,
+        samples,
+        run.labels,
+        run.recipe.preprocessing,
+        what=f"reading {what} images",
+        task=run.recipe.task,
     )
 
 

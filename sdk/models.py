@@ -1,31 +1,158 @@
-"""The networks that recipes name. Every one takes (N, C, S, S) float32 pixels in [-1, 1)."""
+"""The networks that recipes name. Every one takes (N, C, S, S) float32 pixels in [-1, 1).
 
+All are one `Classifier`: a body, the mean of its features over the picture, and a head of dense
+layers. Bodies of our own are here, timm's in `backbones`.
+"""
+
+from collections import OrderedDict
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO
+from leansight.sdk.backbones import SideBySide, TimmBody
 from leansight.sdk.recipe import ModelRecipe
 
-EXPANSION = 4  # output channels of a bottleneck over its inner width (He et al., 2015)
+EXPANSION = 4  # output channels of a block over its inner width (He et al., 2015)
 
 
-def build_network(recipe: ModelRecipe, *, classes: int, channels: int) -> nn.Module:
-    """Return the network that a recipe names, with fresh weights."""
+def build_network(recipe: ModelRecipe, *, classes: int, channels: int) -> "Classifier":
+    """Return the network that a recipe names, with fresh weights; nothing is downloaded."""
+    body: nn.Module
+    features = recipe.width << len(recipe.blocks) - 1
     match recipe.name:
         case "resnet-custom":
-            return ResNetCustom(
-                classes=classes,
-                channels=channels,
-                width=recipe.width,
-                blocks=recipe.blocks,
-                dropout=recipe.dropout,
-            )
+            body = residual_body(channels, recipe.width, recipe.blocks)
+            features *= EXPANSION
+        case "masks-cnn":
+            body = plain_body(channels, recipe.width, recipe.blocks)
+        case "mixed-blocks":
+            body = mixed_body(channels, recipe.width, recipe.blocks)
+            features *= EXPANSION
+        case "ensemble":
+            body = SideBySide([TimmBody(name, channels) for name in recipe.bodies])
+            features = body.features
+        case name:
+            body = TimmBody(name, channels)
+            features = body.features
+    return Classifier(body, recipe, features=features, classes=classes)
 
 
 def network_input(pixels: Tensor) -> Tensor:
     """Turn uint8 pixels into what every network takes: float32 in [-1, 1), same shape."""
     return (pixels.float() - PIXEL_ZERO) * PIXEL_SCALE
+
+
+class Classifier(nn.Module):
+    """A body, the mean over the picture, and dense layers as the recipe's `head` has them.
+
+    Dropout, then for each hidden layer batch norm where the recipe says so, ReLU and its own
+    dropout, then the output. Dense layers begin with Glorot's normal weights (Glorot & Bengio,
+    2010) and no bias. Batch norms whose weights are frozen keep the statistics that they have.
+
+    Args:
+        body: maps pixels to features (N, C, h, w).
+        recipe: its dropout and head.
+        features: C.
+        classes: outputs.
+
+    """
+
+    def __init__(
+        self, body: nn.Module, recipe: ModelRecipe, *, features: int, classes: int
+    ) -> None:
+        super().__init__()
+        self.body = body
+        # Bodies that end in one number a channel need no mean, nor its node in the exported graph.
+        pooled = isinstance(body, SideBySide | TimmBody) and body.pooled
+        self.pool = nn.Identity() if pooled else nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(recipe.dropout)
+        self.hidden = _hidden_layers(features, recipe)
+        self.head = nn.Linear(recipe.head[-1] if recipe.head else features, classes)
+        for layer in (*self.hidden, self.head):
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map pixels (N, channels, S, S) to logits (N, classes)."""
+        features = self.pool(self.body(x)).flatten(1)
+        return self.head(self.hidden(self.dropout(features)))  # type: ignore[no-any-return]
+
+    def train(self, mode: bool = True) -> "Classifier":  # noqa: FBT001, FBT002 -- torch's own
+        """Switch to training, except the batch norms that do not learn."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.train(mode and module.weight.requires_grad)
+        return self
+
+
+class ResNetCustom(Classifier):
+    """System S1's small network, without a recipe: ResNet-50's design for small pictures.
+
+    With 16 filters, 3 + 4 + 6 blocks and one 64×64 channel: 541 K convolution and dense
+    parameters for 21 classes, 258.5 M multiply-accumulates.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        channels: int,
+        width: int = 16,
+        blocks: Sequence[int] = (3, 4, 6),
+        dropout: float = 0.2,
+    ) -> None:
+        body = residual_body(channels, width, blocks)
+        recipe = ModelRecipe(width=width, blocks=tuple(blocks), dropout=dropout)
+        features = width << len(blocks) - 1
+        super().__init__(body, recipe, features=features * EXPANSION, classes=classes)
+
+    @property
+    def stem(self) -> nn.Module:
+        """The first convolution with its batch norm and ReLU."""
+        return self.body.get_submodule("stem")
+
+
+def residual_body(channels: int, width: int, blocks: Sequence[int]) -> nn.Sequential:
+    """Return S1's: a 3×3 stem of stride 1 with `width` filters, no pooling, bottleneck blocks.
+
+    One stage per entry of `blocks`; each after the first halves the picture and doubles the width.
+    """
+    return _staged_body(_stem(channels, width, stride=1), width, blocks, mixed=False)
+
+
+def mixed_body(channels: int, width: int, blocks: Sequence[int]) -> nn.Sequential:
+    """Return S5's: as S1's, of as many pairs of a residual and an Inception block.
+
+    The stem halves the picture: S5's are 128×128.
+    """
+    return _staged_body(_stem(channels, width, stride=2), width, blocks, mixed=True)
+
+
+def plain_body(channels: int, width: int, blocks: Sequence[int]) -> nn.Sequential:
+    """Return S2's small network: 3×3 convolutions with ReLU, halved by their maximum.
+
+    One stage per entry of `blocks`, of as many convolutions; the first has `width` filters, each
+    one after it twice as many. Glorot's normal weights, as S2's.
+    """
+    stages: list[nn.Module] = []
+    in_channels = channels
+    for stage, count in enumerate(blocks):
+        layers: list[nn.Module] = []
+        for _ in range(count):
+            layers += [nn.Conv2d(in_channels, width << stage, 3, padding=1), nn.ReLU(inplace=True)]
+            in_channels = width << stage
+        stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
+    body = nn.Sequential(*stages)
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_normal_(module.weight)
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+    return body
 
 
 class Bottleneck(nn.Module):
@@ -38,10 +165,8 @@ class Bottleneck(nn.Module):
         super().__init__()
         out_channels = width * EXPANSION
         self.body = nn.Sequential(
-            *_convolution(in_channels, width, kernel=1),
-            nn.ReLU(inplace=True),
-            *_convolution(width, width, kernel=3, stride=stride),
-            nn.ReLU(inplace=True),
+            *_activated(in_channels, width, kernel=1),
+            *_activated(width, width, kernel=3, stride=stride),
             *_convolution(width, out_channels, kernel=1),
         )
         same = stride == 1 and in_channels == out_channels
@@ -57,43 +182,60 @@ class Bottleneck(nn.Module):
         return self.relu(self.body(x) + self.shortcut(x))  # type: ignore[no-any-return]
 
 
-class ResNetCustom(nn.Module):
-    """System S1's small network: ResNet-50's design for small pictures.
+class Inception(nn.Module):
+    """Four views of different reach, one quarter of the channels each (arXiv 1512.00567, figure 5).
 
-    A 3×3 stem of stride 1 with `width` filters and no pooling, one stage per entry of `blocks`
-    (each after the first halves the picture and doubles the width), the global mean, dropout
-    and one dense layer. With 16 filters, 3 + 4 + 6 blocks and one 64×64 channel: 541 K
-    convolution and dense parameters for 21 classes, 258.5 M multiply-accumulates.
+    1×1; 1×1 and 3×3; 1×1 and twice 3×3; the maximum of 3×3 and 1×1. All with batch norm.
     """
 
-    def __init__(
-        self,
-        *,
-        classes: int,
-        channels: int,
-        width: int = 16,
-        blocks: Sequence[int] = (3, 4, 6),
-        dropout: float = 0.2,
-    ) -> None:
+    def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
-        in_channels = width
-        for stage, count in enumerate(blocks):
-            for block in range(count):
-                stride = 2 if stage > 0 and block == 0 else 1
-                stages.append(Bottleneck(in_channels, width << stage, stride))
-                in_channels = (width << stage) * EXPANSION
-        self.stem = nn.Sequential(*_convolution(channels, width, kernel=3), nn.ReLU(inplace=True))
-        self.stages = nn.Sequential(*stages)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(in_channels, classes)
-        _initialise(self)
+        self.branches = nn.ModuleList(
+            nn.Sequential(*_activated(in_channels, width, kernel=1)) for _ in range(4)
+        )
+        for branch, wider in zip(self.branches, (0, 1, 2, 0), strict=True):
+            assert isinstance(branch, nn.Sequential)
+            for _ in range(wider):
+                branch.extend(_activated(width, width, kernel=3))
+        self.pool = nn.MaxPool2d(3, stride=1, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map pixels (N, channels, S, S) to logits (N, classes)."""
-        features = self.pool(self.stages(self.stem(x))).flatten(1)
-        return self.head(self.dropout(features))  # type: ignore[no-any-return]
+        """Map (N, in, H, W) to (N, 4 × width, H, W)."""
+        *reaching, pooled = self.branches
+        return torch.cat([*(branch(x) for branch in reaching), pooled(self.pool(x))], dim=1)
+
+
+def _staged_body(
+    stem: nn.Sequential, width: int, blocks: Sequence[int], *, mixed: bool
+) -> nn.Sequential:
+    """Return stem and stages, He-initialised (arXiv 1502.01852)."""
+    body = nn.Sequential(OrderedDict(stem=stem))
+    in_channels = width
+    for stage, count in enumerate(blocks):
+        layers: list[nn.Module] = []
+        inner, out_channels = width << stage, (width << stage) * EXPANSION
+        for block in range(count):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers.append(Bottleneck(in_channels, inner, stride))
+            if mixed:
+                layers.append(Inception(out_channels, inner))
+            in_channels = out_channels
+        body.add_module(f"stage{stage + 1}", nn.Sequential(*layers))
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return body
+
+
+def _stem(channels: int, width: int, *, stride: int) -> nn.Sequential:
+    return nn.Sequential(*_activated(channels, width, kernel=3, stride=stride))
+
+
+def _activated(
+    in_channels: int, out_channels: int, *, kernel: int, stride: int = 1
+) -> tuple[nn.Module, ...]:
+    layers = _convolution(in_channels, out_channels, kernel=kernel, stride=stride)
+    return (*layers, nn.ReLU(inplace=True))
 
 
 def _convolution(
@@ -105,8 +247,13 @@ def _convolution(
     return convolution, nn.BatchNorm2d(out_channels)
 
 
-def _initialise(network: nn.Module) -> None:
-    """He initialisation (arXiv 1502.01852)."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+def _hidden_layers(features: int, recipe: ModelRecipe) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    dropouts = recipe.head_dropout or (0.0,) * len(recipe.head)
+    for width, dropout in zip(recipe.head, dropouts, strict=True):
+        layers.append(nn.Linear(features, width))
+        if recipe.head_batch_norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers += [nn.ReLU(inplace=True), nn.Dropout(dropout)]
+        features = width
+    return nn.Sequential(*layers)

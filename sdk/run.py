@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -15,14 +15,70 @@ from leansight.sdk.data import Split, read_samples, write_samples
 from leansight.sdk.models import build_network
 from leansight.sdk.recipe import Recipe
 
+# The files of a run that are written before all others.
+LISTS: Final = frozenset({"train.csv", "validation.csv", "test.csv"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a run was begun with: enough to go on with it after a kill.
+
+    `weights`, `teacher`, `everything` and `score_test` are those of `training.Options`. On disk
+    it is `start.json`, beside the lists of files.
+    """
+
+    data: Path
+    recipe: Recipe
+    labels: tuple[str, ...]
+    weights: tuple[Path, ...] = ()
+    teacher: Path | None = None
+    everything: bool = False
+    score_test: bool = True
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Tell whether a run was begun at `path`."""
+        return (path / "start.json").is_file()
+
+    @classmethod
+    def load(cls, path: Path) -> "Start":
+        """Read what was begun at `path`; DataError if it is damaged."""
+        file = path / "start.json"
+        try:
+            values = json.loads(file.read_text())
+            return cls(
+                data=Path(values["data"]),
+                recipe=Recipe.from_dict(values["recipe"]),
+                labels=tuple(values["labels"]),
+                weights=tuple(Path(name) for name in values["weights"]),
+                teacher=Path(values["teacher"]) if values["teacher"] else None,
+                everything=values["everything"],
+                score_test=values["score_test"],
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{file} is damaged: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write `start.json`, whole or not at all."""
+        values = {
+            "data": os.fspath(self.data),
+            "recipe": self.recipe.to_dict(),
+            "labels": self.labels,
+            "weights": [os.fspath(file) for file in self.weights],
+            "teacher": os.fspath(self.teacher) if self.teacher else None,
+            "everything": self.everything,
+            "score_test": self.score_test,
+        }
+        _write_json(path / "start.json", values)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A finished run: `data` is the root of the images, `metrics` plain JSON values.
 
     On disk it is a folder: `run.json` (written last, so that a run that has it is whole),
-    `train.txt`, `validation.txt`, `test.txt` (paths relative to `data`), `model.safetensors`,
-    and `checkpoints/` with Lightning's own files.
+    `start.json`, `train.csv`, `validation.csv`, `test.csv` (paths relative to `data`),
+    `model.safetensors`, and `checkpoints/` with Lightning's own files.
     """
 
     path: Path
@@ -36,7 +92,7 @@ class Run:
         """Read a run; DataError if it is missing, unfinished or damaged."""
         file = path / "run.json"
         if not file.is_file():
-            unfinished = (path / "checkpoints").is_dir()
+            unfinished = Start.exists(path)
             what = "has not finished: go on with --resume" if unfinished else "is not a run"
             raise DataError(f"{path} {what} (it has no run.json)")
         try:
@@ -63,9 +119,7 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "metrics": self.metrics,
         }
-        part = self.path / "run.json.part"
-        part.write_text(json.dumps(values, indent=2) + "\n")
-        part.rename(self.path / "run.json")
+        _write_json(self.path / "run.json", values)
 
     def network(self) -> nn.Module:
         """Return the trained network, in evaluation mode."""
@@ -87,14 +141,20 @@ class Run:
 def read_split(path: Path) -> Split:
     """Read the lists of files of a run, finished or not."""
     return Split(
-        train=tuple(read_samples(path / "train.txt")),
-        validation=tuple(read_samples(path / "validation.txt")),
-        test=tuple(read_samples(path / "test.txt")),
+        train=tuple(read_samples(path / "train.csv")),
+        validation=tuple(read_samples(path / "validation.csv")),
+        test=tuple(read_samples(path / "test.csv")),
     )
 
 
 def write_split(path: Path, split: Split) -> None:
     """Write the lists of files of a run that begins."""
-    write_samples(path / "train.txt", split.train)
-    write_samples(path / "validation.txt", split.validation)
-    write_samples(path / "test.txt", split.test)
+    write_samples(path / "train.csv", split.train)
+    write_samples(path / "validation.csv", split.validation)
+    write_samples(path / "test.csv", split.test)
+
+
+def _write_json(file: Path, values: Mapping[str, Any]) -> None:
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(json.dumps(values, indent=2) + "\n")
+    part.rename(file)

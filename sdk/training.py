@@ -2,236 +2,407 @@
 
 import csv
 import logging
+import math
 import warnings
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    RichProgressBar,
+    WeightAveraging,
+)
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.tuner.tuning import Tuner
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from torchmetrics.classification import MulticlassAccuracy
-from torchvision.transforms import v2
+from torch.utils.data import DataLoader
 
 from leansight.exporters.convert import predict
+from leansight.runtime.decision import DecisionPolicy, softmax
 from leansight.runtime.errors import DataError
-from leansight.sdk.data import Labelled, find_labels, find_samples, load_labelled, split_samples
-from leansight.sdk.models import build_network, network_input
-from leansight.sdk.recipe import Augmentation, Recipe, Training
-from leansight.sdk.run import Run, read_split, write_split
+from leansight.sdk.augmentation import mirrored_labels
+from leansight.sdk.backbones import load_pretrained
+from leansight.sdk.console import console
+from leansight.sdk.data import Labelled, Sample, Split, load_labelled
+from leansight.sdk.layouts import find_labels, find_samples
+from leansight.sdk.leaks import (
+    check_leaks,
+    check_twins,
+    check_videos,
+    find_twins,
+    find_unreadable,
+)
+from leansight.sdk.loader import (
+    Batch,
+    PreparedImages,
+    TrainingScenes,
+    scene_preprocessing,
+    shifted_copy,
+    training_batches,
+)
+from leansight.sdk.models import build_network
+from leansight.sdk.recipe import Precision, Recipe
+from leansight.sdk.run import Run, Start, read_split, write_split
+from leansight.sdk.splits import limit_classes, split_samples
+from leansight.sdk.task import SCORE, LearningTask
 
-LAST_CHECKPOINT = "last.ckpt"  # Lightning's name for it
-
-WARMUP_SHARE = 0.1  # of the one-cycle schedule: short trainings have no time for a longer rise
-
-
-class TrainingImages(Dataset[tuple[Tensor, Tensor]]):
-    """Images as network inputs (C, S, S) float32, each changed at random every time it is read."""
-
-    def __init__(self, images: Labelled, change: nn.Module) -> None:
-        self._pixels = torch.from_numpy(images.pixels).permute(0, 3, 1, 2)
-        self._classes = torch.from_numpy(images.classes)
-        self._change = change
-
-    def __len__(self) -> int:
-        return len(self._classes)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return network_input(self._change(self._pixels[index])), self._classes[index]
-
-
-class ClassifierTask(pl.LightningModule):
-    """What Lightning needs to know: the loss, the optimiser and its schedule, the accuracy."""
-
-    def __init__(self, network: nn.Module, training: Training, weights: Tensor) -> None:
-        super().__init__()
-        self.network = network
-        self._training = training
-        self._loss = nn.CrossEntropyLoss(weights, label_smoothing=training.label_smoothing)
-        self._accuracy = MulticlassAccuracy(num_classes=len(weights), average="micro")
-
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Return the mean loss of a batch: pixels (N, C, S, S) float32, classes (N,) int64."""
-        del index
-        pixels, classes = batch
-        if self.current_epoch < round(self._training.half_size_share * self._training.epochs):
-            pixels = nn.functional.avg_pool2d(pixels, 2)
-        loss: Tensor = self._loss(self.network(pixels), classes)
-        if not torch.isfinite(loss):
-            raise DataError(
-                f"the loss is not a finite number in epoch {self.current_epoch}: "
-                "lower training.learning_rate"
-            )
-        self.log("train_loss", loss, prog_bar=True)
-        return loss
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Count the right answers of a batch."""
-        del index
-        pixels, classes = batch
-        logits = self.network(pixels)
-        self._accuracy(logits, classes)
-        self.log("val_loss", self._loss(logits, classes))
-        self.log("val_accuracy", self._accuracy, prog_bar=True)
-
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 -- Lightning's own union of eight types
-        """Return the optimiser, with a one-cycle schedule per batch if the recipe asks for it."""
-        training = self._training
-        optimiser = _optimiser(training, list(self.parameters()))
-        if training.schedule == "constant":
-            return optimiser
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = one_cycle(optimiser, training.learning_rate, steps)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+LAST_CHECKPOINT: Final = "last.ckpt"  # Lightning's name for it
+VALIDATION_BATCH: Final = 16  # small batches stay in the processor's cache
+FINDER_STEPS: Final = 100
 
 
-def train(data: Path, recipe: Recipe, *, out: Path, test_on: str = "") -> Run:
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Where a training runs: Lightning's own names, passed on to its Trainer.
+
+    `workers`: processes that read and change the images.
+    """
+
+    accelerator: str = "auto"
+    devices: str = "auto"
+    nodes: int = 1
+    strategy: str = "auto"
+    workers: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What one training is told beside its recipe and data.
+
+    `test_on`: the country kept for the test; `lists`: a run whose lists of files are used again;
+    `weights`: files of pretrained weights, one for each body; `teacher`: a run to learn from;
+    `skip_bad`: leave out unreadable images; `everything`: learn from the validation images as
+    well, and keep the last epoch; `score_test`: look at the test images at the end.
+    """
+
+    test_on: str = ""
+    lists: Path | None = None
+    weights: tuple[Path, ...] = ()
+    teacher: Path | None = None
+    skip_bad: bool = False
+    everything: bool = False
+    score_test: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What is read of the data: scenes to learn from, prepared images to judge by."""
+
+    scenes: Labelled
+    validation: Labelled
+    shifted: Labelled | None
+
+
+def train(
+    data: Path,
+    recipe: Recipe,
+    *,
+    out: Path,
+    options: Options | None = None,
+    hardware: Hardware | None = None,
+) -> Run:
     """Make a run in `out`: split `data`, train, score the validation and the test images.
 
-    Where `out` holds an unfinished run, it goes on with that run's split.
+    Where `out` holds an unfinished run, it goes on with that run's recipe, options and lists
+    (see `Start`), and ends as if it had not been interrupted.
 
     Raises:
         DataError: the data cannot be split, an image cannot be read, the loss diverged.
 
     """
-    if (out / "checkpoints" / LAST_CHECKPOINT).exists():
-        split = read_split(out)
-        labels = find_labels(split.train)
-    else:
-        samples = find_samples(data)
-        labels = find_labels(samples)
-        split = split_samples(samples, **asdict(recipe.split), test_on=test_on)
-        out.mkdir(parents=True, exist_ok=True)
-        write_split(out, split)
-    train_images, validation, test = (
-        load_labelled(data, part, labels, recipe.preprocessing, what=f"reading {what} images")
-        for what, part in (
-            ("training", split.train),
-            ("validation", split.validation),
-            ("test", split.test),
-        )
+    hardware = hardware or Hardware()
+    start = Start.load(out) if Start.exists(out) else _begin(data, recipe, out, options)
+    split = read_split(out)
+    teacher = Run.load(start.teacher) if start.teacher else None
+    if teacher and teacher.labels != start.labels:
+        raise DataError(f"the teacher {teacher.path} knows other classes than {start.data}")
+    images = _read_images(start, split, out)
+    network, trainer = train_network(
+        start, images, [str(s.path) for s in split.train], out=out, teacher=teacher, on=hardware
     )
-    network = train_network(
-        recipe,
-        labels=len(labels),
-        train=train_images,
-        validation=validation,
-        folder=out / "checkpoints",
-    )
-    metrics = {"validation accuracy": accuracy(network, validation)}
-    if split.test:
-        metrics["test accuracy"] = accuracy(network, test)
-    run = Run(path=out, data=data.resolve(), recipe=recipe, labels=labels, metrics=metrics)
+    if not trainer.is_global_zero:
+        raise SystemExit(0)  # the other processes of a distributed training end here
+    _scenes_file(out).unlink(missing_ok=True)
+    scored = {"validation": images.validation, "shifted": images.shifted}
+    if start.score_test and split.test:
+        scored["test"] = _load(start, split.test, "test")
+    metrics: dict[str, float] = {}
+    for name, part in scored.items():
+        if part is not None and len(part.classes):
+            metrics |= {f"{name} {k}": v for k, v in scores(network, part, start.recipe).items()}
+    run = Run(path=out, data=start.data, recipe=start.recipe, labels=start.labels, metrics=metrics)
     run.save(network)
     return run
 
 
 def train_network(
-    recipe: Recipe, *, labels: int, train: Labelled, validation: Labelled, folder: Path
-) -> nn.Module:
-    """Train and return the network of the epoch with the best validation accuracy.
+    start: Start,
+    images: Images,
+    files: Sequence[str],
+    *,
+    out: Path,
+    teacher: Run | None,
+    on: Hardware,
+) -> tuple[nn.Module, pl.Trainer]:
+    """Train and return the network of the best epoch (with `everything`: of the last one).
 
-    Checkpoints and `metrics.csv` go to `folder`; if it holds `last.ckpt`, training goes on
-    from there.
+    Checkpoints, `metrics.csv` and TensorBoard's files go to `out`/checkpoints; if it holds
+    `last.ckpt`, training goes on from there.
 
     Raises:
-        DataError: the loss is not a finite number.
+        DataError: the loss is not a finite number, or pretrained weights do not fit.
 
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # no advertisements
+    recipe, folder = start.recipe, out / "checkpoints"
+    last = folder / LAST_CHECKPOINT
     pl.seed_everything(recipe.training.seed, workers=True, verbose=False)
-    network = build_network(recipe.model, classes=labels, channels=recipe.preprocessing.channels)
+    classes, channels = len(start.labels), recipe.preprocessing.channels
+    network = build_network(recipe.model, classes=classes, channels=channels)
+    if recipe.model.pretrained and not last.exists():
+        load_pretrained(network, recipe.model, start.weights)
     network = network.to(memory_format=torch.channels_last)
-    task = ClassifierTask(network, recipe.training, _weights(train.classes, labels, recipe))
-    best = ModelCheckpoint(
-        folder, filename="best", monitor="val_accuracy", mode="max", save_last=True
+    weights = class_weights(images.scenes.classes, classes, recipe)
+    taught = teacher.network().to(memory_format=torch.channels_last) if teacher else None
+    task = LearningTask(network, recipe, weights, files, taught)
+    batches, held_out = _loaders(start, images, teacher, on)
+    with _quiet_lightning():
+        if recipe.training.find_learning_rate and not last.exists():
+            start = _find_learning_rate(task, batches, start, out)
+            task.learning_rate = start.recipe.training.learning_rate
+        trainer = _trainer(recipe, folder, on, everything=start.everything)
+        trainer.fit(task, batches, held_out or None, ckpt_path=last if last.exists() else None)
+    kept = folder / (LAST_CHECKPOINT if start.everything else "best.ckpt")
+    task.load_state_dict(torch.load(kept, weights_only=True)["state_dict"])
+    return network.eval(), trainer
+
+
+def scores(network: nn.Module, images: Labelled, recipe: Recipe) -> dict[str, float]:
+    """Return shares (0 to 1): accuracy and, with a threshold, what is kept and right of it."""
+    logits = predict(network, images.pixels)
+    if recipe.task == "multilabel":
+        return {"accuracy": float(((logits >= 0) == images.classes).mean())}
+    right = logits.argmax(axis=1) == images.classes
+    measured = {"accuracy": float(right.mean())}
+    policy: DecisionPolicy = recipe.decision
+    if policy.threshold > 0:
+        kept = softmax(logits, policy.temperature).max(axis=1) >= policy.threshold
+        measured[f"kept at {policy.threshold:g}"] = float(kept.mean())
+        if kept.any():
+            measured[f"accuracy of kept at {policy.threshold:g}"] = float(right[kept].mean())
+    return measured
+
+
+def class_weights(classes: NDArray[np.int64], labels: int, recipe: Recipe) -> Tensor:
+    """Weigh each class by the inverse of its count, with a mean of 1 over the images; (K,)."""
+    if recipe.task == "multilabel" or not recipe.training.class_weights:
+        return torch.ones(labels)
+    counts = np.bincount(classes, minlength=labels)
+    return torch.tensor(len(classes) / (labels * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return the update of an exponential moving average, for torch's AveragedModel.
+
+    After n updates the decay is at most (1 + n) / (10 + n), as TensorFlow's, so that the first
+    weights, which are random, are forgotten in a short training too.
+    """
+
+    def update(average: Tensor, weights: Tensor, updates: Tensor) -> Tensor:
+        count = float(updates)
+        return average + (weights - average) * (1 - min(decay, (1 + count) / (10 + count)))
+
+    return update
+
+
+def _begin(data: Path, recipe: Recipe, out: Path, options: Options | None) -> Start:
+    """Split the data and write down what this run is, so that it can go on after a kill."""
+    options = options or Options()
+    samples = find_samples(data, recipe.data)
+    if options.skip_bad:
+        bad = {s.path for s in find_unreadable(data, samples)}
+        samples = [s for s in samples if s.path not in bad]
+    labels = find_labels(samples)
+    if options.lists:
+        split = read_split(options.lists)
+        check_leaks(data, split, by=recipe.split.by)
+    else:
+        twins = find_twins(data, samples)
+        split = split_samples(samples, recipe.split, test_on=options.test_on, twins=twins)
+        check_videos(split, by=recipe.split.by)
+        check_twins(split, [[samples[i] for i in group] for group in twins])
+    learnt = [*split.train, *split.validation] if options.everything else split.train
+    learnt = limit_classes(learnt, recipe.data, seed=recipe.split.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    write_split(out, replace(split, train=tuple(learnt)))
+    start = Start(
+        data=data.resolve(),
+        recipe=recipe,
+        labels=labels,
+        weights=tuple(path.resolve() for path in options.weights),
+        teacher=options.teacher.resolve() if options.teacher else None,
+        everything=options.everything,
+        score_test=options.score_test,
     )
-    progress = RichProgressBar(leave=False, console_kwargs={"stderr": True})
-    trainer = pl.Trainer(
-        max_epochs=recipe.training.epochs,
+    start.save(out)
+    return start
+
+
+def _read_images(start: Start, split: Split, out: Path) -> Images:
+    recipe = start.recipe
+    scene = scene_preprocessing(recipe.preprocessing, recipe.training.scene_scale)
+    shifted = None
+    if recipe.shift and split.validation:
+        shifted = shifted_copy(
+            _load(start, split.validation, "validation", scene),
+            recipe.shift,
+            _mirrored(start, recipe.shift),
+            recipe.preprocessing,
+        )
+    return Images(
+        scenes=_load(start, split.train, "training", scene, _scenes_file(out)),
+        validation=_load(start, split.validation, "validation"),
+        shifted=shifted,
+    )
+
+
+def _load(
+    start: Start,
+    samples: Sequence[Sample],
+    what: str,
+    preprocessing: Any = None,  # noqa: ANN401 -- Preprocessing | None
+    file: Path | None = None,
+) -> Labelled:
+    return load_labelled(
+        start.data,
+        samples,
+        start.labels,
+        preprocessing or start.recipe.preprocessing,
+        what=f"reading {what} images",
+        task=start.recipe.task,
+        file=file,
+    )
+
+
+def _scenes_file(out: Path) -> Path:
+    """Name where the scenes lie while a training reads them again and again."""
+    return out / "scenes.cache"
+
+
+def _mirrored(start: Start, changes: Sequence[Any]) -> list[int] | None:
+    if start.recipe.task == "multilabel":
+        return None
+    return mirrored_labels(changes, start.labels)
+
+
+def _loaders(
+    start: Start, images: Images, teacher: Run | None, on: Hardware
+) -> tuple[DataLoader[Batch], list[DataLoader[Batch]]]:
+    recipe = start.recipe
+    scenes = TrainingScenes(
+        images.scenes,
+        recipe.augmentation,
+        _mirrored(start, recipe.augmentation),
+        recipe.preprocessing,
+        teacher=teacher.recipe.preprocessing if teacher else None,
+        seed=recipe.training.seed,
+    )
+    batches = training_batches(
+        scenes,
+        batch_size=recipe.training.batch_size,
+        seed=recipe.training.seed,
+        workers=on.workers,
+    )
+    held_out = [part for part in (images.validation, images.shifted) if part is not None]
+    if start.everything:
+        held_out = []
+    return batches, [DataLoader(PreparedImages(p), VALIDATION_BATCH) for p in held_out]
+
+
+def _trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool) -> pl.Trainer:
+    training = recipe.training
+    chosen = {} if everything else {"monitor": SCORE, "mode": "max"}
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            folder,
+            filename="best",
+            save_last=True,
+            save_top_k=0 if everything else 1,
+            enable_version_counter=False,
+            **chosen,  # type: ignore[arg-type]
+        ),
+        RichProgressBar(leave=False, console_kwargs={"stderr": True}),
+    ]
+    if training.average_decay:
+        callbacks.append(WeightAveraging(avg_fn=moving_average(training.average_decay)))
+    if training.patience and not everything:
+        callbacks.append(
+            EarlyStopping(
+                SCORE, training.min_delta, training.patience, mode="max", check_finite=False
+            )
+        )
+    return pl.Trainer(
+        max_epochs=training.epochs,
         default_root_dir=folder,
-        accelerator="auto",
-        callbacks=[best, progress, *_early_stopping(recipe.training)],
-        logger=_metrics_log(folder),
+        accelerator=on.accelerator,
+        devices=on.devices if on.devices == "auto" or "," in on.devices else int(on.devices),
+        num_nodes=on.nodes,
+        strategy=on.strategy,
+        precision=_precision(training.precision),
+        callbacks=callbacks,
+        logger=[_metrics_log(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
+        num_sanity_val_steps=0,  # a resumed run would take it twice
         log_every_n_steps=1,
         enable_model_summary=False,
         deterministic=True,
     )
-    size = recipe.training.batch_size
-    change = augmentation(recipe.augmentation, recipe.preprocessing.size)
-    last = folder / LAST_CHECKPOINT
-    # A last batch of one image would have no variance to normalise by.
-    whole = len(train.classes) > size
-    batches = DataLoader(TrainingImages(train, change), size, shuffle=True, drop_last=whole)
-    held_out = DataLoader(TrainingImages(validation, nn.Identity()), size)
-    with warnings.catch_warnings():
-        # Lightning's own business with torch's next version.
-        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
-        trainer.fit(task, batches, held_out, ckpt_path=last if last.exists() else None)
-    state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
-    task.load_state_dict(state)
-    return network.eval()
 
 
-def augmentation(recipe: Augmentation, size: int) -> nn.Module:
-    """Return the random changes of one (C, size, size) uint8 image, as a torch module."""
-    changes: list[nn.Module] = []
-    if recipe.rotation_degrees or recipe.shift or recipe.scale:
-        margin = size // 4  # what moves in from outside repeats the edge instead of being black
-        changes += [
-            v2.Pad(margin, padding_mode="edge"),
-            v2.RandomAffine(
-                recipe.rotation_degrees,
-                translate=(recipe.shift * size / (size + 2 * margin),) * 2,
-                scale=(1 - recipe.scale, 1 + recipe.scale),
-                interpolation=v2.InterpolationMode.BILINEAR,
-            ),
-            v2.CenterCrop(size),
-        ]
-    if recipe.exposure or recipe.contrast:
-        changes.append(v2.ColorJitter(brightness=recipe.exposure, contrast=recipe.contrast))
-    if recipe.blur_probability:
-        changes.append(v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.5))], recipe.blur_probability))
-    return v2.Compose(changes) if changes else nn.Identity()
+def _precision(wanted: Precision) -> Any:  # noqa: ANN401 -- Lightning's own names
+    """Return bfloat16 where the processor computes in it, else float32.
+
+    "auto" asks for instructions made for it (AMX, or a GPU's): with AVX-512's alone it is no
+    faster than float32 in networks of this size.
+    """
+    if wanted == "auto":
+        on_gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        amx = torch.backends.cpu.get_cpu_capability() and torch.cpu._is_amx_tile_supported()  # noqa: SLF001 -- no public name yet
+        wanted = "bfloat16" if on_gpu or amx else "float32"
+    return "bf16-mixed" if wanted == "bfloat16" else "32-true"
 
 
-def accuracy(network: nn.Module, images: Labelled) -> float:
-    """Return the share (0 to 1) of images whose best class is theirs."""
-    return float((predict(network, images.pixels).argmax(axis=1) == images.classes).mean())
-
-
-def one_cycle(
-    optimiser: torch.optim.Optimizer, peak: float, steps: int
-) -> torch.optim.lr_scheduler.OneCycleLR:
-    """Return the schedule over `steps` batches (Smith and Topin, arXiv 1708.07120)."""
-    steps = max(steps, 4)  # torch divides by zero where the rise is one step long
-    rise = max(WARMUP_SHARE, 2 / steps)
-    return torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps, pct_start=rise)
-
-
-def _optimiser(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-    rate, decay = training.learning_rate, training.weight_decay
-    match training.optimiser:
-        case "sgd":
-            momentum = training.momentum
-            return torch.optim.SGD(
-                weights, rate, momentum, weight_decay=decay, nesterov=momentum > 0
-            )
-        case "adamw":
-            return torch.optim.AdamW(weights, rate, weight_decay=decay)
-
-
-def _weights(classes: NDArray[np.int64], labels: int, recipe: Recipe) -> Tensor:
-    """Weigh each class by the inverse of its count, with a mean of 1 over the images."""
-    if not recipe.training.class_weights:
-        return torch.ones(labels)
-    counts = np.bincount(classes, minlength=labels)
-    return torch.tensor(len(classes) / (labels * counts), dtype=torch.float32)
+def _find_learning_rate(
+    task: LearningTask, batches: DataLoader[Batch], start: Start, out: Path
+) -> Start:
+    """Look for the rate (Lightning's finder), and write it into the run's recipe."""
+    folder = out / "checkpoints"
+    trainer = pl.Trainer(
+        max_epochs=math.ceil(FINDER_STEPS / len(batches)),
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[],
+    )
+    found = Tuner(trainer).lr_find(task, batches, num_training=FINDER_STEPS)
+    rate = found.suggestion() if found else None
+    if rate is None or not math.isfinite(rate):
+        raise DataError("no learning rate was found: set training.learning_rate")
+    console().print(f"learning rate found: {rate:.2g}")
+    training = replace(start.recipe.training, learning_rate=rate, find_learning_rate=False)
+    start = replace(start, recipe=replace(start.recipe, training=training))
+    start.save(out)
+    return start
 
 
 def _metrics_log(folder: Path) -> CSVLogger:
@@ -250,7 +421,16 @@ def _metrics_log(folder: Path) -> CSVLogger:
     return logger
 
 
-def _early_stopping(training: Training) -> list[Callback]:
-    if not training.patience:
-        return []
-    return [EarlyStopping("val_accuracy", mode="max", patience=training.patience)]
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep to itself what is Lightning's own business with torch, or settled here on purpose."""
+    with warnings.catch_warnings():
+        for message in (
+            ".*LeafSpec.* is deprecated",
+            # Validation images are in memory, and a last short batch is not left out.
+            ".*does not have many workers",
+            "Checkpoint directory .* is not empty",
+            "You defined a `validation_step` but have no `val_dataloader`",  # --everything
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        yield

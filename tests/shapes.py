@@ -36,8 +36,9 @@ threshold = 0.5
 
 
 def draw(label: str, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a (40, 40, 3) picture: a bright shape near the middle of a dark ground."""
-    picture = rng.integers(20, 90, 3, dtype=np.uint8) * np.ones((40, 40, 1), np.uint8)
+    """Return a (40, 40, 3) picture: a bright shape near the middle of a dark, uneven ground."""
+    ground = rng.integers(10, 110, (5, 5, 3), dtype=np.uint8)
+    picture = cv2.resize(ground, (40, 40), interpolation=cv2.INTER_LINEAR)
     ink = tuple(int(n) for n in rng.integers(150, 255, 3))
     x, y = (int(n) for n in rng.integers(18, 23, 2))
     match label:

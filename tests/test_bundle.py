@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leansight.runtime.bundle import Bundle, FileRecord, write_bundle
-from leansight.runtime.decision import DecisionPolicy
+from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import BundleError
 from leansight.runtime.preprocessing import Clahe, Preprocessing
 
@@ -87,6 +87,13 @@ def test_a_bundle_comes_back_as_it_was_written(folder: Path) -> None:
         assert bundle.read(name) == data
         assert bundle.files[name].sha256 == hashlib.sha256(data).hexdigest()
         assert bundle.files[name].size_bytes == len(data)
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel"])
+def test_the_task_is_written_into_the_manifest(tmp_path: Path, task: Task) -> None:
+    bundle = write_bundle(a_bundle(tmp_path / "b", task=task), CONTENTS)
+    assert json.loads((tmp_path / "b" / "bundle.json").read_text())["task"] == task
+    assert bundle.task == task
 
 
 @pytest.mark.parametrize("inside", ["", "signs.bundle/", "downloads/signs.bundle/"])
@@ -305,6 +312,8 @@ def test_a_size_that_is_no_whole_number_is_refused(folder: Path, size: object) -
         ({"labels": [1, 2]}, "labels are text"),
         ({"labels": 3}, "does not describe a bundle"),
         ({"precision": "int4"}, "precision must be int8 or float32, not 'int4'"),
+        ({"task": "detection"}, "task must be classification or multilabel, not 'detection'"),
+        ({"task": None}, "task must be classification or multilabel, not None"),
         ({"preprocessing": {"size": 0}}, "size must be a whole number from 1"),
         ({"preprocessing": {"size": "64"}}, "does not describe a bundle"),
         ({"preprocessing": {"size": 64, "script": "x"}}, "script"),
@@ -323,7 +332,8 @@ def test_a_manifest_with_wrong_values_is_refused(
 
 
 @pytest.mark.parametrize(
-    "name", ["name", "labels", "preprocessing", "decision", "precision", "files", "metrics"]
+    "name",
+    ["name", "labels", "preprocessing", "decision", "precision", "task", "files", "metrics"],
 )
 def test_a_manifest_without_a_field_is_refused(folder: Path, name: str) -> None:
     craft(folder, lambda manifest: manifest.pop(name))

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import tiny_models
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from leansight.runtime.bundle import Bundle, write_bundle
@@ -20,6 +21,7 @@ from leansight.runtime.errors import BundleError
 from leansight.runtime.images import list_images, read_image
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.sdk import cli_classify
 
 FORMATS: list[Format] = ["tflite", "onnx"]
 COMMAND = Path(sys.executable).with_name("leansight")
@@ -107,6 +109,29 @@ def test_any_interpreter_serves_and_sees_the_preprocessed_batch() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 9, 3), np.uint8)
     assert classifier(image).label == "yes"
     assert np.array_equal(interpreter.batch, preprocessing(image))
+
+
+@pytest.fixture
+def tagging_bundle(tiny_bundle: Path) -> Path:
+    """The tiny bundle for many labels an image; by hand, each photo has one logit of 4 or more."""
+    bundle = Bundle.load(tiny_bundle)
+    path = tiny_bundle.with_name("tags.bundle")
+    write_bundle(
+        replace(bundle, path=path, task="multilabel", decision=DecisionPolicy(threshold=0.5)),
+        {name: bundle.read(name) for name in bundle.files},
+    )
+    return path
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_a_picture_gets_all_its_labels(tagging_bundle: Path, wanted: Format) -> None:
+    grey = np.full((8, 8), 128, np.uint8)  # by hand: logits 4, 0, 0; sigmoid(0) is 0.5
+    prediction = Classifier.load(tagging_bundle, model_format=wanted)(grey)
+    assert prediction.labels == tiny_models.LABELS
+    assert (prediction.label, prediction.status) == ("plain", "sure")
+    assert prediction.score == pytest.approx(1 / (1 + np.exp(-4)), abs=1e-5)
+    strict = Classifier.load(tagging_bundle, model_format=wanted, threshold=0.9)(grey)
+    assert (strict.labels, strict.status) == (("plain",), "not sure")  # of the other two
 
 
 # What is refused
@@ -243,6 +268,32 @@ def test_a_rejected_picture_is_a_normal_answer(tiny_bundle: Path, photos: Path) 
     assert done.returncode == 0
     assert done.stdout.startswith(f"{photos / 'a.png'}: not sure (plain 96.5%, ")
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_the_command_says_all_labels(tagging_bundle: Path, photos: Path) -> None:
+    photo = photos / "a.png"
+    given = classify(tagging_bundle, photo).stdout
+    assert given == f"{photo}: plain, upright, level (98.2%)\n"
+    undecided = classify(tagging_bundle, photo, "--threshold", 0.9).stdout
+    assert undecided == f"{photo}: plain; not sure (plain 98.2%, upright 50.0%, level 50.0%)\n"
+    row = json.loads(classify(tagging_bundle, photo, "--json").stdout)
+    assert list(row) == ["path", "label", "score", "status", "top", "labels"]
+    assert row["labels"] == list(tiny_models.LABELS)
+
+
+def test_the_command_says_so_where_there_is_surely_no_label(
+    tiny_bundle: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Classifier(
+        preprocessing=Preprocessing(size=4),
+        interpreter=FakeInterpreter(np.array([-5, -6], np.float32)),  # sigmoid(-5) is 0.0067
+        labels=("sea", "sun"),
+        policy=DecisionPolicy(threshold=0.9),
+        task="multilabel",
+    )
+    monkeypatch.setattr(Classifier, "load", lambda *_, **__: nothing)
+    done = CliRunner().invoke(cli_classify.command, [str(tiny_bundle), str(photos / "a.png")])
+    assert done.output == f"{photos / 'a.png'}: no label (sea 0.7%, sun 0.2%)\n"
 
 
 def no_bundle(bundle: Path, photos: Path) -> tuple[Path, Path]:

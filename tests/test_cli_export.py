@@ -153,7 +153,8 @@ def test_photos_that_have_moved_are_asked_for(
 def test_a_run_that_has_not_finished_is_not_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "start.json").touch()
     arguments = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
     line = refusal(arguments, monkeypatch, capsys)
     assert line.endswith("run has not finished: go on with --resume (it has no run.json)")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leansight.runtime.decision import DecisionPolicy, Prediction, decide, softmax
+from leansight.runtime.decision import DecisionPolicy, Prediction, decide, sigmoid, softmax
 
 LABELS = ("stop", "yield", "road work")
 # 1, 4 and 3 parts of 8: the logarithms of probabilities are logits that give them.
@@ -70,6 +70,7 @@ def test_a_high_temperature_levels_and_a_low_one_sharpens() -> None:
 def test_the_best_class_is_given_with_its_probability() -> None:
     assert decide(LOGITS, LABELS, DecisionPolicy(threshold=0.4)) == Prediction(
         label="yield",
+        labels=("yield",),
         score=pytest.approx(0.5),
         status="sure",
         top=(
@@ -83,6 +84,7 @@ def test_the_best_class_is_given_with_its_probability() -> None:
 def test_below_the_threshold_there_is_no_label_but_still_a_score() -> None:
     prediction = decide(LOGITS, LABELS, DecisionPolicy(threshold=0.6))
     assert (prediction.label, prediction.status) == (None, "not sure")
+    assert prediction.labels == ()
     assert prediction.score == pytest.approx(0.5)
     assert [label for label, _ in prediction.top] == ["yield", "road work", "stop"]
 
@@ -135,6 +137,118 @@ def test_a_prediction_as_json_has_these_keys_and_plain_values() -> None:
         "score": 0.5,
         "status": "not sure",
         "top": [["yield", 0.5], ["road work", 0.375]],
+    }
+
+
+# Many labels an image
+
+# The logarithm of p / (1 - p) is the logit that gives probability p.
+TAGS = ("beach", "boat", "sea", "sun")
+TAG_PROBABILITIES = (0.95, 0.6, 0.8, 0.1)
+TAG_LOGITS = np.array([math.log(p / (1 - p)) for p in TAG_PROBABILITIES])
+
+
+def tag(threshold: float, temperature: float = 1.0) -> Prediction:
+    policy = DecisionPolicy(threshold=threshold, temperature=temperature)
+    return decide(TAG_LOGITS, TAGS, policy, task="multilabel")
+
+
+@given(logits_lists, st.floats(0.01, 100))
+def test_the_sigmoid_is_the_textbooks(logits: list[float], temperature: float) -> None:
+    probabilities = sigmoid(np.array(logits, np.float32), temperature)
+    expected = [
+        1 / (1 + math.exp(-value / temperature)) if value / temperature > -700 else 0
+        for value in logits
+    ]
+    assert probabilities.dtype == np.float64
+    assert probabilities == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_the_sigmoid_of_the_largest_float32_logits_is_finite() -> None:
+    largest = np.finfo(np.float32).max
+    assert sigmoid(np.array([largest, -largest, 0], np.float32), 0.01).tolist() == [1, 0, 0.5]
+
+
+def test_every_label_that_is_probable_enough_is_given() -> None:
+    assert tag(0.5) == Prediction(
+        label="beach",
+        labels=("beach", "sea", "boat"),
+        score=pytest.approx(0.95),
+        status="sure",
+        top=(
+            ("beach", pytest.approx(0.95)),
+            ("sea", pytest.approx(0.8)),
+            ("boat", pytest.approx(0.6)),
+        ),
+        task="multilabel",
+    )
+
+
+@pytest.mark.parametrize(
+    ("threshold", "labels", "status"),
+    [
+        (0.0, ("beach", "sea", "boat", "sun"), "sure"),  # all, as the policy's docstring warns
+        (0.05, ("beach", "sea", "boat", "sun"), "sure"),
+        (0.3, ("beach", "sea", "boat"), "sure"),
+        (0.5, ("beach", "sea", "boat"), "sure"),
+        (0.55, ("beach", "sea", "boat"), "sure"),  # 0.1 is below 0.45: surely no sun
+        (0.7, ("beach", "sea"), "not sure"),  # a boat, perhaps: 0.6 is between 0.3 and 0.7
+        (0.92, ("beach",), "not sure"),  # the sun, perhaps: 0.1 is between 0.08 and 0.92
+        (0.99, (), "not sure"),
+        (1.0, (), "not sure"),
+    ],
+)
+def test_the_threshold_says_what_is_given_and_what_is_undecided(
+    threshold: float, labels: tuple[str, ...], status: str
+) -> None:
+    prediction = tag(threshold)
+    assert (prediction.labels, prediction.status) == (labels, status)
+    assert prediction.label == (labels[0] if labels else None)
+    assert prediction.score == pytest.approx(0.95)
+
+
+def test_an_image_can_surely_have_none_of_many_labels() -> None:
+    logits = np.full(3, -5.0)
+    prediction = decide(logits, LABELS, DecisionPolicy(threshold=0.9), task="multilabel")
+    assert (prediction.label, prediction.labels, prediction.status) == (None, (), "sure")
+
+
+def test_at_the_ends_of_the_band_nothing_is_undecided() -> None:
+    # 0.75 and 0.25 without rounding: the logarithm of 3, and minus that.
+    logits, exact = np.array([math.log(3), -math.log(3)]), DecisionPolicy(threshold=0.75)
+    assert sigmoid(logits).tolist() == [0.75, 0.25]
+    prediction = decide(logits, ("a", "b"), exact, task="multilabel")
+    assert (prediction.labels, prediction.status) == (("a",), "sure")
+
+
+def test_temperature_levels_each_labels_probability() -> None:
+    # logit(0.95) = ln 19; half of it gives sqrt(19) / (1 + sqrt(19)).
+    assert tag(0.5, temperature=2).score == pytest.approx(19**0.5 / (1 + 19**0.5))
+    assert tag(0.7, temperature=2).labels == ("beach",)
+
+
+@given(logits_lists, st.floats(0, 1))
+def test_given_labels_are_those_at_the_threshold_best_first(
+    logits: list[float], threshold: float
+) -> None:
+    labels = tuple(map(str, range(len(logits))))
+    values = np.array(logits, np.float32)
+    prediction = decide(values, labels, DecisionPolicy(threshold=threshold), task="multilabel")
+    probabilities = sigmoid(values)
+    assert set(prediction.labels) == {
+        label for label, p in zip(labels, probabilities, strict=True) if p >= threshold
+    }
+    scores = [probabilities[int(label)] for label in prediction.labels]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_as_json_many_labels_have_one_key_more() -> None:
+    assert json.loads(json.dumps(tag(0.7).to_dict())) == {
+        "label": "beach",
+        "score": 0.95,
+        "status": "not sure",
+        "top": [["beach", 0.95], ["sea", 0.8], ["boat", 0.6]],
+        "labels": ["beach", "sea"],
     }
 
 

@@ -1,4 +1,4 @@
-"""The int8 files are opened here with onnx and the TFLite schema, not with leansight's readers."""
+"""From a network to a bundle; the files are opened with `int8_files`, not leansight's readers."""
 
 import io
 import json
@@ -6,15 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter as LiteRt
+from int8_files import TYPES, Onnx, Tflite, key, optimised
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from shapes import LABELS, photos
@@ -23,8 +22,8 @@ from torch import Tensor, nn
 from leansight.exporters import export as export_module
 from leansight.exporters.calibration import Range, calibrate
 from leansight.exporters.convert import FloatGraphs, convert
+from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages, export, quantize
-from leansight.exporters.onnx_int8 import ConversionError
 from leansight.exporters.pairing import pair_tensors
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.exporters.verification import (
@@ -36,7 +35,7 @@ from leansight.exporters.verification import (
 )
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.classifier import Classifier
-from leansight.runtime.decision import DecisionPolicy, decide
+from leansight.runtime.decision import DecisionPolicy, Task, decide
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Preprocessing
@@ -149,114 +148,6 @@ def converted(request: pytest.FixtureRequest) -> Converted:
     return value
 
 
-# Reading the files
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer's integers, weights as (out, in, height, width), and the grid of its output."""
-
-    weights: NDArray[np.int8]
-    scale: NDArray[np.float32]
-    bias: NDArray[np.int32]
-    bias_scale: NDArray[np.float32]
-    output: tuple[float, int]
-
-
-OPERATORS = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-TYPES = {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
-
-
-class Tflite:
-    """Straight from the flatbuffer."""
-
-    def __init__(self, file: bytes) -> None:
-        self.file = file
-        self.model = schema.ModelT.InitFromPackedBuf(file, 0)
-        (self.graph,) = self.model.subgraphs
-        self.tensors = self.graph.tensors
-        self.operators = [
-            (OPERATORS[self.code(op)], list(op.inputs), op.outputs[0])
-            for op in self.graph.operators
-        ]
-
-    def code(self, operator: Any) -> int:  # noqa: ANN401 -- flatbuffers has no types
-        code = self.model.operatorCodes[operator.opcodeIndex]
-        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
-
-    def values(self, tensor: int, dtype: type) -> NDArray[Any]:
-        buffer = self.model.buffers[self.tensors[tensor].buffer]
-        if buffer.data is not None and len(buffer.data):
-            data = bytes(buffer.data)
-        else:  # ai-edge-quantizer puts them behind the flatbuffer
-            data = self.file[buffer.offset : buffer.offset + buffer.size]
-        return np.frombuffer(data, dtype).reshape(self.tensors[tensor].shape)
-
-    def scale(self, tensor: int) -> NDArray[np.float32]:
-        return np.asarray(self.tensors[tensor].quantization.scale, np.float32)
-
-    def grid(self, tensor: int) -> tuple[float, int]:
-        quantization = self.tensors[tensor].quantization
-        assert len(quantization.scale) == len(quantization.zeroPoint) == 1
-        return float(quantization.scale[0]), int(quantization.zeroPoint[0])
-
-    def layers(self) -> list[Layer]:
-        order = {
-            "CONV_2D": (0, 3, 1, 2),
-            "DEPTHWISE_CONV_2D": (3, 0, 1, 2),
-            "FULLY_CONNECTED": (0, 1),
-        }
-        return [
-            Layer(
-                weights=self.values(weights, np.int8).transpose(order[kind]),
-                scale=self.scale(weights),
-                bias=self.values(bias, np.int32),
-                bias_scale=self.scale(bias),
-                output=self.grid(output),
-            )
-            for kind, (_, weights, bias), output in (o for o in self.operators if o[0] in order)
-        ]
-
-
-class Onnx:
-    """Straight from the protobuf."""
-
-    def __init__(self, file: bytes) -> None:
-        self.model = onnx.load_from_string(file)
-        onnx.checker.check_model(self.model, full_check=True)
-        self.nodes = list(self.model.graph.node)
-        self.constants = {i.name: numpy_helper.to_array(i) for i in self.model.graph.initializer}
-        self.producers = {name: n for n in self.nodes for name in n.output}
-
-    def grid(self, node: onnx.NodeProto) -> tuple[float, int]:
-        scale, zero = (self.constants[name] for name in node.input[1:])
-        assert (scale.shape, zero.shape, zero.dtype) == ((), (), np.uint8)
-        return float(scale), int(zero)
-
-    def quantizer(self, name: str) -> onnx.NodeProto:
-        (after,) = (n for n in self.nodes if name in n.input)
-        assert after.op_type == "QuantizeLinear"
-        return after
-
-    def layers(self) -> list[Layer]:
-        result = []
-        for node in (n for n in self.nodes if n.op_type in {"Conv", "Gemm"}):
-            parts = []
-            for name in node.input[1:]:
-                dequantize = self.producers[name]
-                assert dequantize.op_type == "DequantizeLinear"
-                integers, steps, zero_points = (self.constants[i] for i in dequantize.input)
-                assert not zero_points.any()  # symmetric
-                parts += [integers, steps]
-            scale, zero = self.grid(self.quantizer(node.output[0]))
-            result.append(Layer(*parts, output=(scale, zero - 128)))
-        return result
-
-
-def key(layer: Layer) -> bytes:
-    return layer.weights.tobytes()
-
-
 # The int8 files
 
 
@@ -330,15 +221,6 @@ def test_the_onnx_file_takes_pixels_as_they_are(converted: Converted) -> None:
     assert first.op_type == "DequantizeLinear"
     assert onnx_file.grid(first) == (1 / 128, 128)
     assert {d.domain for d in onnx_file.model.opset_import} <= {"", "ai.onnx"}
-
-
-def optimised(model: bytes, folder: Path) -> onnx.GraphProto:
-    """Return what ONNX Runtime makes of a model before it runs it."""
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimised.onnx")
-    options.log_severity_level = 3
-    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return onnx.load(folder / "optimised.onnx").graph
 
 
 @pytest.mark.slow
@@ -570,6 +452,85 @@ def test_decisions_are_the_runtimes() -> None:
     assert report.formats[0].coverage == np.mean([label is not None for label in said])
 
 
+def hand_made_labels(threshold: float, temperature: float = 1.0) -> ExportReport:
+    """Compare two files with torch on two images of three labels each."""
+    yes, maybe, no = np.log([9, 1.5, 1 / 9])  # sigmoid: 0.9, 0.6, 0.1
+    torch_logits = np.array([[yes, no, no], [no, maybe, yes]], np.float32)
+    tflite = np.array([[yes, no, no], [no, no, yes]], np.float32)  # one label lost
+    onnx_logits = np.array([[yes, maybe, no], [no, no, yes]], np.float32)  # and one too many
+    return compare(
+        {"torch float32": torch_logits, "tflite int8": tflite, "onnx int8": onnx_logits},
+        {"tflite int8": 10, "onnx int8": 20},
+        Images(np.zeros((2, 1, 1, 1), np.uint8), np.array([[1, 0, 0], [0, 1, 0]], np.int64)),
+        labels=LABELS,
+        policy=DecisionPolicy(threshold=threshold, temperature=temperature),
+        shipped=("tflite int8", "onnx int8"),
+        task="multilabel",
+    )
+
+
+def test_many_labels_are_compared_label_by_label() -> None:
+    report = hand_made_labels(threshold=0.5)
+    reference, tflite, onnx_report = report.formats
+    # Of six labels torch has one wrong (the last), TFLite two, ONNX three.
+    assert [f.accuracy for f in report.formats] == pytest.approx([5 / 6, 4 / 6, 3 / 6])
+    assert [f.agreement for f in report.formats] == pytest.approx([1, 5 / 6, 4 / 6])
+    assert [f.coverage for f in report.formats] == [1, 1, 1]
+    # "cross" is the second label: right twice in torch, once in TFLite, never in ONNX.
+    assert (tflite.worst_class, tflite.worst_class_drop) == ("cross", 0.5)
+    assert (onnx_report.worst_class, onnx_report.worst_class_drop) == ("cross", 1)
+    assert (reference.worst_class_drop, reference.largest_difference) == (0, 0)
+    assert tflite.largest_difference == pytest.approx(0.6 - 0.1)
+    assert report.agreement == pytest.approx(5 / 6)
+    assert report.images == 2
+
+
+def test_the_threshold_decides_which_labels_agree_and_which_are_undecided() -> None:
+    # At 0.8 a probability of 0.6 gives no label any more, and leaves its image undecided.
+    report = hand_made_labels(threshold=0.8)
+    assert [f.agreement for f in report.formats] == [1, 1, 1]
+    assert [f.coverage for f in report.formats] == [0.5, 1, 0.5]
+    # Accuracy is not the threshold's business, nor the temperature's.
+    assert [f.accuracy for f in report.formats] == pytest.approx([5 / 6, 4 / 6, 3 / 6])
+    hot = hand_made_labels(threshold=0.8, temperature=50)
+    assert [f.coverage for f in hot.formats] == [0, 0, 0]
+    assert [f.accuracy for f in hot.formats] == pytest.approx([5 / 6, 4 / 6, 3 / 6])
+
+
+def test_labels_that_the_formats_give_differently_are_refused() -> None:
+    message = r"decide differently on 16\.67% of the labels of all images"
+    with pytest.raises(ExportRefusedError, match=message):
+        hand_made_labels(threshold=0.5).require(max_drop=100)
+    with pytest.raises(ExportRefusedError, match=r"^tflite int8 lost 16\.67 points"):
+        hand_made_labels(threshold=0.8).require(max_drop=1)
+    hand_made_labels(threshold=0.8).require(max_drop=34)
+
+
+def test_decisions_on_many_labels_are_the_runtimes() -> None:
+    logits = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    policy = DecisionPolicy(threshold=0.8, temperature=0.7)
+    said = [decide(row, LABELS, policy, task="multilabel") for row in logits]
+    report = compare(
+        {"torch float32": logits},
+        {},
+        Images(np.zeros((200, 1, 1, 1), np.uint8), np.zeros((200, 3), np.int64)),
+        labels=LABELS,
+        policy=policy,
+        shipped=("torch float32",),
+        task="multilabel",
+    )
+    assert report.formats[0].coverage == np.mean([p.status == "sure" for p in said])
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"), [("classification", (4, 3)), ("multilabel", (4,)), ("multilabel", (4, 2))]
+)
+def test_classes_of_another_task_are_refused(task: Task, shape: tuple[int, ...]) -> None:
+    given = Images(np.zeros((4, 1, 1, 1), np.uint8), np.zeros(shape, np.int64))
+    with pytest.raises(ValueError, match=f"classes for {task} have shape"):
+        compare({}, {}, given, labels=LABELS, policy=DecisionPolicy(), shipped=(), task=task)
+
+
 def test_comparing_needs_an_image() -> None:
     nothing = Images(np.zeros((0, 1, 1, 1), np.uint8), np.zeros(0, np.int64))
     with pytest.raises(ValueError, match="at least one image"):
@@ -748,7 +709,45 @@ def test_the_model_card_says_what_was_verified(written: Written) -> None:
         assert "float32" in report.name or report.size_bytes == size
         row = f"| {report.name} | {report.size_bytes / 1000:,.0f} KB | {report.accuracy:.2%} | "
         assert row in card
-    assert f"decide alike on {reports['validation'].agreement:.2%}" in card
+    assert f"decide alike on {reports['validation'].agreement:.2%} of the images" in card
+
+
+@pytest.mark.slow
+def test_a_bundle_for_many_labels(no_conversion: Converted, tmp_path: Path) -> None:
+    """The same network, its logits read as one label's each."""
+    part = prepared(no_conversion.preprocessing, 60, seed=4)
+    given = images(no_conversion)
+    validation = Images(part.pixels, np.eye(3, dtype=np.int64)[part.classes])
+    many = replace(
+        draft(tmp_path / "many.bundle"), task="multilabel", decision=DecisionPolicy(threshold=0.7)
+    )
+    reports = export(
+        no_conversion.network,
+        many,
+        replace(given, validation=validation),
+        max_drop=5,
+        progress=ignore,
+    )
+    bundle = Bundle.load(tmp_path / "many.bundle")
+    assert (bundle.task, bundle.decision.threshold) == ("multilabel", 0.7)
+    logits = np.stack(
+        [load_interpreter(bundle.read("model.onnx"), "onnx")(p[None]) for p in part.pixels]
+    )
+    (report,) = [f for f in reports["validation"].formats if f.name == "onnx int8"]
+    assert report.accuracy == pytest.approx(((logits > 0) == validation.classes).mean())
+    card = bundle.read("README.md").decode()
+    assert "(task: multilabel)" in card
+    assert 'at least 0.7; "not sure" if one lies between 0.3 and that' in card
+    assert "of the labels of all images" in card
+    classifier = Classifier.load(bundle.path)
+    photo = given.golden[0]
+    expected = decide(
+        classifier.interpreter(bundle.preprocessing(photo)),
+        LABELS,
+        bundle.decision,
+        task="multilabel",
+    )
+    assert classifier(photo) == expected
 
 
 @pytest.mark.slow
@@ -774,13 +773,13 @@ def test_a_float_bundle(no_conversion: Converted, tmp_path: Path) -> None:
 def test_a_network_that_int8_spoils_is_refused_and_nothing_written(
     no_conversion: Converted, tmp_path: Path
 ) -> None:
-    # Calibrated on black alone, the grids are too small for what shapes bring about.
-    black = np.zeros_like(no_conversion.calibration[:1])
+    # Calibrated on plain gray, the grids are too small for what shapes bring about.
+    gray = np.full_like(no_conversion.calibration[:1], 128)
     with pytest.raises(ExportRefusedError, match=r"int8 lost .* points.*--max-drop 1\. Nothing"):
         export(
             no_conversion.network,
             draft(tmp_path / "new" / "shapes.bundle"),
-            replace(images(no_conversion), calibration=black),
+            replace(images(no_conversion), calibration=gray),
             max_drop=1,
             progress=ignore,
         )
@@ -791,8 +790,8 @@ def test_a_network_that_int8_spoils_is_refused_and_nothing_written(
 def test_formats_that_disagree_are_refused(
     no_conversion: Converted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    black = np.zeros_like(no_conversion.calibration[:1])
-    other = quantize(no_conversion.floats, black, ignore)
+    gray = np.full_like(no_conversion.calibration[:1], 128)
+    other = quantize(no_conversion.floats, gray, ignore)
     mixture = {"tflite": no_conversion.int8["tflite"], "onnx": other["onnx"]}
     monkeypatch.setattr(export_module, "quantize", lambda *_: mixture)
     with pytest.raises(ExportRefusedError, match=r"tflite int8 and onnx int8 decide differently"):

@@ -11,12 +11,19 @@ import pytest
 import tiny_models
 
 from leansight.runtime.bundle import Bundle, write_bundle
+from leansight.runtime.decision import Task
 from leansight.runtime.errors import BundleError
 from leansight.runtime.golden import check_golden
 from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
 
 
-def golden_bundle(tiny_bundle: Path, *, pixel_change: int = 0, logit_change: float = 0.0) -> Path:
+def golden_bundle(
+    tiny_bundle: Path,
+    *,
+    pixel_change: int = 0,
+    logit_change: float = 0.0,
+    task: Task = "classification",
+) -> Path:
     """Write the tiny bundle again with golden photos, what they must give changed as told."""
     tiny = Bundle.load(tiny_bundle)
     photos = [tiny_models.stripes(label, 20) for label in tiny_models.LABELS]
@@ -32,7 +39,7 @@ def golden_bundle(tiny_bundle: Path, *, pixel_change: int = 0, logit_change: flo
     np.savez(file, pixels=pixels, **arrays)
     contents = {f"model.{kind}": tiny.read(f"model.{kind}") for kind in FORMATS}
     path = tiny_bundle.with_name("golden.bundle")
-    draft = Bundle(**{**vars(tiny), "path": path, "files": {}, "digest": ""})
+    draft = Bundle(**{**vars(tiny), "path": path, "task": task, "files": {}, "digest": ""})
     write_bundle(draft, {**contents, "golden.npz": file.getvalue()})
     return path
 
@@ -56,6 +63,30 @@ def test_one_other_pixel_is_noticed(tiny_bundle: Path) -> None:
 def test_another_probability_is_noticed(tiny_bundle: Path) -> None:
     report = check_golden(golden_bundle(tiny_bundle, logit_change=100.0))
     assert report.largest_difference > 0.02
+    assert not report.holds
+
+
+@pytest.mark.parametrize("model_format", FORMATS)
+def test_many_labels_are_checked_one_by_one(tiny_bundle: Path, model_format: Format) -> None:
+    bundle = golden_bundle(tiny_bundle, task="multilabel")
+    report = check_golden(bundle, model_format=model_format)
+    assert (report.largest_difference, report.different_labels, report.holds) == (0, 0, True)
+
+
+def test_a_label_that_was_given_and_is_not_now_is_noticed(tiny_bundle: Path) -> None:
+    # "plain" has logit 4 on the plain photo, and is its best class still: but once it was not
+    # given (logit -1, probability 0.269), and sigmoid(4) = 0.982.
+    report = check_golden(golden_bundle(tiny_bundle, logit_change=-5.0, task="multilabel"))
+    assert report.different_labels == 1
+    assert report.largest_difference == pytest.approx(0.98201 - 0.26894, abs=1e-4)
+    assert not report.holds
+
+
+def test_a_label_at_the_threshold_may_fall_either_way(tiny_bundle: Path) -> None:
+    # Once its probability was 0.4925, just below the threshold of 0.5; beside the difference
+    # of the probabilities that is no other label.
+    report = check_golden(golden_bundle(tiny_bundle, logit_change=-4.03, task="multilabel"))
+    assert report.different_labels == 0
     assert not report.holds
 
 

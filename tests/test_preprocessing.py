@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from leansight.runtime.preprocessing import Clahe, Colour, Interpolation, Preprocessing
 
@@ -24,6 +25,7 @@ preprocessings = st.builds(
     clahe=st.none() | st.builds(Clahe, clip_limit=st.floats(0.1, 40), tiles=st.integers(1, 8)),
     fit=st.sampled_from(FITS),
     interpolation=st.sampled_from(INTERPOLATIONS),
+    difference_of_gaussians=st.booleans(),
 )
 
 
@@ -48,6 +50,7 @@ def test_every_image_becomes_one_contiguous_batch(
     before = image.copy()
     batch = preprocessing(image)
     channels = 1 if preprocessing.colour == "gray" else 3
+    channels += preprocessing.difference_of_gaussians
     assert batch.shape == (1, preprocessing.size, preprocessing.size, channels)
     assert batch.shape == preprocessing.shape
     assert batch.dtype == np.uint8
@@ -227,6 +230,93 @@ def test_clahe_of_rgb_changes_the_lightness_and_keeps_the_colours() -> None:
     assert np.abs(lab_after[..., 1:] - lab_before[..., 1:]).max() <= 3
 
 
+# Difference of Gaussians
+
+
+def edges(image: Pixels, size: int, clahe: Clahe | None = None) -> Pixels:
+    """Return the last channel of a gray picture, as integers."""
+    preprocessing = Preprocessing(
+        size=size, colour="gray", clahe=clahe, difference_of_gaussians=True
+    )
+    return preprocessing(image)[0, ..., 1].astype(int)
+
+
+def difference_of_gaussians(gray: Pixels) -> NDArray[np.float64]:
+    narrow, wide = (
+        ndimage.gaussian_filter(gray.astype(float), sigma, mode="nearest", truncate=6)
+        for sigma in (1, 1.6)
+    )
+    return np.clip(128 + 4 * (narrow - wide), 0, 255)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (97, 97), (5, 5), (1, 1), (64, 7), (3, 80)])
+def test_edges_are_scipys_difference_of_gaussians(shape: tuple[int, int]) -> None:
+    smooth = ndimage.gaussian_filter(scene((max(shape), max(shape))), 2)
+    given = smooth[: shape[0], : shape[1]]
+    size = max(shape)
+    seen = Preprocessing(size=size, colour="gray")(given)[0, ..., 0]
+    assert np.abs(edges(given, size) - difference_of_gaussians(seen)).max() <= 2
+
+
+def test_edges_of_pure_noise_are_scipys_but_for_the_rounded_weights() -> None:
+    noise = photo(64, 64, channels=None)
+    difference = np.abs(edges(noise, 64) - difference_of_gaussians(noise))
+    assert difference.mean() < 1
+    assert difference.max() < 6
+
+
+def test_edges_of_a_dot_by_hand() -> None:
+    dot = np.zeros((21, 21), np.uint8)
+    dot[10, 10] = 255
+    seen = edges(dot, 21)
+    # Products of the weights (102 and 62 of the narrow, 64 and 53 of the wide) in 65536ths.
+    assert seen[10, 10] == 128 + round(4 * 255 * (102 * 102 - 64 * 64) / 65536)
+    assert seen[10, 11] == 128 + round(4 * 255 * (102 * 62 - 64 * 53) / 65536)
+    assert seen[10, 14] == 128 - round(4 * 255 * (64 * 3) / 65536)
+    assert (seen[0] == 128).all()
+
+
+def test_the_sharpest_edge_stays_within_the_levels() -> None:
+    step = np.zeros((32, 32), np.uint8)
+    step[:, 16:] = 255
+    seen = edges(step, 32)
+    # For ideal Gaussians: 4 × 255 × 0.111, at 1.2 pixels from the edge.
+    assert 100 < seen.max() - 128 < 120
+    assert seen.max() - 128 == 128 - seen.min()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 255), st.integers(1, 40), st.sampled_from(["gray", "rgb"]))
+def test_a_constant_picture_has_no_edges(shade: int, size: int, colour: Colour) -> None:
+    preprocessing = Preprocessing(size=size, colour=colour, difference_of_gaussians=True)
+    batch = preprocessing(np.full((7, 9, 3), shade, np.uint8))
+    assert (batch[..., -1] == 128).all()
+
+
+@pytest.mark.parametrize("colour", ["gray", "rgb"])
+def test_the_other_channels_stay_what_they_are(colour: Colour) -> None:
+    image = photo(50, 70)
+    plain, with_edges = (
+        Preprocessing(size=32, colour=colour, clahe=Clahe(), difference_of_gaussians=more)
+        for more in (False, True)
+    )
+    assert with_edges.channels == plain.channels + 1
+    assert np.array_equal(with_edges(image)[..., :-1], plain(image))
+
+
+def test_edges_of_colours_are_those_of_their_gray() -> None:
+    image = photo(64, 64)
+    gray = np.rint(weighted_gray(image)).astype(np.uint8)
+    seen = Preprocessing(size=64, difference_of_gaussians=True)(image)[0, ..., -1].astype(int)
+    assert np.abs(seen - edges(gray, 64)).max() <= 2
+
+
+def test_edges_are_taken_after_clahe() -> None:
+    dark = photo(64, 64, channels=None) // 16
+    equalised = SIGNS(dark)[0, ..., 0]
+    assert np.array_equal(edges(dark, 64, SIGNS.clahe), edges(equalised, 64))
+
+
 # Bad images
 
 
@@ -266,6 +356,7 @@ def test_settings_survive_json(preprocessing: Preprocessing) -> None:
         ({"size": 8, "colour": "bgr"}, "preprocessing.colour must be one of gray, rgb, not 'bgr'"),
         ({"size": 8, "fit": "pad"}, "stretch, letterbox, centre-crop, not 'pad'"),
         ({"size": 8, "interpolation": "cubic"}, "area, linear, nearest, not 'cubic'"),
+        ({"size": 8, "difference_of_gaussians": 1}, "of_gaussians must be true or false, not 1"),
         ({"size": 8, "clahe": {"clip_limit": 0}}, "clahe.clip_limit must be above 0, not 0"),
         ({"size": 8, "clahe": {"clip_limit": float("nan")}}, "clip_limit must be above 0, not nan"),
         ({"size": 8, "clahe": {"tiles": 0}}, "clahe.tiles must be a whole number from 1, not 0"),
@@ -299,6 +390,32 @@ def test_golden_bytes_of_traffic_signs_small(shape: tuple[int, ...]) -> None:
     """x86 and ARM gave these: another digest means that a network would see other pixels."""
     image = scene(shape)
     assert hashlib.sha256(SIGNS(image).tobytes()).hexdigest()[:16] == GOLDEN[shape]
+
+
+GOLDEN_EDGES = {
+    ((48, 48, 3), "gray"): "6b32d482e3cc4333",
+    ((48, 48, 3), "rgb"): "4ecf2b675a34a6da",
+    ((64, 64, 3), "gray"): "834629f138fb3240",
+    ((64, 64, 3), "rgb"): "cb4ffc0c3d94093d",
+    ((100, 37, 3), "gray"): "e1f275fc57846246",
+    ((100, 37, 3), "rgb"): "a0050f446438f85c",
+    ((480, 640, 3), "gray"): "5fb26369e8c1542d",
+    ((480, 640, 3), "rgb"): "bca3a2106a79da8f",
+    ((200, 131), "gray"): "c09ffacf68c14d67",
+    ((200, 131), "rgb"): "8ca0e6156938fe0f",
+}
+
+
+@pytest.mark.parametrize("shape", GOLDEN)
+@pytest.mark.parametrize("colour", ["gray", "rgb"])
+def test_golden_bytes_of_the_difference_of_gaussians(
+    shape: tuple[int, ...], colour: Colour
+) -> None:
+    preprocessing = Preprocessing(
+        size=64, colour=colour, clahe=SIGNS.clahe, difference_of_gaussians=True
+    )
+    seen = preprocessing(scene(shape))[..., -1]
+    assert hashlib.sha256(seen.tobytes()).hexdigest()[:16] == GOLDEN_EDGES[shape, colour]
 
 
 def scene(shape: tuple[int, ...]) -> Pixels:

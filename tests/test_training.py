@@ -17,31 +17,17 @@ import shapes
 import torch
 from safetensors.torch import load_file
 
+from leansight.exporters.convert import predict
 from leansight.runtime.errors import DataError
-from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk import cli
-from leansight.sdk.data import Labelled, find_samples, load_labelled, read_samples
-from leansight.sdk.recipe import Augmentation, Recipe, load_recipe
-from leansight.sdk.run import Run
-from leansight.sdk.training import (
-    _weights,
-    accuracy,
-    augmentation,
-    one_cycle,
-    predict,
-    train,
-    train_network,
-)
+from leansight.sdk.augmentation import Mirror, Noise
+from leansight.sdk.data import load_labelled, read_samples
+from leansight.sdk.layouts import find_samples
+from leansight.sdk.recipe import Recipe, load_recipe
+from leansight.sdk.run import Run, Start
+from leansight.sdk.training import Hardware, Options, class_weights, moving_average, train
 
-pytestmark = [
-    # Lightning asks torch in a way that torch would rather not be asked.
-    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.:DeprecationWarning"),
-    # Going on with a run means that its folder is not empty.
-    pytest.mark.filterwarnings("ignore:Checkpoint directory .* is not empty:UserWarning"),
-    # It advises worker processes; the images are in memory.
-    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
-]
+HERE = Hardware(accelerator="cpu", workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +49,7 @@ def recipe(recipe_file: Path) -> Recipe:
 
 @pytest.fixture(scope="module")
 def run(data: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(data, recipe, out=tmp_path_factory.mktemp("runs") / "run")
+    return train(data, recipe, out=tmp_path_factory.mktemp("runs") / "run", hardware=HERE)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -72,7 +58,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def lists(folder: Path) -> list[str]:
-    return [(folder / f"{part}.txt").read_text() for part in ("train", "validation", "test")]
+    return [(folder / f"{part}.csv").read_text() for part in ("train", "validation", "test")]
 
 
 # A run
@@ -87,11 +73,11 @@ def test_three_shapes_are_learnt(run: Run) -> None:
 @pytest.mark.slow
 def test_a_run_is_its_recipe_lists_weights_and_scores(run: Run, data: Path, recipe: Recipe) -> None:
     assert {p.name for p in run.path.iterdir()} == {
-        *("run.json", "model.safetensors", "checkpoints"),
-        *("train.txt", "validation.txt", "test.txt"),
+        *("start.json", "run.json", "model.safetensors", "checkpoints"),
+        *("train.csv", "validation.csv", "test.csv"),
     }
     assert {p.name for p in (run.path / "checkpoints").iterdir()} == {
-        *("best.ckpt", "last.ckpt", "metrics.csv"),
+        *("best.ckpt", "last.ckpt", "metrics.csv", "tensorboard"),
     }
     loaded = Run.load(run.path)
     assert (loaded.recipe, loaded.labels, loaded.data) == (recipe, shapes.LABELS, data.resolve())
@@ -103,14 +89,13 @@ def test_a_run_is_its_recipe_lists_weights_and_scores(run: Run, data: Path, reci
 @pytest.mark.slow
 def test_the_saved_network_is_the_best_epochs(run: Run, data: Path) -> None:
     loaded = Run.load(run.path)
-    samples = read_samples(run.path / "validation.txt")
+    samples = read_samples(run.path / "validation.csv")
     preprocessing = loaded.recipe.preprocessing
     images = load_labelled(data, samples, shapes.LABELS, preprocessing, what="reading")
     right = [
         shapes.LABELS[int(logits.argmax())] == sample.path.parts[0]
         for logits, sample in zip(predict(loaded.network(), images.pixels), samples, strict=True)
     ]
-    assert accuracy(loaded.network(), images) == np.mean(right)
     by_epoch = [float(row["val_accuracy"]) for row in rows(run.path) if row["val_accuracy"]]
     assert len(by_epoch) == 10
     assert loaded.metrics["validation accuracy"] == pytest.approx(max(by_epoch))
@@ -119,43 +104,184 @@ def test_the_saved_network_is_the_best_epochs(run: Run, data: Path) -> None:
 
 @pytest.mark.slow
 def test_the_seed_decides_the_weights(run: Run, data: Path, recipe: Recipe, tmp_path: Path) -> None:
-    again = train(data, recipe, out=tmp_path / "again")
+    # Worker processes make no difference.
+    again = train(data, recipe, out=tmp_path / "again", hardware=replace(HERE, workers=2))
     first, second = (r.path / "model.safetensors" for r in (run, again))
     assert first.read_bytes() == second.read_bytes()
     other = replace(recipe, training=replace(recipe.training, seed=1, epochs=1))
-    third = train(data, other, out=tmp_path / "other").path / "model.safetensors"
-    assert not torch.equal(load_file(third)["head.weight"], load_file(first)["head.weight"])
+    third = train(data, other, out=tmp_path / "other", hardware=HERE).path / "model.safetensors"
+    one, two = load_file(third), load_file(first)
+    assert not any(torch.equal(one[name], two[name]) for name in one if "weight" in name)
 
 
 @pytest.mark.slow
-def test_test_images_are_scored_apart(data: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_test_images_are_scored_apart_and_only_if_wanted(
+    data: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
     for country in ("north", "south"):
-        shutil.copytree(data, tmp_path / "data" / country)
-    short = replace(recipe, training=replace(recipe.training, epochs=1))
-    run = train(tmp_path / "data", short, out=tmp_path / "run", test_on="south")
-    assert set(run.metrics) == {"validation accuracy", "test accuracy"}
-    test = lists(run.path)[2].splitlines()
-    assert len(test) == 72
-    assert all(line.startswith("south/") for line in test)
-    assert not any("south" in line for part in lists(run.path)[:2] for line in part.splitlines())
+        for path in sorted(data.glob("*/*.png")):
+            copy = tmp_path / "data" / country / path.relative_to(data)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            # Another country's photos are others: the same ones would be a leak.
+            cv2.imwrite(str(copy), shapes.draw(copy.parent.name, rng))
+    short = shortened(recipe)
+    for score_test in (True, False):
+        options = Options(test_on="south", score_test=score_test)
+        out = tmp_path / str(score_test)
+        run = train(tmp_path / "data", short, out=out, options=options, hardware=HERE)
+        assert ("test accuracy" in run.metrics) == score_test
+        assert "validation accuracy" in run.metrics
+    split = run.split()
+    assert len(split.test) == 72
+    assert {s.country for s in split.test} == {"south"}
+    assert {s.country for s in (*split.train, *split.validation)} == {"north"}
+
+
+def shortened(recipe: Recipe, **training: object) -> Recipe:
+    return replace(recipe, training=replace(recipe.training, **{"epochs": 1, **training}))
+
+
+@pytest.mark.slow
+def test_the_lists_of_a_run_are_used_again(
+    run: Run, data: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    other = replace(shortened(recipe), split=replace(recipe.split, seed=5))
+    options = Options(lists=run.path)
+    again = train(data, other, out=tmp_path / "again", options=options, hardware=HERE)
+    assert lists(again.path) == lists(run.path)
+
+
+@pytest.mark.slow
+def test_training_on_everything_keeps_the_last_epoch(
+    data: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    options = Options(everything=True)
+    run = train(data, shortened(recipe), out=tmp_path / "run", options=options, hardware=HERE)
+    split = run.split()
+    assert (len(split.train), len(split.validation)) == (72, 24)
+    assert {p.name for p in (run.path / "checkpoints").glob("*.ckpt")} == {"last.ckpt"}
+    assert run.network()
+
+
+@pytest.mark.slow
+def test_a_teacher_is_learnt_from(run: Run, data: Path, recipe: Recipe, tmp_path: Path) -> None:
+    taught = replace(
+        shortened(recipe, epochs=3), distillation=replace(recipe.distillation, share=1)
+    )
+    weights = []
+    for teacher in (run.path, None):
+        out = tmp_path / str(bool(teacher))
+        train(data, taught, out=out, options=Options(teacher=teacher), hardware=HERE)
+        weights.append(load_file(out / "model.safetensors"))
+    assert weights[0].keys() == weights[1].keys()
+    assert not any(torch.equal(weights[0][n], weights[1][n]) for n in weights[0] if "weight" in n)
+
+
+@pytest.mark.slow
+def test_a_teacher_of_other_classes_is_refused(
+    run: Run, data: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "disc").rename(tmp_path / "data" / "ring")
+    with pytest.raises(DataError, match=r"the teacher .* knows other classes"):
+        train(
+            tmp_path / "data",
+            recipe,
+            out=tmp_path / "run",
+            options=Options(teacher=run.path),
+            hardware=HERE,
+        )
+
+
+@pytest.mark.slow
+def test_a_shifted_copy_is_scored_and_can_choose_the_epoch(
+    data: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    shifted = replace(
+        recipe, shift=(Mirror(probability=1), Noise(sigma=60)), augmentation=(Noise(sigma=30),)
+    )
+    shifted = shortened(shifted, epochs=4, choose_by="shifted accuracy", average_decay=0.5)
+    run = train(data, shifted, out=tmp_path / "run", hardware=HERE)
+    by_epoch = [float(row["shifted_accuracy"]) for row in rows(run.path) if row["val_accuracy"]]
+    assert len(by_epoch) == 4
+    assert run.metrics["shifted accuracy"] == pytest.approx(max(by_epoch))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"optimiser": "adam", "schedule": "plateau", "plateau_patience": 0},
+        {"optimiser": "nadam", "schedule": "steps", "drop_epochs": (1,), "label_smoothing": 0.1},
+        {"optimiser": "adamw", "layer_decay": 0.5, "half_size_share": 0.5},
+        {"schedule": "constant", "trainable_layers": 0, "unfreeze_epoch": 1, "choose_by": "loss"},
+        {"patience": 1, "min_delta": 1.0, "epochs": 9},
+    ],
+    ids=lambda t: "-".join(map(str, t)),
+)
+def test_every_way_of_training_runs(
+    training: dict[str, object], data: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    chosen = shortened(recipe, **{"epochs": 2, "learning_rate": 0.001, **training})
+    run = train(data, chosen, out=tmp_path / "run", hardware=HERE)
+    epochs = [row["epoch"] for row in rows(run.path) if row["val_accuracy"]]
+    assert len(epochs) == 2  # early stopping: nothing can improve by 1.0
+    assert run.network()
+
+
+@pytest.mark.slow
+def test_a_frozen_body_keeps_its_weights(data: Path, recipe: Recipe, tmp_path: Path) -> None:
+    weights = []
+    for epochs in (1, 2):
+        frozen = shortened(recipe, epochs=epochs, trainable_layers=0, schedule="constant")
+        out = tmp_path / str(epochs)
+        train(data, frozen, out=out, options=Options(everything=True), hardware=HERE)
+        weights.append(load_file(out / "model.safetensors"))
+    one, two = weights
+    same = {name.split(".")[0] for name in one if torch.equal(one[name], two[name])}
+    changed = {name.split(".")[0] for name in one if not torch.equal(one[name], two[name])}
+    assert changed == {"head"}
+    assert "body" in same
+
+
+@pytest.mark.slow
+def test_a_learning_rate_is_found_and_written_down(
+    data: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    seeking = shortened(recipe, find_learning_rate=True)
+    run = train(data, seeking, out=tmp_path / "run", hardware=HERE)
+    assert not run.recipe.training.find_learning_rate
+    assert 1e-8 < run.recipe.training.learning_rate < 1
+    assert run.recipe.training.learning_rate != recipe.training.learning_rate
 
 
 # Going on
 
 
-def start_training(data: Path, recipe_file: Path, out: Path) -> subprocess.Popen[bytes]:
+def command(*arguments: object) -> list[str]:
     script = "from leansight.sdk.cli import main; main()"
-    command = [sys.executable, "-c", script, "train", str(data), "--recipe", str(recipe_file)]
-    command += ["--out", str(out), "--set", "training.epochs=200"]
+    return [sys.executable, "-c", script, "train", *map(str, arguments), "--workers", "1"]
+
+
+def train_and_kill(arguments: Sequence[str], out: Path, *, after_epochs: int) -> None:
+    """Run a training in a process of its own and kill it at once after so many epochs."""
     quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+    process = subprocess.Popen(arguments, stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        wait_until(lambda: epochs_done(out) >= after_epochs or process.poll() is not None, 120)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not (out / "run.json").exists()
 
 
-def an_epoch_is_done(out: Path) -> bool:
-    checkpoints = out / "checkpoints"
-    if not ((checkpoints / "last.ckpt").exists() and (checkpoints / "metrics.csv").exists()):
-        return False
-    return sum(bool(row.get("val_accuracy")) for row in rows(out)) >= 2
+def epochs_done(out: Path) -> int:
+    file = out / "checkpoints" / "metrics.csv"
+    if not (file.exists() and (out / "checkpoints" / "last.ckpt").exists()):
+        return 0
+    return sum(bool(row.get("val_accuracy")) for row in rows(out))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> None:
@@ -165,46 +291,70 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.01)
 
 
+RANDOM = """
+[[augmentation]]
+change = "affine"
+rotation_degrees = 10
+shift = 0.1
+
+[[augmentation]]
+change = "noise"
+sigma = 20
+"""
+
+
 @pytest.mark.slow
-def test_a_killed_run_is_resumed_where_it_was(
-    data: Path,
-    recipe_file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "run"
-    process = start_training(data, recipe_file, out)
-    try:
-        wait_until(lambda: an_epoch_is_done(out) or process.poll() is not None, 120)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
+def test_a_run_killed_twice_ends_as_an_unbroken_one(data: Path, tmp_path: Path) -> None:
+    recipe_file = tmp_path / "tiny.toml"
+    text = shapes.RECIPE.replace("dropout = 0", "dropout = 0.3")
+    text = text.replace("epochs = 10", "epochs = 60\naverage_decay = 0.9")
+    recipe_file.write_text(text + RANDOM)
+    whole = train(data, load_recipe(str(recipe_file)), out=tmp_path / "whole", hardware=HERE)
 
-    assert not (out / "run.json").exists()
-    with pytest.raises(DataError, match=r"run has not finished: go on with --resume"):
+    out = tmp_path / "killed"
+    begin = command(data, "--recipe", recipe_file, "--out", out)
+    train_and_kill(begin, out, after_epochs=2)
+    with pytest.raises(DataError, match=r"killed has not finished: go on with --resume"):
         Run.load(out)
+    recipe_file.unlink()  # the run knows what it is
+    go_on = command("--resume", "--out", out)
+    train_and_kill(go_on, out, after_epochs=10)
+    subprocess.run(go_on, check=True, capture_output=True, timeout=300)
+    resumed = Run.load(out)
+    assert resumed.metrics == whole.metrics
+    assert lists(out) == lists(whole.path)
+    ours, theirs = (load_file(r.path / "model.safetensors") for r in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    steps = [int(row["step"]) for row in rows(out) if row["train_loss"]]
+    assert steps == list(range(6 * 60))
 
-    reached = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
-    assert reached["epoch"] < 100
-    epochs = reached["epoch"] + 4
-    before, lists_before = rows(out), lists(out)
 
-    arguments = ["train", str(data), "--recipe", str(recipe_file), "--out", str(out)]
-    # Another split now would let the network be judged by images that it has learnt.
-    arguments += ["--resume", "--set", "split.seed=7", "--epochs", str(epochs)]
-    assert run_main(arguments, monkeypatch) == 0
-
-    assert Run.load(out).network()
-    assert lists(out) == lists_before
-    after = rows(out)
-    steps = [int(row["step"]) for row in after if row["train_loss"]]
-    assert steps == list(range(6 * epochs))
-    assert [int(row["epoch"]) for row in after if row["val_accuracy"]] == list(range(epochs))
-    kept = [row for row in before if int(row["step"]) < reached["global_step"]]
-    assert after[: len(kept)] == kept
-    assert capsys.readouterr().out.splitlines()[-1] == f"run: {out}"
+@pytest.mark.slow
+def test_a_full_disk_loses_no_checkpoint(data: Path, recipe_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = load_recipe(str(recipe_file), ["training.epochs=2", "training.schedule=constant"])
+    train(data, first, out=out, options=Options(), hardware=HERE)
+    (out / "run.json").unlink()  # as if it had been killed after two of three epochs
+    start = Start.load(out)
+    longer = replace(start.recipe, training=replace(start.recipe.training, epochs=3))
+    replace(start, recipe=longer).save(out)
+    before = (out / "checkpoints" / "last.ckpt").read_bytes()
+    script = (
+        "import resource, signal, sys; from leansight.sdk.cli import main; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2},) * 2); main()"
+    )
+    command = [sys.executable, "-c", script, "train", "--resume", "--out", str(out)]
+    full = subprocess.run(
+        [*command, "--workers", "0"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1].startswith("leansight: ")
+    assert "File too large" in full.stderr.splitlines()[-1]
+    assert "Traceback" not in full.stderr
+    assert (out / "checkpoints" / "last.ckpt").read_bytes() == before
+    train(data, longer, out=out, hardware=HERE)
+    assert len([row for row in rows(out) if row["val_accuracy"]]) == 3
 
 
 def run_main(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -221,7 +371,7 @@ def run_main(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.fixture
 def copied(run: Run, tmp_path: Path) -> Path:
     """A copy of the run's own files, to damage."""
-    for name in ("run.json", "model.safetensors", "train.txt", "validation.txt", "test.txt"):
+    for name in ("run.json", "model.safetensors", "train.csv", "validation.csv", "test.csv"):
         (tmp_path / name).write_bytes((run.path / name).read_bytes())
     return tmp_path
 
@@ -278,72 +428,30 @@ def test_classes_weigh_as_much_as_each_other() -> None:
     recipe = load_recipe("traffic-signs-small")
     classes = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2], np.int64)
     # 10 images / (3 classes × 6, 3 and 1 images)
-    assert _weights(classes, 3, recipe).tolist() == pytest.approx([10 / 18, 10 / 9, 10 / 3])
+    assert class_weights(classes, 3, recipe).tolist() == pytest.approx([10 / 18, 10 / 9, 10 / 3])
     flat = load_recipe("traffic-signs-small", ["training.class_weights=false"])
-    assert _weights(classes, 3, flat).tolist() == [1, 1, 1]
+    assert class_weights(classes, 3, flat).tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_augmentation_changes_images_and_keeps_their_form(channels: int) -> None:
-    change = augmentation(load_recipe("traffic-signs-small").augmentation, 24)
-    rng = np.random.default_rng(0)
-    image = torch.from_numpy(rng.integers(0, 256, (channels, 24, 24), dtype=np.uint8))
-    before = image.clone()
-    torch.manual_seed(0)
-    changed = [change(image) for _ in range(20)]
-    assert {(c.shape, c.dtype) for c in changed} == {(image.shape, torch.uint8)}
-    assert len({c.numpy().tobytes() for c in changed}) == 20
-    assert torch.equal(image, before)
+def test_a_moving_average_forgets_its_random_beginning() -> None:
+    update = moving_average(0.99)
+    average, weights = torch.tensor(100.0), torch.tensor(1.0)
+    for count in range(1, 60):
+        average = update(average, weights, torch.tensor(count))
+    # TensorFlow's rule: the product of min(0.99, (1 + n) / (10 + n)) is all that is left
+    left = np.prod([min(0.99, (1 + n) / (10 + n)) for n in range(1, 60)])
+    assert float(average) == pytest.approx(1 + 99 * left, rel=1e-4)
+    assert float(average) < 1.01
 
 
-def test_augmentation_that_is_all_off_changes_nothing() -> None:
-    change = augmentation(Augmentation(), 24)
-    image = torch.arange(24 * 24, dtype=torch.int32).remainder(256).to(torch.uint8)[None]
-    image = image.reshape(1, 24, 24)
-    assert torch.equal(change(image), image)
-
-
-@pytest.mark.parametrize(
-    "only",
-    [
-        Augmentation(rotation_degrees=180),
-        Augmentation(shift=1),
-        Augmentation(scale=0.9),
-        Augmentation(exposure=1),
-        Augmentation(contrast=1),
-        Augmentation(blur_probability=1),
-    ],
-)
-def test_each_augmentation_works_alone_at_its_limit(only: Augmentation) -> None:
-    rng = np.random.default_rng(0)
-    image = torch.from_numpy(rng.integers(0, 256, (1, 32, 32), dtype=np.uint8))
-    torch.manual_seed(0)
-    changed = [augmentation(only, 32)(image) for _ in range(5)]
-    assert all(c.shape == image.shape and c.dtype == torch.uint8 for c in changed)
-    assert any(not torch.equal(c, image) for c in changed)
-
-
-def test_what_moves_in_from_outside_repeats_the_edge() -> None:
-    image = torch.full((1, 32, 32), 200, dtype=torch.uint8)
-    torch.manual_seed(0)
-    change = augmentation(Augmentation(rotation_degrees=12, shift=0.1, scale=0.15), 32)
-    for _ in range(20):
-        assert torch.equal(change(image), image)
-
-
-def test_a_loss_that_diverges_stops_the_training(recipe: Recipe, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    images = Labelled(
-        pixels=rng.integers(0, 256, (32, 8, 8, 1), dtype=np.uint8),
-        classes=np.arange(32, dtype=np.int64) % 3,
+@pytest.mark.slow
+def test_a_loss_that_diverges_names_its_batch(data: Path, recipe: Recipe, tmp_path: Path) -> None:
+    wild = shortened(recipe, learning_rate=1e30, schedule="constant")
+    named = (
+        r"not a finite number in epoch 0, batch \d+ \((\w+/\d{5}_\d{5}\.png, ){4}.* and 3 more\)"
     )
-    wild = replace(
-        recipe,
-        preprocessing=Preprocessing(size=8, colour="gray"),
-        training=replace(recipe.training, learning_rate=1e30, schedule="constant"),
-    )
-    with pytest.raises(DataError, match=r"not a finite number in epoch 0: lower training\.learn"):
-        train_network(wild, labels=3, train=images, validation=images, folder=tmp_path)
+    with pytest.raises(DataError, match=named + ": lower training"):
+        train(data, wild, out=tmp_path / "run", hardware=HERE)
 
 
 # The command
@@ -352,7 +460,8 @@ def test_a_loss_that_diverges_stops_the_training(recipe: Recipe, tmp_path: Path)
 def a_small_data_set(root: Path) -> None:
     for name in ("a/00001_0.png", "a/00002_0.png", "b/00001_0.png", "b/00001_1.png"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(root / name), np.zeros((8, 8, 3), np.uint8))
+        pixels = np.random.default_rng(len(list(root.rglob("*.png")))).integers(0, 256, (8, 8, 3))
+        cv2.imwrite(str(root / name), pixels)
 
 
 def an_empty_folder(root: Path) -> None:
@@ -380,10 +489,12 @@ MISTAKES = pytest.mark.parametrize(
         (an_empty_folder, [], "data holds no image"),
         (nothing, [], "data is not a folder of labelled images: it does not exist"),
         (a_small_data_set, [], "class b has one video: two or more"),
-        (a_full_out, [], "run is not empty: choose another --out, or go on with --resume"),
+        (a_full_out, [], "run is not empty: choose another --out (go on with --resume)"),
+        (a_full_out, ["--resume"], "run is not empty: choose another --out (it holds no unfinis"),
         (a_broken_image, [], "00002_0.png is not an image"),
         (a_small_data_set, ["--recipe", "signs"], "no recipe signs: there are"),
         (a_small_data_set, ["--set", "training.epochs=x"], "training.epochs must be a whole num"),
+        (a_small_data_set, ["--lists", "nowhere"], "nowhere"),
     ],
 )
 
@@ -400,7 +511,8 @@ def test_a_mistake_ends_in_one_line(
     data, out = tmp_path / "data", tmp_path / "run"
     prepare(data)
     before = sorted(out.rglob("*"))
-    assert run_main(["train", str(data), "--out", str(out), *options], monkeypatch) == 1
+    arguments = ["train", str(data), "--out", str(out), "--recipe", "traffic-signs-small"]
+    assert run_main([*arguments, *options], monkeypatch) == 1
     written = capsys.readouterr()
     assert written.out == ""
     (line,) = [text for text in written.err.splitlines() if text.strip()]
@@ -418,18 +530,3 @@ def test_a_mistake_ends_in_one_line_without_traceback(tmp_path: Path) -> None:
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"leansight: {tmp_path} holds no image")
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 10, 20, 1000])
-def test_a_schedule_of_any_length_rises_to_its_peak_and_falls(steps: int) -> None:
-    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
-    schedule = one_cycle(optimiser, 0.1, steps)
-    rates = [schedule.get_last_lr()[0]]
-    for _ in range(steps - 1):
-        optimiser.step()
-        schedule.step()
-        rates.append(schedule.get_last_lr()[0])
-    assert max(rates) <= 0.1
-    if steps >= 4:
-        assert max(rates) == pytest.approx(0.1)
-        assert rates[-1] < 1e-4

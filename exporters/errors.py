@@ -1,0 +1,7 @@
+"""What keeps an export from being made."""
+
+from leansight.runtime.errors import LeansightError
+
+
+class ConversionError(LeansightError):
+    """The network cannot be made one int8 network in both formats; the message names the layer."""

@@ -1,0 +1,206 @@
+"""A network as one graph whose batch norms and constant factors are in its weights.
+
+Both conversions start from this graph, so that both files hold the same weights bit for bit,
+and int8 rounds nothing that need not be computed.
+"""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+_ATEN = torch.ops.aten
+_WEIGHTED = {_ATEN.conv2d.default, _ATEN.conv2d.padding, _ATEN.linear.default}
+_DROPOUTS = {_ATEN.dropout.default, _ATEN.dropout_.default, _ATEN.feature_dropout.default}
+_HARD_SIGMOIDS = {_ATEN.hardsigmoid.default, _ATEN.hardsigmoid_.default}
+_FACTORS = {_ATEN.mul.Tensor, _ATEN.mul_.Tensor, _ATEN.mul.Scalar}
+_SUMMANDS = {_ATEN.add.Tensor, _ATEN.add_.Tensor, _ATEN.add.Scalar}
+_RELUS = {_ATEN.relu.default, _ATEN.relu_.default, _ATEN.relu6.default, _ATEN.relu6_.default}
+_CLAMPS = {_ATEN.hardtanh.default, _ATEN.hardtanh_.default}
+_MEANS_AND_MAXIMA = {_ATEN.max_pool2d.default, _ATEN.avg_pool2d.default}
+
+
+def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
+    """Return the network in evaluation mode as a graph for inputs like `example` (1, C, S, S).
+
+    Batch norms and constant factors are folded into the convolution or dense layer before them;
+    a batch norm that has none (DenseNet, ResNetV2) becomes a 1×1 convolution of each channel
+    alone, which int8 rounds only once. A hard sigmoid becomes relu6(x + 3) / 6.
+    """
+    module = torch.export.export(network.eval(), (example,)).module()
+    assert isinstance(module, fx.GraphModule)
+    for rewrite in (_drop_idle, _spread_hard_sigmoid, _fold_batch_norm, _fold_number):
+        _rewrite_each(module, rewrite)
+    return module
+
+
+def pad_before_pooling(module: fx.GraphModule) -> None:
+    """Give a maximum of what is never negative its padding as zeros in a layer of their own.
+
+    For TFLite, whose maximum knows only the padding "same": its converter would pad with minus
+    infinity, which XNNPACK does not run. Beside what ReLU gives, zero changes no maximum.
+    """
+    _rewrite_each(module, _pad_apart)
+
+
+def _rewrite_each(
+    module: fx.GraphModule, rewrite: Callable[[fx.GraphModule, fx.Node], None]
+) -> None:
+    for node in list(module.graph.nodes):
+        rewrite(module, node)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+
+
+def _drop_idle(module: fx.GraphModule, node: fx.Node) -> None:
+    """Drop dropout, and the check of the input's shape that torch.export adds."""
+    if node.target in _DROPOUTS:
+        _replace(module, node, _input(node))
+    elif node.op == "call_module" and node.target == "_guards_fn":
+        module.graph.erase_node(node)
+
+
+def _spread_hard_sigmoid(module: fx.GraphModule, node: fx.Node) -> None:
+    if node.target in _HARD_SIGMOIDS:
+        with module.graph.inserting_before(node):
+            call = module.graph.call_function
+            raised = call(_ATEN.add.Tensor, (_input(node), 3.0))
+            clipped = call(_ATEN.hardtanh.default, (raised, 0.0, 6.0))
+            result = call(_ATEN.mul.Tensor, (clipped, 1 / 6))
+        _replace(module, node, result)
+
+
+def _fold_batch_norm(module: fx.GraphModule, node: fx.Node) -> None:
+    if node.target is not _ATEN.batch_norm.default or node.args[5]:  # of the batch itself
+        return
+    source, epsilon = _input(node), node.args[7]
+    assert isinstance(epsilon, float)
+    weight, bias, mean, variance = (_value(module, argument) for argument in node.args[1:5])
+    factor = torch.rsqrt(_given(variance, 1) + epsilon) * _given(weight, 1)
+    summand = _given(bias, 0) - _given(mean, 0) * factor
+    if _is_foldable(source):
+        _scale_weights(module, source, factor, summand)
+        _replace(module, node, source)
+    else:
+        _replace(module, node, _channelwise(module, node, factor, summand))
+
+
+def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:
+    """Fold a number that a layer's result is multiplied by, or that is added to it."""
+    if node.target not in _FACTORS | _SUMMANDS or node.kwargs:
+        return
+    source, number = node.args
+    if isinstance(number, int | float) and isinstance(source, fx.Node) and _is_foldable(source):
+        factor, summand = (number, 0) if node.target in _FACTORS else (1, number)
+        _scale_weights(module, source, _given(None, factor), _given(None, summand))
+        _replace(module, node, source)
+
+
+def _pad_apart(module: fx.GraphModule, node: fx.Node) -> None:
+    if node.target is not _ATEN.max_pool2d.default or len(node.args) < 4:  # noqa: PLR2004 -- no padding
+        return
+    source, kernel, stride, padding, *rest = node.args
+    assert isinstance(source, fx.Node)
+    if any(rest) or not _is_never_negative(source):  # dilated, or rounded up
+        return
+    size = list(source.meta["val"].shape[2:])
+    if _is_same(size, _both(kernel), _both(stride), _both(padding)):
+        return
+    height, width = _both(padding)
+    sides = [width, width, height, height]
+    with module.graph.inserting_before(node):
+        padded = module.graph.call_function(_ATEN.pad.default, (source, sides, "constant", 0.0))
+    node.args = (padded, kernel, stride)
+
+
+def _is_same(
+    size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> bool:
+    """Whether a padding is TensorFlow's "same", which needs no layer of its own."""
+    steps = zip(size, kernel, stride, padding, strict=True)
+    return all(max((-(-n // s) - 1) * s + k - n, 0) == 2 * p for n, k, s, p in steps)
+
+
+def _is_never_negative(node: fx.Node) -> bool:
+    if node.target in _RELUS:
+        return True
+    if node.target in _CLAMPS:
+        return node.args[1:2] == (0,)
+    if node.target in _MEANS_AND_MAXIMA:
+        return _is_never_negative(_input(node))
+    if node.target is _ATEN.cat.default:
+        return all(_is_never_negative(part) for part in node.all_input_nodes)
+    return False
+
+
+def _is_foldable(node: fx.Node) -> bool:
+    return node.target in _WEIGHTED and len(node.users) == 1
+
+
+def _scale_weights(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: Tensor) -> None:
+    """Let a layer give factor × its result + summand; both (out,) or () float64."""
+    _, weight_node, bias_node, *rest = (*node.args, None)[: max(3, len(node.args))]
+    weight, bias = _value(module, weight_node), _value(module, bias_node)
+    assert weight is not None
+    scaled = weight * factor.expand(len(weight)).reshape(-1, *(1,) * (weight.ndim - 1))
+    shifted = (_given(bias, 0) * factor + summand).expand(len(weight))
+    constants = _constants(module, node, scaled, shifted)
+    node.args = (_input(node), *constants, *rest)
+
+
+def _channelwise(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: Tensor) -> fx.Node:
+    """Write factor × x + summand, both (C,), as a convolution of each channel alone."""
+    source, channels = _input(node), len(factor)
+    weight, bias = _constants(module, node, factor.reshape(-1, 1, 1, 1), summand)
+    settings = ([1, 1], [0, 0], [1, 1], channels)
+    with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        if node.meta["val"].ndim == 4:  # noqa: PLR2004 -- NCHW
+            return call(_ATEN.conv2d.default, (source, weight, bias, *settings))
+        square = call(_ATEN.reshape.default, (source, [1, channels, 1, 1]))
+        result = call(_ATEN.conv2d.default, (square, weight, bias, *settings))
+        return call(_ATEN.reshape.default, (result, [1, channels]))
+
+
+def _constants(module: fx.GraphModule, node: fx.Node, *values: Tensor) -> list[fx.Node]:
+    """Add float32 constants to the graph, for a node that comes after them."""
+    nodes = []
+    for index, value in enumerate(values):
+        name = f"{node.name}_folded_{index}"
+        while hasattr(module, name):  # folded twice
+            name += "_again"
+        module.register_buffer(name, value.float().contiguous())
+        with module.graph.inserting_before(node):
+            nodes.append(module.graph.get_attr(name))
+    return nodes
+
+
+def _replace(module: fx.GraphModule, node: fx.Node, other: fx.Node) -> None:
+    node.replace_all_uses_with(other)
+    module.graph.erase_node(node)
+
+
+def _input(node: fx.Node) -> fx.Node:
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    return source
+
+
+def _value(module: fx.GraphModule, node: object) -> Tensor | None:
+    """Return a parameter in float64, so that folding rounds once; None where there is none."""
+    if not isinstance(node, fx.Node):
+        return None
+    value = attrgetter(str(node.target))(module)
+    assert isinstance(value, Tensor)
+    return value.detach().double()
+
+
+def _given(value: Tensor | None, otherwise: float) -> Tensor:
+    return torch.tensor(otherwise, dtype=torch.float64) if value is None else value
+
+
+def _both(value: Any) -> list[int]:  # noqa: ANN401 -- a node's argument
+    """Spread a size for height and width; ATen's lists hold one number for both, or two."""
+    return list(value) * (2 // len(value))
