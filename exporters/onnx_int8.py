@@ -21,6 +21,7 @@ WEIGHTED = frozenset({"Conv", "Gemm"})
 WITH_CONSTANT = {"Add": "ADD", "Mul": "MUL"}  # and what they are called in TFLite
 ACTIVATIONS = frozenset({"Relu", "Clip"})
 SIGNED_TO_UNSIGNED = 128
+LARGEST = 255
 
 
 def quantize_onnx(
@@ -52,6 +53,12 @@ def quantize_onnx(
             operator = producers.get(partners.get(node.output[0], ""))
             if operator is not None and operator.kind == WITH_CONSTANT[node.op_type]:
                 writer.operand(node, [quantized.tensors[name] for name in operator.inputs])
+        elif node.op_type in ACTIVATIONS and partners.get(node.input[0], "") == partners.get(
+            node.output[0]
+        ):
+            grid = _quantization(quantized, partners, node.output[0])
+            writer.clip(node, _bounds(node, graph, grid), grid)
+            continue
         writer.node(node)
         for name in node.output:
             if name in partners:
@@ -120,6 +127,16 @@ class _Writer:
         self._pair_node("DequantizeLinear", f"{own}_integer", own, tensor.quantization)
         node.input[list(node.input).index(name)] = own
 
+    def clip(self, node: onnx.NodeProto, bounds: list[int], quantization: Quantization) -> None:
+        """Let an activation clip the integers that it is given on its own grid."""
+        name = node.output[0]
+        inputs = [f"{node.input[0]}_integer"]
+        for index, bound in enumerate(bounds):
+            inputs.append(f"{name}_bound_{index}")
+            self._add(inputs[-1], np.array(bound, np.uint8))
+        self._nodes.append(helper.make_node("Clip", inputs, [f"{name}_integer"]))
+        self._pair_node("DequantizeLinear", f"{name}_integer", name, quantization)
+
     def node(self, node: onnx.NodeProto) -> None:
         """Keep a node."""
         self._nodes.append(node)
@@ -134,8 +151,10 @@ class _Writer:
         """Return the checked file."""
         used = {name for node in self._nodes for name in node.input}
         floats = [value for name, value in self._floats.items() if name in used]
+        used |= {output.name for output in self.graph.output}
+        nodes = [node for node in self._nodes if used & set(node.output)]
         graph = helper.make_graph(
-            self._nodes,
+            nodes,
             self.graph.name,
             [self.input],
             list(self.graph.output),
@@ -203,8 +222,8 @@ def _fuse_activations(
     """Drop each Relu or Clip that rounding to its own output's grid does by itself.
 
     TFLite has fused it into the layer before; so does ONNX Runtime, once it is gone. Where a
-    concatenation gives it a grid that goes below zero, it stays, and the layer before it rounds
-    to the same grid: zero is on it, so cutting off before or after rounding is the same.
+    concatenation gives it a grid that goes further, it stays, and clips the integers that the
+    layer before rounds to the same grid: its bounds are on it, so that is the same.
     """
     result = onnx.GraphProto()
     result.CopyFrom(graph)
@@ -215,7 +234,8 @@ def _fuse_activations(
         before = producers.get(node.input[0])
         if before is None or uses[node.input[0]] > 1 or node.input[0] in partners:
             continue
-        if _grid_ends_at_zero(_quantization(quantized, partners, node.output[0])):
+        grid = _quantization(quantized, partners, node.output[0])
+        if _bounds(node, graph, grid) in ([0], [0, LARGEST]):
             before.output[0] = node.output[0]
             result.node.remove(node)
         else:
@@ -234,5 +254,12 @@ def _pool_global_means(graph: onnx.GraphProto) -> None:
             node.CopyFrom(pool)
 
 
-def _grid_ends_at_zero(quantization: Quantization) -> bool:
-    return int(quantization.zero_point[0]) == np.iinfo(np.int8).min
+def _bounds(
+    activation: onnx.NodeProto, graph: onnx.GraphProto, quantization: Quantization
+) -> list[int]:
+    """Return the integers (uint8) between which a Relu or Clip keeps those of its grid."""
+    numbers = {i.name: float(numpy_helper.to_array(i)) for i in graph.initializer if not i.dims}
+    exact = [numbers[name] for name in activation.input[1:]] or [0.0]
+    zero = float(quantization.zero_point[0]) + SIGNED_TO_UNSIGNED
+    steps = [np.rint(bound / quantization.scale[0]) + zero for bound in exact]
+    return [int(np.clip(step, 0, LARGEST)) for step in steps]

@@ -37,13 +37,16 @@ def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> M
     by_size: dict[int, list[str]] = defaultdict(list)
     for name, (size, _) in theirs.items():
         by_size[size].append(name)
-    partners = {}
+    partners: dict[str, str] = {}
+    taken: set[str] = set()
     for name, (size, values) in _samples(_run_onnx(model, probes)).items():
         tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
         errors = {c: float(np.abs(values - theirs[c][1]).max()) for c in by_size[size]}
-        best = min(errors, key=errors.__getitem__, default="")
+        # Equal ones, such as two gates that are closed for all probes, come in the same order.
+        best = min(errors, key=lambda c, e=errors: (e[c], c in taken), default="")  # type: ignore[misc]
         if best and errors[best] <= tolerance:
             partners[name] = best
+            taken.add(best)
     return partners
 
 

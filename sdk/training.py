@@ -129,6 +129,7 @@ def train(
     network, trainer = train_network(
         start, images, [str(s.path) for s in split.train], out=out, teacher=teacher, on=hardware
     )
+    start = Start.load(out)  # a learning rate may have been found
     if not trainer.is_global_zero:
         raise SystemExit(0)  # the other processes of a distributed training end here
     _scenes_file(out).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.decision import DecisionPolicy
@@ -13,6 +14,9 @@ from leansight.runtime.preprocessing import Preprocessing
 sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny_models
+
+settings.register_profile("leansight", deadline=None)  # a busy machine is no failure
+settings.load_profile("leansight")
 
 
 @pytest.fixture(scope="session")

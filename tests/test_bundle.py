@@ -232,7 +232,9 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
         Bundle.load(tmp_path / "photos.zip")
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(place=st.integers(0, 10_000), mask=st.integers(1, 255), cut=st.booleans())
 def test_a_damaged_zip_gives_one_line_or_what_it_held(
     folder: Path, place: int, mask: int, *, cut: bool

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tiny_models
 import torch
@@ -30,6 +31,7 @@ from leansight.exporters.convert import convert
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import quantize
 from leansight.exporters.folding import fold, pad_before_pooling
+from leansight.exporters.pairing import pair_tensors
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.exporters.tflite_int8 import quantize_tflite, require_integers
 from leansight.runtime.interpreter import Format, load_interpreter
@@ -43,9 +45,9 @@ PREPROCESSING = Preprocessing(size=SIZE)
 # What ONNX Runtime computes on integers, and what only moves them.
 INTEGER = {
     *("QLinearConv", "QGemm", "QLinearAdd", "QLinearMul", "QLinearConcat"),
-    *("QLinearAveragePool", "QLinearGlobalAveragePool", "NhwcMaxPool"),
+    *("QLinearAveragePool", "QLinearGlobalAveragePool", "NhwcMaxPool", "MaxPool"),
 }
-MOVING = {"Reshape", "Transpose"}
+MOVING = {"Reshape", "Transpose", "Clip"}
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
@@ -121,11 +123,23 @@ def inception() -> nn.Module:
     return Bodies(nn.Sequential(*blocks), head=nn.Linear(16, len(LABELS)))
 
 
+class Capped(nn.Module):
+    """A ReLU6 that shares its grid with what goes beyond 6."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capped, self.free = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        capped, free = 10 * self.capped(x), 20 * self.free(x)
+        return torch.cat([functional.relu6(capped), functional.relu(free)], 1)
+
+
 def flattened() -> nn.Module:
     """S2's and VGG's way: convolutions, maxima, dense layers on all positions."""
     return nn.Sequential(
         *(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(8, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(Capped(), nn.MaxPool2d(2), nn.Flatten()),
         *(nn.Linear(16 * 6 * 6, 20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, len(LABELS))),
     )
 
@@ -209,11 +223,9 @@ def test_both_files_hold_the_same_layers_bit_for_bit(converted: Converted) -> No
 @pytest.mark.slow
 def test_activations_lie_on_the_same_grids(converted: Converted) -> None:
     tflite, onnx_file = converted.tflite, converted.onnx
-    # TFLite pads before a layer, and moves numbers from grid to grid before a concatenation.
+    # TFLite pads before a layer.
     theirs = {
-        tflite.grid(output)
-        for kind, _, output in tflite.operators
-        if kind not in {"PAD", "PADV2", "QUANTIZE"}
+        tflite.grid(output) for kind, _, output in tflite.operators if kind not in {"PAD", "PADV2"}
     }
     quantizers = [n for n in onnx_file.nodes if n.op_type == "QuantizeLinear"]
     assert {(scale, zero - 128) for scale, zero in map(onnx_file.grid, quantizers)} == theirs
@@ -223,7 +235,15 @@ def test_activations_lie_on_the_same_grids(converted: Converted) -> None:
 def test_the_tflite_file_computes_nothing_in_float(converted: Converted) -> None:
     types = {TYPES[t.type] for t in converted.tflite.tensors}
     assert types <= {"INT8", "INT32"}
-    assert "DEQUANTIZE" not in {kind for kind, _, _ in converted.tflite.operators}
+
+
+@pytest.mark.slow
+def test_no_number_is_moved_from_grid_to_grid(converted: Converted) -> None:
+    tflite = converted.tflite
+    assert not {kind for kind, _, _ in tflite.operators} & {"QUANTIZE", "DEQUANTIZE"}
+    for kind, inputs, output in tflite.operators:
+        if kind in {"CONCATENATION", "MAX_POOL_2D", "AVERAGE_POOL_2D"}:
+            assert {tflite.grid(tensor) for tensor in inputs} == {tflite.grid(output)}
 
 
 @pytest.mark.slow
@@ -291,6 +311,34 @@ def test_what_the_quantizer_refuses_is_passed_on_in_one_line() -> None:
     # It tells tensors apart by their names: here all have the same.
     with pytest.raises(ConversionError, match=r"^ai-edge-quantizer cannot .*float32 only$"):
         with_layer("HARD_SWISH", schema.HardSwishOptionsT(), named=False)
+
+
+# Pairing
+
+
+def test_tensors_that_hold_the_same_numbers_are_paired_in_their_order() -> None:
+    """Two that are zero for every image, as closed gates are."""
+    nodes = [
+        onnx.helper.make_node("Abs", ["image"], ["bright"]),
+        onnx.helper.make_node("Neg", ["bright"], ["dark"]),
+        onnx.helper.make_node("Relu", ["dark"], ["first"]),
+        onnx.helper.make_node("Neg", ["first"], ["second"]),
+    ]
+    value = partial(onnx.helper.make_tensor_value_info, elem_type=1, shape=[1, 1, 2, 2])
+    graph = onnx.helper.make_graph(nodes, "twins", [value("image")], [value("bright")])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+
+    class Theirs:
+        """Gives its tensors as a TFLite graph does."""
+
+        def run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+            zero = np.zeros_like(image)
+            return {"in": image, "a": np.abs(image), "b": -np.abs(image), "c": zero, "d": zero}
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 2, 2, 1), np.uint8)
+    partners = pair_tensors(model, Theirs(), pixels)
+    assert partners == {"image": "in", "bright": "a", "dark": "b", "first": "c", "second": "d"}
 
 
 # Folding
