@@ -32,7 +32,10 @@ class Batch(NamedTuple):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index) in an order of its own for each epoch, which Lightning sets."""
+    """Yields (epoch, index) in an order of its own for each epoch; it counts them itself.
+
+    Lightning's own count (`set_epoch`) is one behind when a run is resumed.
+    """
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed, self._epoch = count, seed, 0
@@ -40,13 +43,15 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __len__(self) -> int:
         return self._count
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order."""
+    def start_at(self, epoch: int) -> None:
+        """Choose the epoch that is read next."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._count)
-        return ((self._epoch, int(index)) for index in order)
+        epoch = self._epoch
+        self._epoch += 1
+        order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
+        return ((epoch, int(index)) for index in order)
 
 
 class TrainingScenes(Dataset[Batch]):

@@ -65,13 +65,17 @@ class LearningTask(pl.LightningModule):
     # Training
 
     def on_train_epoch_start(self) -> None:
-        """Begin an epoch in a state that depends on its number alone."""
-        torch.manual_seed(self._training.seed + self.current_epoch)  # dropout's
+        """Freeze what this epoch does not learn."""
         training = self._training
         unfrozen = 0 < training.unfreeze_epoch <= self.current_epoch
         freeze(self.network, -1 if unfrozen else training.trainable_layers)
         self.network.train()
         self._started = time.perf_counter()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Let dropout depend on the seed and the step alone: loaders draw numbers as well."""
+        del batch, batch_idx
+        torch.manual_seed((self._training.seed << 32) + self.global_step)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the mean loss of a batch.

@@ -43,6 +43,7 @@ from leansight.sdk.leaks import (
 )
 from leansight.sdk.loader import (
     Batch,
+    EpochSampler,
     PreparedImages,
     TrainingScenes,
     scene_preprocessing,
@@ -180,6 +181,9 @@ def train_network(
         if recipe.training.find_learning_rate and not last.exists():
             start = _find_learning_rate(task, batches, start, out)
             task.learning_rate = start.recipe.training.learning_rate
+        done = torch.load(last, weights_only=True)["epoch"] + 1 if last.exists() else 0
+        assert isinstance(batches.sampler, EpochSampler)
+        batches.sampler.start_at(done)
         trainer = _trainer(recipe, folder, on, everything=start.everything)
         trainer.fit(task, batches, held_out or None, ckpt_path=last if last.exists() else None)
     kept = folder / (LAST_CHECKPOINT if start.everything else "best.ckpt")

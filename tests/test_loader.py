@@ -34,7 +34,7 @@ def epoch(
     """Return what an epoch reads of each sample."""
     batches = training_batches(scenes, batch_size=4, seed=5, workers=workers)
     assert isinstance(batches.sampler, EpochSampler)
-    batches.sampler.set_epoch(number)
+    batches.sampler.start_at(number)
     read = {}
     for batch in batches:
         for index, pixels, target in zip(
@@ -48,7 +48,7 @@ def test_every_sample_is_read_once_an_epoch_in_another_order() -> None:
     sampler = EpochSampler(50, seed=1)
     orders = []
     for number in (0, 1):
-        sampler.set_epoch(number)
+        sampler.start_at(number)
         positions = list(sampler)
         assert {e for e, _ in positions} == {number}
         orders.append([index for _, index in positions])
