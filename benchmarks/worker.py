@@ -91,7 +91,7 @@ def run_once(classifier: Classifier, image: Image) -> Times:
     prepared = clock()
     logits = classifier.interpreter(batch)
     inferred = clock()
-    decide(logits, classifier.labels, classifier.policy)
+    decide(logits, classifier.labels, classifier.policy, task=classifier.task)
     return prepared - start, inferred - prepared, clock() - inferred
 
 

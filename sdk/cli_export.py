@@ -54,9 +54,7 @@ def command(
     leansight export run/ --out signs.bundle
     leansight export run/ --out signs-float.bundle --precision float32
     """
-    check_installed(
-        "torch", "litert_torch", "onnx", "onnxscript", "onnxruntime", "rich", extra="export"
-    )
+    check_installed(*PACKAGES, extra="export")
     from leansight.sdk.exporting import export_run
 
     reports = export_run(

@@ -7,7 +7,15 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed, require
-from leansight.sdk.cli_train import PACKAGES
+from leansight.sdk.cli_train import (
+    PACKAGES,
+    recipe_option,
+    set_option,
+    skip_bad_option,
+    teacher_option,
+    test_on_option,
+    weights_option,
+)
 from leansight.sdk.executors import Executor, Outcome, ProcessExecutor, RayExecutor
 from leansight.sdk.grid import Axis, Study
 from leansight.sdk.recipe import load_recipe
@@ -19,13 +27,7 @@ _INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--recipe",
-    "recipe_name",
-    default="photos",
-    show_default=True,
-    help="A recipe that ships with leansight (see `leansight recipes`), or your own .toml file.",
-)
+@recipe_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the study.")
 @click.option(
     "--folds",
@@ -41,19 +43,11 @@ _INTERRUPTED = 130  # what shells expect after Ctrl-C
 @click.option(
     "--seeds", metavar="S1,S2,...", help="Train each with these.  [default: the recipe's]"
 )
-@click.option(
-    "--test-on",
-    default="",
-    metavar="COUNTRY",
-    help="Keep this country (DATA/COUNTRY/CLASS/IMAGE) for the winner's test.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a value of the recipe in all trainings.",
-)
+@test_on_option
+@set_option
+@weights_option
+@teacher_option
+@skip_bad_option
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -66,13 +60,6 @@ _INTERRUPTED = 130  # what shells expect after Ctrl-C
     metavar="ADDRESS",
     help='Run on the Ray cluster at HOST:PORT, or "auto" for the one that this machine is in.',
 )
-@click.option(
-    "--weights",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A local file of pretrained weights.",
-)
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 @click.option(
     "--skip-failed",
     is_flag=True,
@@ -91,6 +78,7 @@ def command(
     jobs: int | None,
     address: str | None,
     weights: tuple[Path, ...],
+    teacher: Path | None,
     skip_bad: bool,  # noqa: FBT001 -- click passes options by name
     skip_failed: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
@@ -123,6 +111,7 @@ def command(
         seeds=(training.training.seed,) if seeds is None else _numbers(seeds),
         test_on=test_on,
         weights=tuple(path.resolve() for path in weights),
+        teacher=teacher.resolve() if teacher else None,
         skip_bad=skip_bad,
     )
     if not study.data.exists():

@@ -10,36 +10,50 @@ from leansight.runtime.extras import check_installed
 PACKAGES = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "timm", "rich")
 _PATH = click.Path(path_type=Path)
 
-
-@click.command()
-@click.argument("data", type=_PATH, required=False)
-@click.option(
+# What `leansight study` takes as well.
+recipe_option = click.option(
     "--recipe",
     "recipe_name",
     default="photos",
     show_default=True,
     help="A recipe that ships with leansight (see `leansight recipes`), or your own .toml file.",
 )
-@click.option("--out", type=_PATH, required=True, help="Folder for the run.")
-@click.option("--test-on", default="", metavar="COUNTRY", help="Keep DATA/COUNTRY for the test.")
-@click.option("--lists", type=_PATH, metavar="RUN", help="Use the lists of files of another run.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Short for --set training.epochs=N.")
-@click.option(
+test_on_option = click.option(
+    "--test-on", default="", metavar="COUNTRY", help="Keep DATA/COUNTRY for the test."
+)
+set_option = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
     help="Change a value of the recipe, such as training.learning_rate=0.05.",
 )
-@click.option(
+weights_option = click.option(
     "--weights",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
     metavar="FILE",
     help="Pretrained weights, for where they cannot be downloaded (once for each body).",
 )
-@click.option("--teacher", type=_PATH, metavar="RUN", help="Learn from this finished run as well.")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
+teacher_option = click.option(
+    "--teacher", type=_PATH, metavar="RUN", help="Learn from this finished run as well."
+)
+skip_bad_option = click.option(
+    "--skip-bad", is_flag=True, help="Leave out images that cannot be read."
+)
+
+
+@click.command()
+@click.argument("data", type=_PATH, required=False)
+@recipe_option
+@click.option("--out", type=_PATH, required=True, help="Folder for the run.")
+@test_on_option
+@click.option("--lists", type=_PATH, metavar="RUN", help="Use the lists of files of another run.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Short for --set training.epochs=N.")
+@set_option
+@weights_option
+@teacher_option
+@skip_bad_option
 @click.option("--everything", is_flag=True, help="Learn from the validation images as well.")
 @click.option("--no-test", is_flag=True, help="Keep the test images out, and do not score them.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out.")
@@ -78,20 +92,10 @@ def command(
     """
     check_installed(*PACKAGES, extra="train")
     from leansight.sdk.recipe import load_recipe
-    from leansight.sdk.run import LISTS, Start
-    from leansight.sdk.training import Hardware, Options, train
+    from leansight.sdk.run import Options
+    from leansight.sdk.training import Hardware, train
 
-    if (out / "run.json").exists() and resume:
-        raise DataError(f"{out} has finished: choose another --out")
-    begun = {path.name for path in out.iterdir()} if out.exists() else set()
-    # A kill before start.json was written leaves lists alone: nothing to go on with, nor to lose.
-    if begun and not (resume and (begun <= LISTS or Start.exists(out))):
-        hint = "it holds no unfinished run" if resume else "go on with --resume"
-        raise DataError(f"{out} is not empty: choose another --out ({hint})")
-    if data is None:
-        if not Start.exists(out):
-            raise DataError("name the folder of labelled images: leansight train DATA --out RUN")
-        data = Start.load(out).data
+    data = _data_of(out, data, resume=resume)
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
     run = train(
@@ -118,3 +122,21 @@ def command(
     for name, score in run.metrics.items():
         click.echo(f"{name}: {score:.4f}")
     click.echo(f"run: {out}")
+
+
+def _data_of(out: Path, data: Path | None, *, resume: bool) -> Path:
+    """Return where the images are; DataError if no run can begin, or go on, in `out`."""
+    from leansight.sdk.run import LISTS, Start
+
+    if (out / "run.json").exists() and resume:
+        raise DataError(f"{out} has finished: choose another --out")
+    begun = {path.name for path in out.iterdir()} if out.exists() else set()
+    # A kill before start.json was written leaves lists alone: nothing to go on with, nor to lose.
+    if begun and not (resume and (begun <= LISTS or Start.exists(out))):
+        hint = "it holds no unfinished run" if resume else "go on with --resume"
+        raise DataError(f"{out} is not empty: choose another --out ({hint})")
+    if data is not None:
+        return data
+    if not Start.exists(out):
+        raise DataError("name the folder of labelled images: leansight train DATA --out RUN")
+    return Start.load(out).data

@@ -1,6 +1,6 @@
 """Export a run: its images, its network and its labels handed to the exporters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +11,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from leansight.exporters.export import ExportImages, export
 from leansight.exporters.verification import ExportReport
 from leansight.runtime.bundle import Bundle, Precision
-from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.errors import DataError
 from leansight.sdk.console import console
-from leansight.sdk.data import Labelled, Sample, images_folder, load_labelled, read_sample
+from leansight.sdk.data import Labelled, Sample, Split, images_folder, load_labelled, read_sample
 from leansight.sdk.run import Run
 
 GOLDEN_PHOTOS = 8
@@ -54,12 +53,7 @@ def export_run(
         test=_load(run, root, split.test, "test") if split.test else None,
         golden=[read_sample(folder, s) for s in _draw(split.validation, GOLDEN_PHOTOS)],
     )
-    decision = run.recipe.decision
-    if threshold is not None:
-        decision = replace(decision, threshold=threshold)
-    counts = {"train": len(split.train), "validation": len(split.validation)}
-    counts |= {"test": len(split.test), "calibration": len(drawn)}
-    draft = _draft(run, counts, out=out, precision=precision, decision=decision)
+    draft = _draft(run, split, len(drawn), out=out, precision=precision, threshold=threshold)
     with Progress(
         TextColumn("{task.description:32}"),
         BarColumn(),
@@ -72,13 +66,17 @@ def export_run(
 
 def _draft(
     run: Run,
-    counts: Mapping[str, int],
+    split: Split,
+    calibration: int,
     *,
     out: Path,
     precision: Precision,
-    decision: DecisionPolicy,
+    threshold: float | None,
 ) -> Bundle:
-    """Describe the bundle that is to be made; `counts` of the images of each kind."""
+    """Describe the bundle that is to be made, with so many `calibration` images."""
+    decision = run.recipe.decision
+    if threshold is not None:
+        decision = replace(decision, threshold=threshold)
     return Bundle(
         path=out,
         name=run.recipe.name,
@@ -89,7 +87,12 @@ def _draft(
         precision=precision,
         provenance={
             "recipe": run.recipe.to_dict(),
-            "images": dict(counts),
+            "images": {
+                "train": len(split.train),
+                "validation": len(split.validation),
+                "test": len(split.test),
+                "calibration": calibration,
+            },
             "versions": {"leansight": version("leansight")} | {p: version(p) for p in PACKAGES},
         },
     )

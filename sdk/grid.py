@@ -89,7 +89,8 @@ class Study:
 
     `recipe` is a shipped recipe's name or a file, `overrides` are KEY=VALUE as in `--set`.
     `folds` 0 is one split. `test_on` is the country kept for the test, `weights` are local files
-    of pretrained ones; `skip_bad` leaves out images that cannot be read.
+    of pretrained ones, `teacher` is a run to learn from; `skip_bad` leaves out images that cannot
+    be read.
 
     Raises:
         DataError: what the recipe, its overrides or the grid say does not fit.
@@ -104,6 +105,7 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     test_on: str = ""
     weights: tuple[Path, ...] = ()
+    teacher: Path | None = None
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
@@ -165,6 +167,7 @@ class Study:
             *(("--test-on", self.test_on) if self.test_on else ()),
             *_repeated("--set", self.settings(cell)),
             *_repeated("--weights", map(str, self.weights)),
+            *(("--teacher", str(self.teacher)) if self.teacher else ()),
             *(("--skip-bad",) if self.skip_bad else ()),
             "--everything" if everything else "--no-test",
         )
@@ -181,6 +184,7 @@ class Study:
             "seeds": list(self.seeds),
             "test_on": self.test_on,
             "weights": [str(path) for path in self.weights],
+            "teacher": str(self.teacher) if self.teacher else None,
             "skip_bad": self.skip_bad,
         }
 

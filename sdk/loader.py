@@ -5,7 +5,8 @@ that was killed goes on as if it had not been, whatever the number of worker pro
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from leansight.runtime.preprocessing import Image, Preprocessing
-from leansight.sdk.augmentation import Change, Mirror
-from leansight.sdk.data import Labelled
+from leansight.sdk.augmentation import Change, Mirror, mirrored_labels
+from leansight.sdk.data import Labelled, Sample, Split, load_labelled
+from leansight.sdk.run import Start
 
 
 class Batch(NamedTuple):
@@ -179,6 +181,53 @@ def shifted_copy(
     return Labelled(pixels=pixels, classes=classes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What a training reads: scenes to learn from, prepared images to judge by."""
+
+    scenes: Labelled
+    validation: Labelled
+    shifted: Labelled | None
+
+
+def read_images(start: Start, split: Split, *, cache: Path) -> Images:
+    """Read what a run learns from and chooses by; the scenes lie in the file `cache`."""
+    recipe = start.recipe
+    scene = scene_preprocessing(recipe.preprocessing, recipe.training.scene_scale)
+    shifted = None
+    if recipe.shift and split.validation:
+        shifted = shifted_copy(
+            read_part(start, split.validation, "validation", scene),
+            recipe.shift,
+            mirrored_classes(start, recipe.shift),
+            recipe.preprocessing,
+        )
+    return Images(
+        scenes=read_part(start, split.train, "training", scene, cache),
+        validation=read_part(start, split.validation, "validation"),
+        shifted=shifted,
+    )
+
+
+def read_part(
+    start: Start,
+    samples: Sequence[Sample],
+    name: str,
+    preprocessing: Preprocessing | None = None,
+    cache: Path | None = None,
+) -> Labelled:
+    """Read the images of one part of a run's split, prepared as its recipe says or otherwise."""
+    return load_labelled(
+        start.data,
+        samples,
+        start.labels,
+        preprocessing or start.recipe.preprocessing,
+        what=f"reading {name} images",
+        task=start.recipe.task,
+        file=cache,
+    )
+
+
 def training_batches(
     scenes: TrainingScenes, *, batch_size: int, seed: int, workers: int
 ) -> DataLoader[Batch]:
@@ -195,6 +244,13 @@ def training_batches(
         multiprocessing_context="fork" if workers else None,
         worker_init_fn=_single_threaded if workers else None,
     )
+
+
+def mirrored_classes(start: Start, changes: Sequence[Change]) -> list[int] | None:
+    """Return for each class the one that its mirror image shows, or -1; many labels: None."""
+    if start.recipe.task == "multilabel":
+        return None
+    return mirrored_labels(changes, start.labels)
 
 
 def _single_threaded(worker: int) -> None:

@@ -1,9 +1,9 @@
-"""A training run on disk: its recipe, labels, file lists, weights and what it scored."""
+"""A training run on disk: what it was begun with, its file lists, weights and scores."""
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,20 +20,50 @@ LISTS: Final = frozenset({"train.csv", "validation.csv", "test.csv"})
 
 
 @dataclass(frozen=True, kw_only=True)
+class Options:
+    """What one training is told beside its recipe and data.
+
+    `test_on`: the country kept for the test; `lists`: a run whose lists of files are used again;
+    `weights`: files of pretrained weights, one for each body; `teacher`: a run to learn from;
+    `skip_bad`: leave out unreadable images; `everything`: learn from the validation images as
+    well, and keep the last epoch; `score_test`: look at the test images at the end.
+    """
+
+    test_on: str = ""
+    lists: Path | None = None
+    weights: tuple[Path, ...] = ()
+    teacher: Path | None = None
+    skip_bad: bool = False
+    everything: bool = False
+    score_test: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` reads, as plain JSON values."""
+        return asdict(self) | {
+            "lists": os.fspath(self.lists) if self.lists else None,
+            "weights": [os.fspath(file) for file in self.weights],
+            "teacher": os.fspath(self.teacher) if self.teacher else None,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Options":
+        """Build from `to_dict`'s form; TypeError or KeyError if it does not fit."""
+        paths = {key: Path(values[key]) if values[key] else None for key in ("lists", "teacher")}
+        weights = tuple(Path(name) for name in values["weights"])
+        return cls(**dict(values) | paths | {"weights": weights})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Start:
     """What a run was begun with: enough to go on with it after a kill.
 
-    `weights`, `teacher`, `everything` and `score_test` are those of `training.Options`. On disk
-    it is `start.json`, beside the lists of files.
+    On disk it is `start.json`, beside the lists of files.
     """
 
     data: Path
     recipe: Recipe
     labels: tuple[str, ...]
-    weights: tuple[Path, ...] = ()
-    teacher: Path | None = None
-    everything: bool = False
-    score_test: bool = True
+    options: Options = field(default_factory=Options)
 
     @staticmethod
     def exists(path: Path) -> bool:
@@ -50,10 +80,7 @@ class Start:
                 data=Path(values["data"]),
                 recipe=Recipe.from_dict(values["recipe"]),
                 labels=tuple(values["labels"]),
-                weights=tuple(Path(name) for name in values["weights"]),
-                teacher=Path(values["teacher"]) if values["teacher"] else None,
-                everything=values["everything"],
-                score_test=values["score_test"],
+                options=Options.from_dict(values["options"]),
             )
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"{file} is damaged: {error}") from error
@@ -64,12 +91,9 @@ class Start:
             "data": os.fspath(self.data),
             "recipe": self.recipe.to_dict(),
             "labels": self.labels,
-            "weights": [os.fspath(file) for file in self.weights],
-            "teacher": os.fspath(self.teacher) if self.teacher else None,
-            "everything": self.everything,
-            "score_test": self.score_test,
+            "options": self.options.to_dict(),
         }
-        _write_json(path / "start.json", values)
+        write_json(path / "start.json", values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +143,7 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "metrics": self.metrics,
         }
-        _write_json(self.path / "run.json", values)
+        write_json(self.path / "run.json", values)
 
     def network(self) -> nn.Module:
         """Return the trained network, in evaluation mode."""
@@ -154,7 +178,8 @@ def write_split(path: Path, split: Split) -> None:
     write_samples(path / "test.csv", split.test)
 
 
-def _write_json(file: Path, values: Mapping[str, Any]) -> None:
+def write_json(file: Path, values: Mapping[str, Any]) -> None:
+    """Write plain JSON values, whole or not at all."""
     part = file.with_name(f"{file.name}.part")
     part.write_text(json.dumps(values, indent=2) + "\n")
-    part.rename(file)
+    part.replace(file)

@@ -38,14 +38,7 @@ def split_samples(
             the test has.
 
     """
-    countries = {s.country for s in samples}
-    if test_on and test_on not in countries:
-        raise DataError(f"--test-on {test_on}: the data has {_names(countries) or 'no countries'}")
-    if test_on and recipe.test:
-        raise DataError(
-            f"--test-on {test_on} and split.test = {recipe.test:g} both choose the test images: "
-            "leave one of them out (--set split.test=0)"
-        )
+    _check_country(samples, recipe, test_on)
     abroad = {i for i, s in enumerate(samples) if test_on and s.country == test_on}
     test = tuple(samples[i] for i in sorted(abroad))
     units = _units(samples, recipe.by, twins, without=abroad)
@@ -81,6 +74,17 @@ def limit_classes(samples: Sequence[Sample], recipe: DataRecipe, *, seed: int) -
     rarest = min(counts, key=lambda label: (counts[label], label), default="")
     again = [s for s in chosen if rarest in s.labels]
     return chosen + again * (recipe.rarest_repeats - 1)
+
+
+def _check_country(samples: Sequence[Sample], recipe: SplitRecipe, test_on: str) -> None:
+    countries = {s.country for s in samples}
+    if test_on and test_on not in countries:
+        raise DataError(f"--test-on {test_on}: the data has {_names(countries) or 'no countries'}")
+    if test_on and recipe.test:
+        raise DataError(
+            f"--test-on {test_on} and split.test = {recipe.test:g} both choose the test images: "
+            "leave one of them out (--set split.test=0)"
+        )
 
 
 def _units(

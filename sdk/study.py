@@ -12,6 +12,7 @@ from typing import Any, Final
 from leansight.runtime.errors import DataError
 from leansight.sdk.executors import CellTask, Executor, Outcome
 from leansight.sdk.grid import Candidate, Cell, Study, differences
+from leansight.sdk.run import write_json
 from leansight.sdk.study_results import (
     StudyResults,
     choose,
@@ -104,7 +105,7 @@ class StudyRunner:
                 f"{winner.name} is better: to train that, which looks at the test a second time, "
                 f"delete {file} and the folder winner"
             )
-        _write_json(file, {"candidate": winner.name})
+        write_json(file, {"candidate": winner.name})
 
     def _task(self, study: Study, cell: Cell) -> CellTask:
         out = self.folder / "cells" / cell.name
@@ -118,6 +119,7 @@ class StudyRunner:
 
     def _with(self, study: Study, task: CellTask) -> CellTask:
         needs = (study.data, self.folder / "study.json", *study.weights)
+        needs += (study.teacher,) if study.teacher else ()
         return replace(task, needs=needs, trainer=self.trainer)
 
 
@@ -148,7 +150,7 @@ def keep_definition(study: Study, folder: Path) -> Study:
         study = replace(study, recipe=str(own_recipe))
     (folder / "cells").mkdir(exist_ok=True)
     if not file.is_file():
-        _write_json(file, values)
+        write_json(file, values)
     return study
 
 
@@ -180,12 +182,6 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, results: StudyResults) -> None:
-    _write_json(folder / "results.json", results.to_dict())
+    write_json(folder / "results.json", results.to_dict())
     if any(result.scores for result in results.candidates):
         write_picture(results, folder / "results.png")
-
-
-def _write_json(file: Path, values: object) -> None:
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps(values, indent=2) + "\n")
-    part.replace(file)

@@ -27,36 +27,30 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from leansight.exporters.convert import predict
-from leansight.runtime.decision import DecisionPolicy, softmax
+from leansight.runtime.decision import are_sure, probabilities_of
 from leansight.runtime.errors import DataError
-from leansight.sdk.augmentation import mirrored_labels
 from leansight.sdk.backbones import load_pretrained
 from leansight.sdk.console import console
-from leansight.sdk.data import Labelled, Sample, Split, load_labelled
-from leansight.sdk.layouts import find_labels, find_samples
-from leansight.sdk.leaks import (
-    check_leaks,
-    check_twins,
-    check_videos,
-    find_twins,
-    find_unreadable,
-)
+from leansight.sdk.data import Labelled
 from leansight.sdk.loader import (
     Batch,
     EpochSampler,
+    Images,
     PreparedImages,
     TrainingScenes,
-    scene_preprocessing,
-    shifted_copy,
+    mirrored_classes,
+    read_images,
+    read_part,
     training_batches,
 )
 from leansight.sdk.models import build_network
 from leansight.sdk.recipe import Precision, Recipe
-from leansight.sdk.run import Run, Start, read_split, write_split
-from leansight.sdk.splits import limit_classes, split_samples
+from leansight.sdk.run import Options, Run, Start, read_split
+from leansight.sdk.start import begin
 from leansight.sdk.task import SCORE, LearningTask
 
 LAST_CHECKPOINT: Final = "last.ckpt"  # Lightning's name for it
+SCENES: Final = "scenes.cache"  # where they lie while a training reads them again and again
 VALIDATION_BATCH: Final = 16  # small batches stay in the processor's cache
 FINDER_STEPS: Final = 100
 
@@ -73,34 +67,6 @@ class Hardware:
     nodes: int = 1
     strategy: str = "auto"
     workers: int = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What one training is told beside its recipe and data.
-
-    `test_on`: the country kept for the test; `lists`: a run whose lists of files are used again;
-    `weights`: files of pretrained weights, one for each body; `teacher`: a run to learn from;
-    `skip_bad`: leave out unreadable images; `everything`: learn from the validation images as
-    well, and keep the last epoch; `score_test`: look at the test images at the end.
-    """
-
-    test_on: str = ""
-    lists: Path | None = None
-    weights: tuple[Path, ...] = ()
-    teacher: Path | None = None
-    skip_bad: bool = False
-    everything: bool = False
-    score_test: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Images:
-    """What is read of the data: scenes to learn from, prepared images to judge by."""
-
-    scenes: Labelled
-    validation: Labelled
-    shifted: Labelled | None
 
 
 def train(
@@ -121,22 +87,20 @@ def train(
 
     """
     hardware = hardware or Hardware()
-    start = Start.load(out) if Start.exists(out) else _begin(data, recipe, out, options)
-    split = read_split(out)
-    teacher = Run.load(start.teacher) if start.teacher else None
-    if teacher and teacher.labels != start.labels:
-        raise DataError(f"the teacher {teacher.path} knows other classes than {start.data}")
-    images = _read_images(start, split, out)
+    start = Start.load(out) if Start.exists(out) else begin(data, recipe, out, options or Options())
+    split, chosen = read_split(out), start.options
+    teacher = Run.load(chosen.teacher) if chosen.teacher else None
+    images = read_images(start, split, cache=out / SCENES)
     network, trainer = train_network(
         start, images, [str(s.path) for s in split.train], out=out, teacher=teacher, on=hardware
     )
     start = Start.load(out)  # a learning rate may have been found
     if not trainer.is_global_zero:
         raise SystemExit(0)  # the other processes of a distributed training end here
-    _scenes_file(out).unlink(missing_ok=True)
+    (out / SCENES).unlink(missing_ok=True)
     scored = {"validation": images.validation, "shifted": images.shifted}
-    if start.score_test and split.test:
-        scored["test"] = _load(start, split.test, "test")
+    if chosen.score_test and split.test:
+        scored["test"] = read_part(start, split.test, "test")
     metrics: dict[str, float] = {}
     for name, part in scored.items():
         if part is not None and len(part.classes):
@@ -171,7 +135,7 @@ def train_network(
     classes, channels = len(start.labels), recipe.preprocessing.channels
     network = build_network(recipe.model, classes=classes, channels=channels)
     if recipe.model.pretrained and not last.exists():
-        load_pretrained(network, recipe.model, start.weights)
+        load_pretrained(network, recipe.model, start.options.weights)
     network = network.to(memory_format=torch.channels_last)
     weights = class_weights(images.scenes.classes, classes, recipe)
     taught = teacher.network().to(memory_format=torch.channels_last) if teacher else None
@@ -184,23 +148,29 @@ def train_network(
         done = torch.load(last, weights_only=True)["epoch"] + 1 if last.exists() else 0
         assert isinstance(batches.sampler, EpochSampler)
         batches.sampler.start_at(done)
-        trainer = _trainer(recipe, folder, on, everything=start.everything)
+        trainer = _trainer(recipe, folder, on, everything=start.options.everything)
         trainer.fit(task, batches, held_out or None, ckpt_path=last if last.exists() else None)
-    kept = folder / (LAST_CHECKPOINT if start.everything else "best.ckpt")
+    kept = folder / (LAST_CHECKPOINT if start.options.everything else "best.ckpt")
     task.load_state_dict(torch.load(kept, weights_only=True)["state_dict"])
     return network.eval(), trainer
 
 
 def scores(network: nn.Module, images: Labelled, recipe: Recipe) -> dict[str, float]:
-    """Return shares (0 to 1): accuracy and, with a threshold, what is kept and right of it."""
+    """Return shares (0 to 1): accuracy and, with a threshold, what is kept and right of it.
+
+    With many labels, accuracy is that of the single labels, each given from a probability of a
+    half on; an image is kept where none of its labels is undecided.
+    """
     logits = predict(network, images.pixels)
     if recipe.task == "multilabel":
-        return {"accuracy": float(((logits >= 0) == images.classes).mean())}
-    right = logits.argmax(axis=1) == images.classes
+        right = ((logits >= 0) == images.classes).mean(axis=1)
+    else:
+        right = (logits.argmax(axis=1) == images.classes).astype(float)
     measured = {"accuracy": float(right.mean())}
-    policy: DecisionPolicy = recipe.decision
+    policy = recipe.decision
     if policy.threshold > 0:
-        kept = softmax(logits, policy.temperature).max(axis=1) >= policy.threshold
+        probabilities = probabilities_of(logits, recipe.task, policy.temperature)
+        kept = are_sure(probabilities, recipe.task, policy.threshold)
         measured[f"kept at {policy.threshold:g}"] = float(kept.mean())
         if kept.any():
             measured[f"accuracy of kept at {policy.threshold:g}"] = float(right[kept].mean())
@@ -229,86 +199,6 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return update
 
 
-def _begin(data: Path, recipe: Recipe, out: Path, options: Options | None) -> Start:
-    """Split the data and write down what this run is, so that it can go on after a kill."""
-    options = options or Options()
-    samples = find_samples(data, recipe.data)
-    if options.skip_bad:
-        bad = {s.path for s in find_unreadable(data, samples)}
-        samples = [s for s in samples if s.path not in bad]
-    labels = find_labels(samples)
-    if options.lists:
-        split = read_split(options.lists)
-        check_leaks(data, split, by=recipe.split.by)
-    else:
-        twins = find_twins(data, samples)
-        split = split_samples(samples, recipe.split, test_on=options.test_on, twins=twins)
-        check_videos(split, by=recipe.split.by)
-        check_twins(split, [[samples[i] for i in group] for group in twins])
-    learnt = [*split.train, *split.validation] if options.everything else split.train
-    learnt = limit_classes(learnt, recipe.data, seed=recipe.split.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    write_split(out, replace(split, train=tuple(learnt)))
-    start = Start(
-        data=data.resolve(),
-        recipe=recipe,
-        labels=labels,
-        weights=tuple(path.resolve() for path in options.weights),
-        teacher=options.teacher.resolve() if options.teacher else None,
-        everything=options.everything,
-        score_test=options.score_test,
-    )
-    start.save(out)
-    return start
-
-
-def _read_images(start: Start, split: Split, out: Path) -> Images:
-    recipe = start.recipe
-    scene = scene_preprocessing(recipe.preprocessing, recipe.training.scene_scale)
-    shifted = None
-    if recipe.shift and split.validation:
-        shifted = shifted_copy(
-            _load(start, split.validation, "validation", scene),
-            recipe.shift,
-            _mirrored(start, recipe.shift),
-            recipe.preprocessing,
-        )
-    return Images(
-        scenes=_load(start, split.train, "training", scene, _scenes_file(out)),
-        validation=_load(start, split.validation, "validation"),
-        shifted=shifted,
-    )
-
-
-def _load(
-    start: Start,
-    samples: Sequence[Sample],
-    what: str,
-    preprocessing: Any = None,  # noqa: ANN401 -- Preprocessing | None
-    file: Path | None = None,
-) -> Labelled:
-    return load_labelled(
-        start.data,
-        samples,
-        start.labels,
-        preprocessing or start.recipe.preprocessing,
-        what=f"reading {what} images",
-        task=start.recipe.task,
-        file=file,
-    )
-
-
-def _scenes_file(out: Path) -> Path:
-    """Name where the scenes lie while a training reads them again and again."""
-    return out / "scenes.cache"
-
-
-def _mirrored(start: Start, changes: Sequence[Any]) -> list[int] | None:
-    if start.recipe.task == "multilabel":
-        return None
-    return mirrored_labels(changes, start.labels)
-
-
 def _loaders(
     start: Start, images: Images, teacher: Run | None, on: Hardware
 ) -> tuple[DataLoader[Batch], list[DataLoader[Batch]]]:
@@ -316,7 +206,7 @@ def _loaders(
     scenes = TrainingScenes(
         images.scenes,
         recipe.augmentation,
-        _mirrored(start, recipe.augmentation),
+        mirrored_classes(start, recipe.augmentation),
         recipe.preprocessing,
         teacher=teacher.recipe.preprocessing if teacher else None,
         seed=recipe.training.seed,
@@ -328,7 +218,7 @@ def _loaders(
         workers=on.workers,
     )
     held_out = [part for part in (images.validation, images.shifted) if part is not None]
-    if start.everything:
+    if start.options.everything:
         held_out = []
     return batches, [DataLoader(PreparedImages(p), VALIDATION_BATCH) for p in held_out]
 

@@ -144,6 +144,7 @@ def test_a_cell_never_sees_the_test_and_the_winner_learns_from_everything(tmp_pa
         seeds=(7,),
         test_on="belgium",
         weights=(tmp_path / "w.safetensors",),
+        teacher=tmp_path / "teacher",
         skip_bad=True,
     )
     cell = list(study.cells())[3]
@@ -152,7 +153,10 @@ def test_a_cell_never_sees_the_test_and_the_winner_learns_from_everything(tmp_pa
         *("--test-on", "belgium", "--set", "training.epochs=3", "--set", "model.width=8"),
         *("--set", "split.folds=2", "--set"),
     ]
-    rest = ["--set", "training.seed=7", "--weights", str(tmp_path / "w.safetensors"), "--skip-bad"]
+    rest = [
+        *("--set", "training.seed=7", "--weights", str(tmp_path / "w.safetensors")),
+        *("--teacher", str(tmp_path / "teacher"), "--skip-bad"),
+    ]
     arguments = study.arguments(cell, out=tmp_path / "run")
     assert list(arguments) == [*shared, "split.fold=1", *rest, "--no-test"]
     winner = study.winner(cell.candidate)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from leansight.runtime.classifier import Classifier
 from leansight.sdk.exporting import export_run
 from leansight.sdk.recipe import load_recipe, recipe_names
-from leansight.sdk.training import Hardware, Options, train
+from leansight.sdk.run import Options
+from leansight.sdk.training import Hardware, train
 
 pytestmark = pytest.mark.slow
 

@@ -24,8 +24,8 @@ from leansight.sdk.augmentation import Mirror, Noise
 from leansight.sdk.data import load_labelled, read_samples
 from leansight.sdk.layouts import find_samples
 from leansight.sdk.recipe import Recipe, load_recipe
-from leansight.sdk.run import Run, Start
-from leansight.sdk.training import Hardware, Options, class_weights, moving_average, train
+from leansight.sdk.run import Options, Run, Start
+from leansight.sdk.training import Hardware, class_weights, moving_average, train
 
 HERE = Hardware(accelerator="cpu", workers=0)
 
@@ -184,7 +184,7 @@ def test_a_teacher_of_other_classes_is_refused(
 ) -> None:
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data" / "disc").rename(tmp_path / "data" / "ring")
-    with pytest.raises(DataError, match=r"the teacher .* knows other classes"):
+    with pytest.raises(DataError, match=r"the teacher .* knows the classes .*, the images are of"):
         train(
             tmp_path / "data",
             recipe,
@@ -192,6 +192,20 @@ def test_a_teacher_of_other_classes_is_refused(
             options=Options(teacher=run.path),
             hardware=HERE,
         )
+
+
+@pytest.mark.slow
+def test_a_teacher_that_has_learnt_what_is_held_out_is_refused(
+    run: Run, data: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    other = replace(recipe, split=replace(recipe.split, seed=1))
+    with pytest.raises(DataError, match=r"has learnt \d+ of the images that are held out here"):
+        train(data, other, out=tmp_path / "run", options=Options(teacher=run.path), hardware=HERE)
+    assert not (tmp_path / "run").exists()
+    with_its_lists = Options(teacher=run.path, lists=run.path)
+    short = shortened(other, epochs=1)
+    train(data, short, out=tmp_path / "run", options=with_its_lists, hardware=HERE)
+    assert lists(tmp_path / "run") == lists(run.path)
 
 
 @pytest.mark.slow

@@ -19,12 +19,12 @@ from torch.nn import functional
 
 from leansight.sdk.augmentation import mirrored_labels
 from leansight.sdk.data import Labelled
-from leansight.sdk.loader import TrainingScenes, scene_preprocessing, training_batches
+from leansight.sdk.loader import Images, TrainingScenes, scene_preprocessing, training_batches
 from leansight.sdk.models import build_network, network_input
 from leansight.sdk.recipe import Recipe, load_recipe
 from leansight.sdk.run import Start
 from leansight.sdk.task import one_cycle, optimiser
-from leansight.sdk.training import Hardware, Images, train_network
+from leansight.sdk.training import Hardware, train_network
 
 LABELS = tuple(f"class-{i:02}" for i in range(21))
 WORKERS = 2
