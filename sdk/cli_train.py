@@ -127,10 +127,12 @@ def command(
 def _data_of(out: Path, data: Path | None, *, resume: bool) -> Path:
     """Return where the images are; DataError if no run can begin, or go on, in `out`."""
     from leansight.sdk.run import LISTS, Start
+    from leansight.sdk.start import is_first_process
 
     if (out / "run.json").exists() and resume:
         raise DataError(f"{out} has finished: choose another --out")
-    begun = {path.name for path in out.iterdir()} if out.exists() else set()
+    # Where a training has several processes, the others come to what the first has begun.
+    begun = {p.name for p in out.iterdir()} if out.exists() and is_first_process() else set()
     # A kill before start.json was written leaves lists alone: nothing to go on with, nor to lose.
     if begun and not (resume and (begun <= LISTS or Start.exists(out))):
         hint = "it holds no unfinished run" if resume else "go on with --resume"

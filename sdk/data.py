@@ -2,6 +2,7 @@
 
 import csv
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -144,11 +145,12 @@ def load_labelled(
     *,
     what: str,
     task: Task = "classification",
-    file: Path | None = None,
+    folder: Path | None = None,
 ) -> Labelled:
     """Read and preprocess images once, with a progress bar named `what`.
 
-    The pixels lie in memory, or in `file`, mapped into memory: for more images than fit into it.
+    The pixels lie in memory, or in a nameless file in `folder`, mapped into memory: for more
+    images than fit into it. The file is gone when nobody has the pixels any more.
 
     Raises:
         DataError: files that are no images (the first five are named), a label that is not
@@ -158,10 +160,11 @@ def load_labelled(
     classes = _classes(samples, labels, task)
     shape = (len(samples), *preprocessing.shape[1:])
     pixels: Image
-    if file is None or not samples:
+    if folder is None or not samples:
         pixels = np.empty(shape, np.uint8)
     else:
-        pixels = np.memmap(file, np.uint8, "w+", shape=shape)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            pixels = np.memmap(file, np.uint8, "w+", shape=shape)
 
     def keep(index: int, image: Image) -> None:
         pixels[index] = preprocessing(image)[0]

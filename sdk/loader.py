@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from leansight.runtime.preprocessing import Image, Preprocessing
@@ -36,14 +36,15 @@ class Batch(NamedTuple):
 class EpochSampler(Sampler[tuple[int, int]]):
     """Yields (epoch, index) in an order of its own for each epoch; it counts them itself.
 
-    Lightning's own count (`set_epoch`) is one behind when a run is resumed.
+    Lightning's own count (`set_epoch`) is one behind when a run is resumed. Where a training has
+    several processes, each reads its share of the same order, all as many.
     """
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed, self._epoch = count, seed, 0
 
     def __len__(self) -> int:
-        return self._count
+        return self._count // _processes()[1]
 
     def start_at(self, epoch: int) -> None:
         """Choose the epoch that is read next."""
@@ -53,7 +54,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
         epoch = self._epoch
         self._epoch += 1
         order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
-        return ((epoch, int(index)) for index in order)
+        process, processes = _processes()
+        share = order[process::processes][: len(self)]
+        return ((epoch, int(index)) for index in share)
 
 
 class TrainingScenes(Dataset[Batch]):
@@ -190,8 +193,8 @@ class Images:
     shifted: Labelled | None
 
 
-def read_images(start: Start, split: Split, *, cache: Path) -> Images:
-    """Read what a run learns from and chooses by; the scenes lie in the file `cache`."""
+def read_images(start: Start, split: Split, *, folder: Path) -> Images:
+    """Read what a run learns from and chooses by; the scenes lie in a nameless file in `folder`."""
     recipe = start.recipe
     scene = scene_preprocessing(recipe.preprocessing, recipe.training.scene_scale)
     shifted = None
@@ -203,7 +206,7 @@ def read_images(start: Start, split: Split, *, cache: Path) -> Images:
             recipe.preprocessing,
         )
     return Images(
-        scenes=read_part(start, split.train, "training", scene, cache),
+        scenes=read_part(start, split.train, "training", scene, folder),
         validation=read_part(start, split.validation, "validation"),
         shifted=shifted,
     )
@@ -214,7 +217,7 @@ def read_part(
     samples: Sequence[Sample],
     name: str,
     preprocessing: Preprocessing | None = None,
-    cache: Path | None = None,
+    folder: Path | None = None,
 ) -> Labelled:
     """Read the images of one part of a run's split, prepared as its recipe says or otherwise."""
     return load_labelled(
@@ -224,7 +227,7 @@ def read_part(
         preprocessing or start.recipe.preprocessing,
         what=f"reading {name} images",
         task=start.recipe.task,
-        file=cache,
+        folder=folder,
     )
 
 
@@ -237,7 +240,7 @@ def training_batches(
         batch_size,
         sampler=EpochSampler(len(scenes), seed),
         # A last batch of one image would have no variance to normalise by.
-        drop_last=len(scenes) > batch_size,
+        drop_last=len(scenes) // _processes()[1] > batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,
         # Forked, the workers share the scenes; sent to new processes, each would have a copy.
@@ -251,6 +254,13 @@ def mirrored_classes(start: Start, changes: Sequence[Change]) -> list[int] | Non
     if start.recipe.task == "multilabel":
         return None
     return mirrored_labels(changes, start.labels)
+
+
+def _processes() -> tuple[int, int]:
+    """Return the number of this process (from 0) among those of one training, and how many."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
 
 
 def _single_threaded(worker: int) -> None:

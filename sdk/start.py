@@ -1,8 +1,11 @@
 """How a run begins: its images are split and looked over, and what it is is written down."""
 
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.data import Sample, first_five
@@ -17,6 +20,31 @@ from leansight.sdk.leaks import (
 from leansight.sdk.recipe import Recipe
 from leansight.sdk.run import Options, Run, Start, read_split, write_split
 from leansight.sdk.splits import limit_classes, split_samples
+
+# Set by Lightning, torchrun and SLURM for the processes of one training; 0 is the first one's.
+_RANKS: Final = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+_POLL_SECONDS: Final = 0.5
+
+
+def is_first_process() -> bool:
+    """Whether this process is a training's only one, or the first of several."""
+    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
+
+
+def begin_or_join(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:
+    """Begin a run in `out`, or go on with the one that is there.
+
+    Of several processes, on machines that all see `out`, the first begins; the others wait for it.
+
+    Raises:
+        DataError: see `begin`.
+
+    """
+    while not Start.exists(out):
+        if is_first_process():
+            return begin(data, recipe, out, options)
+        time.sleep(_POLL_SECONDS)
+    return Start.load(out)
 
 
 def begin(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:

@@ -98,7 +98,9 @@ class LearningTask(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Note how fast the epoch was, with all that feeding it took."""
         images = int(self.trainer.num_training_batches) * self._training.batch_size
-        self.log("images_per_s", images / (time.perf_counter() - self._started))
+        images *= self.trainer.world_size
+        seconds = time.perf_counter() - self._started
+        self.log("images_per_s", images / seconds, sync_dist=True)
 
     # Validation
 
@@ -123,13 +125,13 @@ class LearningTask(pl.LightningModule):
                 measured[f"{name}_accuracy"] = float(metric.compute())
                 measured[f"{name}_loss"] = sum(losses) / len(losses)
                 metric.reset()
-        self.log_dict(measured, prog_bar=True)
+        self.log_dict(measured, prog_bar=True, sync_dist=True)
         score = {
             "accuracy": measured["val_accuracy"],
             "shifted accuracy": measured.get("shifted_accuracy", 0.0),
             "loss": -measured["val_loss"],
         }[self._training.choose_by]
-        self.log(SCORE, _NOT_COUNTED if self._half_size() else score)
+        self.log(SCORE, _NOT_COUNTED if self._half_size() else score, sync_dist=True)
 
     # Optimiser and schedule
 

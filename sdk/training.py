@@ -46,11 +46,10 @@ from leansight.sdk.loader import (
 from leansight.sdk.models import build_network
 from leansight.sdk.recipe import Precision, Recipe
 from leansight.sdk.run import Options, Run, Start, read_split
-from leansight.sdk.start import begin
+from leansight.sdk.start import begin_or_join, is_first_process
 from leansight.sdk.task import SCORE, LearningTask
 
 LAST_CHECKPOINT: Final = "last.ckpt"  # Lightning's name for it
-SCENES: Final = "scenes.cache"  # where they lie while a training reads them again and again
 VALIDATION_BATCH: Final = 16  # small batches stay in the processor's cache
 FINDER_STEPS: Final = 100
 
@@ -87,17 +86,16 @@ def train(
 
     """
     hardware = hardware or Hardware()
-    start = Start.load(out) if Start.exists(out) else begin(data, recipe, out, options or Options())
+    start = begin_or_join(data, recipe, out, options or Options())
     split, chosen = read_split(out), start.options
     teacher = Run.load(chosen.teacher) if chosen.teacher else None
-    images = read_images(start, split, cache=out / SCENES)
+    images = read_images(start, split, folder=out)
     network, trainer = train_network(
         start, images, [str(s.path) for s in split.train], out=out, teacher=teacher, on=hardware
     )
-    start = Start.load(out)  # a learning rate may have been found
     if not trainer.is_global_zero:
-        raise SystemExit(0)  # the other processes of a distributed training end here
-    (out / SCENES).unlink(missing_ok=True)
+        raise SystemExit(0)  # the other processes of one training end here
+    start = Start.load(out)  # a learning rate may have been found
     scored = {"validation": images.validation, "shifted": images.shifted}
     if chosen.score_test and split.test:
         scored["test"] = read_part(start, split.test, "test")
@@ -259,6 +257,7 @@ def _trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool) ->
         log_every_n_steps=1,
         enable_model_summary=False,
         deterministic=True,
+        use_distributed_sampler=False,  # ours shares the images out itself
     )
 
 
@@ -296,7 +295,8 @@ def _find_learning_rate(
     console().print(f"learning rate found: {rate:.2g}")
     training = replace(start.recipe.training, learning_rate=rate, find_learning_rate=False)
     start = replace(start, recipe=replace(start.recipe, training=training))
-    start.save(out)
+    if is_first_process():
+        start.save(out)
     return start
 
 
@@ -304,15 +304,16 @@ def _metrics_log(folder: Path) -> CSVLogger:
     """Log every step to `metrics.csv`; go on with the one of an interrupted run."""
     file, last = folder / "metrics.csv", folder / LAST_CHECKPOINT
     earlier: list[dict[str, Any]] = []
-    if file.exists() and last.exists():
+    if file.exists() and last.exists() and is_first_process():
         done = torch.load(last, weights_only=True)["global_step"]
         with file.open(newline="") as rows:
             earlier = [row for row in csv.DictReader(rows) if int(row["step"]) < done]
     logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
-    with warnings.catch_warnings():
-        # Lightning warns that it deletes the file; its rows are written again.
-        warnings.simplefilter("ignore", UserWarning)
-        logger.experiment.metrics.extend(earlier)
+    if earlier:
+        with warnings.catch_warnings():
+            # Lightning warns that it deletes the file; its rows are written again.
+            warnings.simplefilter("ignore", UserWarning)
+            logger.experiment.metrics.extend(earlier)
     return logger
 
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -162,6 +163,28 @@ def test_training_on_everything_keeps_the_last_epoch(
     assert (len(split.train), len(split.validation)) == (72, 24)
     assert {p.name for p in (run.path / "checkpoints").glob("*.ckpt")} == {"last.ckpt"}
     assert run.network()
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_images_of_one_training(
+    data: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    command = Path(sysconfig.get_path("scripts")) / "leansight"  # Lightning starts it once more
+    options = ["--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--workers", "0"]
+    done = subprocess.run(
+        [command, "train", data, "--recipe", recipe_file, "--out", "run", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("validation accuracy") == 1  # the first process's alone
+    assert Run.load(tmp_path / "run").metrics["validation accuracy"] > 0.9
+    steps = [row for row in rows(tmp_path / "run") if row["train_loss"]]
+    assert len(steps) == 10 * 48 // (2 * 8)  # epochs x images / (processes x batch)
 
 
 @pytest.mark.slow
