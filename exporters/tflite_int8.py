@@ -2,15 +2,23 @@
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import quantizer, recipe
+from numpy.typing import NDArray
 
 from leansight.exporters.calibration import Range
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.tflite_graph import TfliteGraph
 
 CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+# Where the output channels of a layer's weights are.
+CHANNEL_AXES = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
+LEVELS = 127  # of a symmetric int8 weight
+LARGEST_BIAS = 2**30  # half of what 32 bits hold
+SMALLEST_SCALE = 1e-30
 FLOAT_ONLY = "this network can be exported with --precision float32 only"
 
 
@@ -35,9 +43,9 @@ def quantize_tflite(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range
         # LiteRT warns that keeping every activation is for debugging: the quantizer reads them.
         warnings.simplefilter("ignore", UserWarning)
         try:
-            result = quantizer.Quantizer(bytearray(model), recipe.static_wi8_ai8()).quantize(
-                calibration, enable_progress_bar=False, enable_progress_report=False
-            )
+            result = quantizer.Quantizer(
+                fit_biases(model, graph, ranges), recipe.static_wi8_ai8()
+            ).quantize(calibration, enable_progress_bar=False, enable_progress_report=False)
         except ValueError as error:
             said = " ".join(str(error).split())
             raise ConversionError(
@@ -45,6 +53,48 @@ def quantize_tflite(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range
             ) from error
     assert result.quantized_model is not None
     return bytes(result.quantized_model)
+
+
+def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) -> bytearray:
+    """Return the float file with dead channels' weights large enough for their biases.
+
+    An int32 bias counts in steps of the input's scale times the channel's weight scale. Where a
+    channel's weights are nearly nothing (a batch norm that has switched it off), so are the
+    steps, and the bias is more of them than 32 bits hold: it would become another number. One
+    weight of such a channel is raised until it fits, which adds at most 2e-5 of the bias to what
+    the channel gives.
+    """
+    file = bytearray(model)
+    root = schema.Model.GetRootAs(file, 0)
+    tensors = [root.Subgraphs(0).Tensors(i) for i in range(root.Subgraphs(0).TensorsLength())]
+    buffers = {tensor.Name().decode(): root.Buffers(tensor.Buffer()) for tensor in tensors}
+    for op in graph.operators:
+        if op.kind not in CHANNEL_AXES or len(op.inputs) < 3 or not op.inputs[2]:  # noqa: PLR2004 -- the bias
+            continue
+        source, weights, bias = op.inputs[0], graph.tensors[op.inputs[1]], op.inputs[2]
+        if weights.values is None or (biases := graph.tensors[bias].values) is None:
+            continue
+        scale = max((ranges[source].high - ranges[source].low) / 255, SMALLEST_SCALE)
+        least = np.abs(biases) * LEVELS / (LARGEST_BIAS * scale)
+        axis = CHANNEL_AXES[op.kind]
+        largest = np.abs(weights.values).max(axis=tuple({*range(weights.rank)} - {axis}))
+        stored = np.moveaxis(_stored(file, buffers[weights.name], weights.values.shape), axis, 0)
+        for channel in np.flatnonzero(largest < least):
+            stored[channel].flat[0] = least[channel]
+    return file
+
+
+def _stored(
+    file: bytearray,
+    buffer: Any,  # noqa: ANN401 -- flatbuffers
+    shape: tuple[int, ...],
+) -> NDArray[np.float32]:
+    """Return a float tensor as it lies in the file, to be written to."""
+    # Large files keep their buffers behind the flatbuffer.
+    start, size = buffer.Offset(), buffer.Size()
+    behind = np.frombuffer(file, np.uint8)[start : start + size]
+    data: NDArray[np.uint8] = behind if size else buffer.DataAsNumpy()
+    return data.view(np.float32).reshape(shape)
 
 
 def require_integers(graph: TfliteGraph) -> None:

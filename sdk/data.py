@@ -153,11 +153,10 @@ def load_labelled(
     images than fit into it. The file is gone when nobody has the pixels any more.
 
     Raises:
-        DataError: files that are no images (the first five are named), a label that is not
-            among `labels`, or other than one label of an image for classification.
+        DataError: files that are no images (the first five are named); see `classes_of`.
 
     """
-    classes = _classes(samples, labels, task)
+    classes = classes_of(samples, labels, task)
     shape = (len(samples), *preprocessing.shape[1:])
     pixels: Image
     if folder is None or not samples:
@@ -173,7 +172,13 @@ def load_labelled(
     return Labelled(pixels=pixels, classes=classes)
 
 
-def _classes(samples: Sequence[Sample], labels: Sequence[str], task: Task) -> NDArray[np.int64]:
+def classes_of(samples: Sequence[Sample], labels: Sequence[str], task: Task) -> NDArray[np.int64]:
+    """Return what samples show as positions in the labels: (N,) int64; many labels (N, K).
+
+    Raises:
+        DataError: a label that is not among them, or other than one label for classification.
+
+    """
     position = {label: index for index, label in enumerate(labels)}
     marks = np.zeros((len(samples), len(labels)), np.int64)
     for row, sample in enumerate(samples):
@@ -189,7 +194,8 @@ def _classes(samples: Sequence[Sample], labels: Sequence[str], task: Task) -> ND
             marks[row, position[label]] = 1
     if task == "multilabel":
         return marks
-    return marks.argmax(axis=1) if len(samples) else np.zeros(0, np.int64)
+    shown: NDArray[np.int64] = marks.argmax(axis=1) if len(samples) else np.zeros(0, np.int64)
+    return shown
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:

@@ -848,3 +848,34 @@ def test_each_step_is_told_to_its_end(no_conversion: Converted, tmp_path: Path) 
         "verifying tflite int8": (60, 60),
         "verifying onnx int8": (60, 60),
     }
+
+
+class SwitchedOff(nn.Module):
+    """Channels that training has switched off: nearly no weights, but a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 4, 3, padding=1)
+        self.depthwise = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+        self.head = nn.Linear(4, len(LABELS))
+        for layer, channel in ((self.convolution, 0), (self.depthwise, 2), (self.head, 1)):
+            layer.weight.data[channel] = 0
+            layer.bias.data[channel] = 0.7
+        self.convolution.weight.data[3] *= 1e-12
+        self.convolution.bias.data[3] = -0.4
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.depthwise(self.convolution(x)).mean(dim=(2, 3)))
+
+
+def test_the_bias_of_a_channel_without_weights_survives() -> None:
+    torch.manual_seed(0)
+    preprocessing = Preprocessing(size=16, colour="gray")
+    converted = convert_and_quantize(SwitchedOff().eval(), preprocessing)
+    images = prepared(preprocessing, 12, seed=2).pixels
+    with torch.inference_mode():
+        expected = converted.network(to_tensor(images)).numpy()
+    assert np.allclose(expected[:, 1], 0.7, atol=1e-6)
+    for kind in ("tflite", "onnx"):
+        found = run_all(load_interpreter(converted.int8[kind], kind), images, ignore)
+        assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()

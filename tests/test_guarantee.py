@@ -1,0 +1,122 @@
+"""A certified threshold keeps its promise as often as it says."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from leansight.sdk.guarantee import (
+    NoGuaranteeError,
+    certify,
+    error_bound,
+    fewest_accepted,
+    fit_temperature,
+)
+
+DELTA = 0.05
+
+
+def two_classes(
+    rng: np.random.Generator, count: int, *, lowest: float = 0.5
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Draw logits (N, 2) whose probabilities are true, the best from `lowest` to 1 evenly."""
+    sure = rng.uniform(lowest, 1, count)
+    logits = np.stack([np.log(sure / (1 - sure)), np.zeros(count)], axis=1)
+    return logits, (rng.uniform(size=count) >= sure).astype(np.int64)
+
+
+def separate(count: int) -> list[str]:
+    return [f"video-{index}" for index in range(count)]
+
+
+def test_the_promise_is_broken_no_more_often_than_delta() -> None:
+    # The error of what scores t or more is (1 - t) / 2, where the best probability is even.
+    rng = np.random.default_rng(0)
+    videos = separate(800)
+    broken = certified = 0
+    for seed in range(1000):
+        logits, classes = two_classes(rng, 800)
+        try:
+            found = certify(logits, classes, videos, max_error=0.15, delta=DELTA, seed=seed)
+        except NoGuaranteeError:
+            continue
+        certified += 1
+        # The threshold is of scaled probabilities: back to those of temperature 1.
+        odds = (found.threshold / (1 - found.threshold)) ** found.temperature
+        broken += (1 - max(odds / (1 + odds), 0.5)) / 2 > 0.15
+    assert certified > 700
+    assert broken <= 73  # what 1,000 draws of 5 % do not exceed in 999 of 1,000 cases
+    assert binom.sf(73, 1000, DELTA) < 0.001
+
+
+def test_videos_count_and_not_frames() -> None:
+    rng = np.random.default_rng(1)
+    logits, classes = two_classes(rng, 300, lowest=0.9999)
+    found = certify(logits, classes, separate(300), max_error=0.05, delta=DELTA)
+    assert (found.drawn, found.wrong) == (225, 0)
+    frames = [name for name in separate(75) for _ in range(4)]
+    with pytest.raises(NoGuaranteeError, match=r"59 accepted videos .* of 75 here 56 are left"):
+        certify(logits, classes, frames, max_error=0.05, delta=DELTA)
+
+
+def test_many_frames_of_a_video_do_not_change_how_many_are_drawn() -> None:
+    rng = np.random.default_rng(2)
+    logits, classes = two_classes(rng, 800, lowest=0.9999)
+    frames = [name for name in separate(200) for _ in range(4)]
+    found = certify(logits, classes, frames, max_error=0.05, delta=DELTA)
+    assert found.drawn == found.accepted == 150
+
+
+def test_a_network_that_is_wrong_where_it_is_sure_gets_no_guarantee() -> None:
+    rng = np.random.default_rng(3)
+    logits, classes = two_classes(rng, 1000, lowest=0.99)
+    wrong = np.where(rng.uniform(size=1000) < 0.3, 1 - classes, classes)
+    with pytest.raises(NoGuaranteeError, match=r"where it is most sure, \d+ of \d+ are wrong"):
+        certify(logits, wrong, separate(1000), max_error=0.02, delta=DELTA)
+
+
+def test_a_looser_error_accepts_more() -> None:
+    logits, classes = two_classes(np.random.default_rng(4), 4000)
+    thresholds = [
+        certify(logits, classes, separate(4000), max_error=error, delta=DELTA).threshold
+        for error in (0.05, 0.1, 0.2)
+    ]
+    assert thresholds == sorted(thresholds, reverse=True)
+    assert thresholds[0] > thresholds[-1]
+
+
+@pytest.mark.parametrize(("error", "count"), [(0.05, 59), (0.02, 149), (0.01, 299)])
+def test_the_fewest_images_that_certify_anything(error: float, count: int) -> None:
+    assert fewest_accepted(error, DELTA) == count
+    assert error_bound(0, count, DELTA) <= error < error_bound(0, count - 1, DELTA)
+
+
+@given(st.integers(0, 40), st.integers(1, 400), st.floats(0.01, 0.3))
+def test_the_bound_is_where_so_few_mistakes_become_improbable(
+    wrong: int, more: int, delta: float
+) -> None:
+    # Clopper and Pearson's definition, by the binomial distribution itself.
+    accepted = wrong + more
+    bound = error_bound(wrong, accepted, delta)
+    assert binom.cdf(wrong, accepted, bound) == pytest.approx(delta, rel=1e-6)
+
+
+def test_where_all_are_wrong_the_bound_is_one() -> None:
+    assert error_bound(7, 7, DELTA) == error_bound(0, 0, DELTA) == 1
+
+
+@pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
+def test_the_temperature_is_found_again(true: float) -> None:
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 2, (20_000, 4))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    classes = np.array([rng.choice(4, p=row) for row in shares])
+    assert fit_temperature(true * logits, classes) == pytest.approx(true, rel=0.05)
+
+
+@pytest.mark.parametrize(("error", "delta"), [(0, 0.05), (1, 0.05), (0.1, 0), (0.1, 1.5)])
+def test_shares_outside_nothing_and_all_are_refused(error: float, delta: float) -> None:
+    with pytest.raises(ValueError, match="must be above 0 and below 1"):
+        certify(np.zeros((2, 2)), np.zeros(2, int), ["a", "b"], max_error=error, delta=delta)
