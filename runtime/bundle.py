@@ -58,7 +58,8 @@ class Bundle:
 
     `labels` are in the order of the logits, `task` says whether an image has one of them or any
     number; `provenance` and `metrics` are plain JSON values
-    that say where the model comes from and what it scored; `digest` is the SHA-256 of the
+    that say where the model comes from and what it scored; `guarantee` says what its threshold is
+    certified for, if it is; `digest` is the SHA-256 of the
     manifest and stands for the whole bundle.
     """
 
@@ -71,6 +72,7 @@ class Bundle:
     task: Task = "classification"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    guarantee: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     digest: str = ""
 
@@ -107,6 +109,7 @@ class Bundle:
                 task=manifest["task"],
                 provenance=manifest["provenance"],
                 metrics=manifest["metrics"],
+                guarantee=manifest.get("guarantee", {}),
                 files={n: FileRecord(**record) for n, record in manifest["files"].items()},
                 digest=manifest["digest"],
             )
@@ -166,6 +169,7 @@ def write_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
         "precision": bundle.precision,
         "provenance": dict(bundle.provenance),
         "metrics": dict(bundle.metrics),
+        "guarantee": dict(bundle.guarantee),
         "files": {name: vars(FileRecord.of(data)) for name, data in contents.items()},
     }
     manifest["digest"] = _digest(manifest)

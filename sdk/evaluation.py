@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
+from torch import nn
 
 from leansight.exporters.convert import predict
 from leansight.runtime.bundle import Bundle
@@ -31,14 +32,18 @@ _HALF: Final = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What is judged; `network` takes pixels (N, S, S, C) uint8 to logits (N, K) float32."""
+    """What is judged; `answer` takes pixels (N, S, S, C) uint8 to logits (N, K) float32.
+
+    `network` is a run's, in torch; a bundle has none.
+    """
 
     name: str
     labels: tuple[str, ...]
     task: Task
     preprocessing: Preprocessing
     policy: DecisionPolicy
-    network: Callable[[Image], NDArray[np.float32]]
+    answer: Callable[[Image], NDArray[np.float32]]
+    network: nn.Module | None = None
 
 
 def load_model(path: Path, *, model_format: Format | None = None, threads: int = 1) -> Model:
@@ -58,7 +63,8 @@ def load_model(path: Path, *, model_format: Format | None = None, threads: int =
             task=run.recipe.task,
             preprocessing=run.recipe.preprocessing,
             policy=run.recipe.decision,
-            network=lambda pixels: predict(network, pixels),
+            answer=lambda pixels: predict(network, pixels),
+            network=network,
         )
     bundle = Bundle.load(path)
     chosen = bundle.choose_format(model_format)
@@ -69,7 +75,7 @@ def load_model(path: Path, *, model_format: Format | None = None, threads: int =
         task=bundle.task,
         preprocessing=bundle.preprocessing,
         policy=bundle.decision,
-        network=lambda pixels: np.stack([interpreter(image[None]) for image in pixels]),
+        answer=lambda pixels: np.stack([interpreter(image[None]) for image in pixels]),
     )
 
 
@@ -117,13 +123,14 @@ class Answers:
         """Name the video of each image; one that belongs to none is its own."""
         return tuple(s.video or str(s.path) for s in self.samples)
 
+    def with_policy(self, threshold: float, temperature: float) -> "Answers":
+        """Return the same answers, decided otherwise."""
+        return replace(self, policy=DecisionPolicy(threshold=threshold, temperature=temperature))
+
     def only(self, chosen: NDArray[np.bool_]) -> "Answers":
         """Return the answers of some of the images, (N,)."""
-        return Answers(
-            name=self.name,
-            labels=self.labels,
-            task=self.task,
-            policy=self.policy,
+        return replace(
+            self,
             samples=tuple(s for s, c in zip(self.samples, chosen, strict=True) if c),
             classes=self.classes[chosen],
             logits=self.logits[chosen],
@@ -144,10 +151,16 @@ def ask(model: Model, root: Path, samples: Sequence[Sample]) -> Answers:
     classes = classes_of(samples, model.labels, model.task)
     logits = np.empty((len(samples), len(model.labels)), np.float32)
     batches = _batches(images_folder(root), samples, model.preprocessing)
-    bar = track(batches, f"asking {model.name}", -(-len(samples) // BATCH), console=console())
+    bar = track(
+        batches,
+        f"asking {model.name}",
+        -(-len(samples) // BATCH),
+        console=console(),
+        transient=True,
+    )
     done = 0
     for pixels in bar:
-        answer = model.network(pixels)
+        answer = model.answer(pixels)
         if answer.shape[1:] != logits.shape[1:]:
             raise DataError(
                 f"{model.name} gives {answer.shape[1]} numbers for {len(model.labels)} labels"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mapie.risk_control.fwer_control import control_fwer
 from numpy.typing import NDArray
 from scipy.stats import binom
 
@@ -120,3 +121,19 @@ def test_the_temperature_is_found_again(true: float) -> None:
 def test_shares_outside_nothing_and_all_are_refused(error: float, delta: float) -> None:
     with pytest.raises(ValueError, match="must be above 0 and below 1"):
         certify(np.zeros((2, 2)), np.zeros(2, int), ["a", "b"], max_error=error, delta=delta)
+
+
+def test_mapie_stops_at_the_same_threshold() -> None:
+    logits, classes = two_classes(np.random.default_rng(6), 2000)
+    found = certify(logits, classes, separate(2000), max_error=0.15, delta=DELTA)
+    # The same images that certified, and every threshold between the strictest and the loosest.
+    names = np.random.default_rng(0).permutation(sorted(set(separate(2000))))
+    drawn = [int(name.removeprefix("video-")) for name in names[500:]]
+    scaled = np.abs(logits[:, 0] - logits[:, 1])[drawn] / found.temperature
+    scores, right = 1 / (1 + np.exp(-scaled)), (logits.argmax(axis=1) == classes)[drawn]
+    strict_to_loose = np.linspace(0.95, found.threshold - 0.05, 200)
+    p_values = np.array(
+        [binom.cdf((~right[scores >= t]).sum(), (scores >= t).sum(), 0.15) for t in strict_to_loose]
+    )
+    held = control_fwer(p_values, DELTA, fwer_method="fixed_sequence")
+    assert strict_to_loose[max(held)] == pytest.approx(found.threshold, abs=0.01)
