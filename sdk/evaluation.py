@@ -1,5 +1,6 @@
 """What a trained run, or an exported bundle, says of labelled images."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -149,24 +150,14 @@ def ask(model: Model, root: Path, samples: Sequence[Sample]) -> Answers:
     if not samples:
         raise DataError("there is no image to judge by")
     classes = classes_of(samples, model.labels, model.task)
-    logits = np.empty((len(samples), len(model.labels)), np.float32)
     batches = _batches(images_folder(root), samples, model.preprocessing)
-    bar = track(
-        batches,
-        f"asking {model.name}",
-        -(-len(samples) // BATCH),
-        console=console(),
-        transient=True,
-    )
-    done = 0
-    for pixels in bar:
-        answer = model.answer(pixels)
-        if answer.shape[1:] != logits.shape[1:]:
-            raise DataError(
-                f"{model.name} gives {answer.shape[1]} numbers for {len(model.labels)} labels"
-            )
-        logits[done : done + len(pixels)] = answer
-        done += len(pixels)
+    count = math.ceil(len(samples) / BATCH)
+    bar = track(batches, f"asking {model.name}", count, console=console(), transient=True)
+    logits = np.concatenate([model.answer(pixels) for pixels in bar])
+    if logits.shape[1] != len(model.labels):
+        raise DataError(
+            f"{model.name} gives {logits.shape[1]} numbers for {len(model.labels)} labels"
+        )
     broken = [
         str(s.path) for s, row in zip(samples, logits, strict=True) if not np.isfinite(row).all()
     ]

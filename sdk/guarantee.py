@@ -74,18 +74,8 @@ def certify(
         NoGuaranteeError: too few videos, or too many mistakes even where it is most sure.
 
     """
-    for name, value in (("the error", max_error), ("delta", delta)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name} must be above 0 and below 1, not {value:g}")
-    rng = np.random.default_rng(seed)
-    fitting, drawn = _draw(videos, rng)
-    needed = fewest_accepted(max_error, delta)
-    if len(drawn) < needed:
-        raise NoGuaranteeError(
-            f"an error of {max_error:.2%} at {1 - delta:.0%} confidence needs {needed} accepted "
-            f"videos (or images without one) without a mistake: of {len(set(videos))} here "
-            f"{len(drawn)} are left to certify with. Give more, or allow a larger error"
-        )
+    fitting, drawn = _draw(videos, np.random.default_rng(seed))
+    _require_enough(len(drawn), len(set(videos)), max_error, delta)
     temperature = fit_temperature(logits[fitting], classes[fitting])
     probabilities = softmax(logits, temperature)
     scores, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == classes
@@ -139,6 +129,19 @@ def fit_temperature(logits: NDArray[np.floating[Any]], classes: NDArray[np.int64
 
     bounds = tuple(math.log(limit) for limit in _TEMPERATURES)
     return math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)
+
+
+def _require_enough(drawn: int, videos: int, max_error: float, delta: float) -> None:
+    """Raise where not even images without a mistake could certify anything."""
+    for name, value in (("the error", max_error), ("delta", delta)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name} must be above 0 and below 1, not {value:g}")
+    if drawn < (needed := fewest_accepted(max_error, delta)):
+        raise NoGuaranteeError(
+            f"an error of {max_error:.2%} at {1 - delta:.0%} confidence needs {needed} accepted "
+            f"videos (or images without one) without a mistake: of {videos} here {drawn} are left "
+            "to certify with. Give more, or allow a larger error"
+        )
 
 
 def _draw(
