@@ -1,7 +1,6 @@
 """The report of an evaluation: every figure as plain JSON, and one HTML page that shows them."""
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
@@ -16,6 +15,7 @@ from leansight.sdk import figures
 from leansight.sdk.comparison import compare_models, mean_interval
 from leansight.sdk.data import images_folder, read_sample
 from leansight.sdk.evaluation import Answers
+from leansight.sdk.files import write_json, write_text
 from leansight.sdk.metrics import calibration_curve, marks, measure_metrics
 from leansight.sdk.mistakes import likely_label_errors, surest_mistakes
 from leansight.sdk.selective import kept_at, risk_coverage
@@ -79,10 +79,8 @@ def write_report(
         thumbnails=thumbnails,
     )
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.html", html)):
-        part = out / f"{name}.part"
-        part.write_text(text)
-        part.replace(out / name)
+    write_json(out / "report.json", report)
+    write_text(out / "report.html", html)
 
 
 def _figures_of(answers: Answers) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.data import Split, read_samples, write_samples
+from leansight.sdk.files import write_json
 from leansight.sdk.models import build_network
 from leansight.sdk.recipe import Recipe
 
@@ -176,10 +177,3 @@ def write_split(path: Path, split: Split) -> None:
     write_samples(path / "train.csv", split.train)
     write_samples(path / "validation.csv", split.validation)
     write_samples(path / "test.csv", split.test)
-
-
-def write_json(file: Path, values: Mapping[str, Any]) -> None:
-    """Write plain JSON values, whole or not at all."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps(values, indent=2) + "\n")
-    part.replace(file)

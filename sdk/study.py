@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.executors import CellTask, Executor, Outcome
+from leansight.sdk.files import write_json
 from leansight.sdk.grid import Candidate, Cell, Study, differences
-from leansight.sdk.run import write_json
 from leansight.sdk.study_results import (
     StudyResults,
     choose,
