@@ -61,7 +61,7 @@ def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) ->
     An int32 bias counts in steps of the input's scale times the channel's weight scale. Where a
     channel's weights are nearly nothing (a batch norm that has switched it off), so are the
     steps, and the bias is more of them than 32 bits hold: it would become another number. One
-    weight of such a channel is raised until it fits, which adds at most 2e-5 of the bias to what
+    weight of such a channel is raised until it fits, which adds at most 3e-5 of the bias to what
     the channel gives.
     """
     file = bytearray(model)
