@@ -100,7 +100,7 @@ def draw_radar(scores: Mapping[str, Sequence[float]], axes_names: Sequence[str])
     axes.set_ylim(max(0.0, lowest - 0.05), 1)
     axes.set_xticks(angles, axes_names, fontsize=8)
     axes.tick_params(axis="y", labelsize=6)
-    figure.legend(loc="lower center", frameon=False, fontsize=7)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=7)
     return _svg(figure)
 
 
