@@ -113,6 +113,16 @@ def test_nothing_to_judge_by_is_an_error(tiny_bundle: Path, data: Path) -> None:
         ask(load_model(tiny_bundle), data, [])
 
 
+def test_labels_in_another_order_are_matched_by_name(tiny_bundle: Path, data: Path) -> None:
+    samples, loaded = find_samples(data), load_model(tiny_bundle)
+    other = model_of(
+        tiny_bundle, labels=loaded.labels[::-1], answer=lambda p: loaded.answer(p)[:, ::-1]
+    )
+    first, second = (ask(model, data, samples) for model in (loaded, other))
+    assert np.array_equal(first.right, second.right)
+    assert measure_report(first, second)["comparison"]["only_first"] == 0
+
+
 # Mistakes
 
 
