@@ -22,6 +22,7 @@ from leansight.runtime.errors import LeansightError
 # Of the videos, those that find the temperature and where to begin; the others certify.
 FITTING_SHARE: Final = 0.25
 _TEMPERATURES: Final = (0.05, 20.0)
+_TEMPERATURE_SPREAD: Final = 0.5  # of its logarithm, before any image is seen
 
 
 class NoGuaranteeError(LeansightError):
@@ -76,7 +77,8 @@ def certify(
     """
     fitting, drawn = _draw(videos, np.random.default_rng(seed))
     _require_enough(len(drawn), len(set(videos)), max_error, delta)
-    temperature = fit_temperature(logits[fitting], classes[fitting])
+    fitted = len({videos[i] for i in fitting})
+    temperature = fit_temperature(logits[fitting], classes[fitting], fitted)
     probabilities = softmax(logits, temperature)
     scores, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == classes
     thresholds = _sequence(scores[fitting], len(drawn), delta)
@@ -117,18 +119,25 @@ def error_bound(
     return np.where(right > 0, bound, 1.0)
 
 
-def fit_temperature(logits: NDArray[np.floating[Any]], classes: NDArray[np.int64]) -> float:
-    """Return the temperature with the least cross-entropy (Guo et al., arXiv 1706.04599)."""
+def fit_temperature(
+    logits: NDArray[np.floating[Any]], classes: NDArray[np.int64], videos: int
+) -> float:
+    """Return the temperature with the least cross-entropy (Guo et al., arXiv 1706.04599).
+
+    Held near 1, the more so the fewer `videos` the images are of: without a mistake among them
+    the least cross-entropy would be at 0, where every answer is said to be certain.
+    """
     own = np.arange(len(classes)), classes
 
-    def cross_entropy(log_temperature: float) -> float:
+    def loss(log_temperature: float) -> float:
         scaled = np.asarray(logits, np.float64) / math.exp(log_temperature)
         peak = scaled.max(axis=1, keepdims=True)
         log_sums = peak[:, 0] + np.log(np.exp(scaled - peak).sum(axis=1))
-        return float((log_sums - scaled[own]).mean())
+        doubt = (log_temperature / _TEMPERATURE_SPREAD) ** 2 / 2
+        return float((log_sums - scaled[own]).mean()) * videos + doubt
 
     bounds = tuple(math.log(limit) for limit in _TEMPERATURES)
-    return math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)
+    return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
 
 
 def _require_enough(drawn: int, videos: int, max_error: float, delta: float) -> None:
