@@ -1,5 +1,6 @@
 """What every test file may use: a tiny network that tells stripes apart, in both formats."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny_models
 
+# Started in the background, a shell's programs ignore Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("leansight", deadline=None)  # a busy machine is no failure
 settings.load_profile("leansight")
 
