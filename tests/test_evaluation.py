@@ -204,6 +204,7 @@ def test_a_bundle_is_judged_beside_another(tiny_bundle: Path, data: Path, tmp_pa
     assert page.open == []
     assert "91.67 %" in page.text
     assert "Neither is shown to be better" in page.text
+    assert "differs by +0.00 points" in page.text
     assert all(source.startswith(("data:", "#")) for source in page.sources)
     assert {p.name for p in out.iterdir()} == {"report.html", "report.json"}
 
