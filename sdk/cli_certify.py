@@ -30,7 +30,13 @@ _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     show_default=True,
     help="… unless the images given were exceptional, which has this probability at most.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the drawing of frames.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the drawing of frames. Choose it before you look: trying several breaks the promise.",
+)
 @image_options
 def command(
     bundle: Path,

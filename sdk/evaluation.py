@@ -23,12 +23,12 @@ from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Image, Preprocessing
 from leansight.sdk.console import console
 from leansight.sdk.data import Sample, classes_of, first_five, images_folder, read_sample
+from leansight.sdk.metrics import marks
 from leansight.sdk.run import Run
 
 BATCH: Final = 16
 _READ_AHEAD: Final = 4 * BATCH  # images in memory beside those that are being judged
 _READERS: Final = 4
-_HALF: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,15 @@ class Answers:
         return np.maximum(self.probabilities, 1 - self.probabilities).min(axis=1)  # type: ignore[no-any-return]
 
     @cached_property
+    def marks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which labels are there and which are given, whatever the threshold, (N, K) each."""
+        return marks(self.probabilities, self.classes, self.task)
+
+    @cached_property
     def right(self) -> NDArray[np.bool_]:
         """Whether each image is, (N,); with many labels all of them must be."""
-        if self.task == "classification":
-            return self.probabilities.argmax(axis=1) == self.classes  # type: ignore[no-any-return]
-        return ((self.probabilities >= _HALF) == self.classes).all(axis=1)  # type: ignore[no-any-return]
+        truth, given = self.marks
+        return (truth == given).all(axis=1)  # type: ignore[no-any-return]
 
     @property
     def sure(self) -> NDArray[np.bool_]:

@@ -161,7 +161,7 @@ def _draw(
     for index, video in enumerate(videos):
         members.setdefault(video, []).append(index)
     names = rng.permutation(sorted(members))
-    count = round(FITTING_SHARE * len(names))
+    count = max(1, round(FITTING_SHARE * len(names)))
     fitting = [index for name in names[:count] for index in members[name]]
     drawn = [int(rng.choice(members[name])) for name in names[count:]]
     return np.array(fitting, np.int64), np.array(drawn, np.int64)

@@ -13,11 +13,11 @@ from torchmetrics.functional.classification import (
     multiclass_calibration_error,
 )
 
+from leansight.exporters.verification import MORE_LIKELY_THAN_NOT
 from leansight.runtime.decision import Task
 
 BINS: Final = 15  # of the calibration curve (Guo et al., arXiv 1706.04599)
 _TOP: Final = 5
-_EVEN: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ def marks(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which labels are there and which are given, (N, K) each."""
     if task == "multilabel":
-        return classes.astype(bool), probabilities >= _EVEN
+        return classes.astype(bool), probabilities >= MORE_LIKELY_THAN_NOT
     every = np.arange(probabilities.shape[1])
     return classes[:, None] == every, probabilities.argmax(axis=1)[:, None] == every
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from leansight.sdk.evaluation import Answers
 
 MOST: Final = 24  # that a report shows of each kind
-_HALF: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +30,8 @@ def surest_mistakes(answers: Answers, most: int = MOST) -> list[Mistake]:
     """Return the images that are wrong where the model is surest, surest first."""
     wrong = np.flatnonzero(~answers.right)
     if answers.task == "multilabel":  # S5: the images with the most wrong labels
-        differ = (answers.probabilities >= _HALF) != answers.classes
-        order = wrong[np.argsort(-differ[wrong].sum(axis=1), kind="stable")]
+        truth, given = answers.marks
+        order = wrong[np.argsort(-(truth != given)[wrong].sum(axis=1), kind="stable")]
     else:
         order = wrong[np.argsort(-answers.scores[wrong], kind="stable")]
     return [_mistake(answers, int(index)) for index in order[:most]]
@@ -68,15 +67,11 @@ def _find_label_issues(answers: Answers) -> NDArray[np.int64]:
 
 
 def _mistake(answers: Answers, index: int) -> Mistake:
-    row = answers.probabilities[index]
-    if answers.task == "multilabel":
-        said = np.flatnonzero(row >= _HALF)
-    else:
-        said = np.array([row.argmax()])
+    _, given = answers.marks
     return Mistake(
         index=index,
         path=str(answers.samples[index].path),
         true=answers.samples[index].labels,
-        predicted=tuple(answers.labels[k] for k in said),
+        predicted=tuple(answers.labels[k] for k in np.flatnonzero(given[index])),
         score=float(answers.scores[index]),
     )

@@ -16,7 +16,7 @@ from leansight.sdk.comparison import compare_models, mean_interval
 from leansight.sdk.data import images_folder, read_sample
 from leansight.sdk.evaluation import Answers
 from leansight.sdk.files import write_json, write_text
-from leansight.sdk.metrics import calibration_curve, marks, measure_metrics
+from leansight.sdk.metrics import calibration_curve, measure_metrics
 from leansight.sdk.mistakes import likely_label_errors, surest_mistakes
 from leansight.sdk.selective import kept_at, risk_coverage
 
@@ -29,12 +29,7 @@ def measure_report(answers: Answers, other: Answers | None = None) -> dict[str, 
 
     `answers`, `other`: of the same samples in the same order.
     """
-    countries = {s.country for s in answers.samples} - {""}
-    parts = {"all": answers} | {
-        country: answers.only(np.array([s.country == country for s in answers.samples]))
-        for country in sorted(countries)
-        if len(countries) > 1
-    }
+    parts = _parts(answers)
     report = _figures_of(answers) | {
         "selective": {name: _selective(part) for name, part in parts.items()},
         "selective_by_class": _selective_by_class(answers),
@@ -83,6 +78,16 @@ def write_report(
     write_text(out / "report.html", html)
 
 
+def _parts(answers: Answers) -> dict[str, Answers]:
+    """Return the answers to all images, and where there are several countries, to each one's."""
+    countries = sorted({s.country for s in answers.samples} - {""})
+    return {"all": answers} | {
+        country: answers.only(np.array([s.country == country for s in answers.samples]))
+        for country in countries
+        if len(countries) > 1
+    }
+
+
 def _figures_of(answers: Answers) -> dict[str, Any]:
     measured = measure_metrics(answers.probabilities, answers.classes, answers.labels, answers.task)
     return {
@@ -102,7 +107,7 @@ def _selective(answers: Answers) -> list[dict[str, Any]]:
 
 
 def _selective_by_class(answers: Answers) -> dict[str, list[dict[str, Any]]]:
-    truth, _ = marks(answers.probabilities, answers.classes, answers.task)
+    truth, _ = answers.marks
     return {label: _selective(answers.only(truth[:, k])) for k, label in enumerate(answers.labels)}
 
 
@@ -117,18 +122,10 @@ def _confusion(answers: Answers) -> list[list[int]]:
 
 def _draw(report: Mapping[str, Any], answers: Answers) -> dict[str, str]:
     """Return the pictures of the figures, SVG text by their heading."""
-    truth, _ = marks(answers.probabilities, answers.classes, answers.task)
-    countries = [name for name in report["selective"] if name != "all"]
-    parts = {"all": answers} | {
-        name: answers.only(np.array([s.country == name for s in answers.samples]))
-        for name in countries
-    }
-    curves = {n: risk_coverage(part.scores, part.right)[1:] for n, part in parts.items()}
-    models = {"": report} if "other" not in report else {"": report, "other": report["other"]}
-    radar = {
-        model["model"]: [model["metrics"][name] or 0.0 for name in _RADAR]
-        for model in models.values()
-    }
+    truth, _ = answers.marks
+    curves = {n: risk_coverage(p.scores, p.right)[1:] for n, p in _parts(answers).items()}
+    models = [report, *([report["other"]] if "other" in report else [])]
+    radar = {m["model"]: [m["metrics"][name] or 0.0 for name in _RADAR] for m in models}
     bins = calibration_curve(answers.scores, answers.right)
     pictures = {
         "Accuracy of what is kept": figures.draw_selective(curves),
