@@ -43,10 +43,16 @@ country, camera or light can make it wrong, and sure of it.
 def _says(bundle: Bundle) -> str:
     threshold = bundle.decision.threshold
     if bundle.task == "classification":
-        return f'says a label, or "not sure"\nbelow a probability of {threshold:g}'
+        return f'says a label, or "not sure"\nbelow a probability of {threshold:g}{_others(bundle)}'
     return f"says any number of labels:\nthose with a probability of at least {threshold:g}" + (
         f'; "not sure" if one lies between {1 - threshold:g} and that' * (threshold > HALF)
+        + _others(bundle)
     )
+
+
+def _others(bundle: Bundle) -> str:
+    own = bundle.decision.label_thresholds
+    return "".join(f", {label}: {threshold:g}" for label, threshold in own.items())
 
 
 def _figures(bundle: Bundle) -> str:

@@ -139,7 +139,10 @@ def compare(
     shape = (len(images.classes), *((len(labels),) if task == "multilabel" else ()))
     if images.classes.shape != shape:
         raise ValueError(f"classes for {task} have shape {shape}, not {images.classes.shape}")
-    judged = {name: _judge(values, images.classes, policy, task) for name, values in logits.items()}
+    judged = {
+        name: _judge(values, images.classes, policy, labels, task)
+        for name, values in logits.items()
+    }
     torch = next(iter(judged.values()))
     reports = [
         _compare_one(name, result, torch, sizes.get(name, 0), images.classes, labels)
@@ -167,17 +170,22 @@ class _Judged:
 
 
 def _judge(
-    logits: NDArray[np.float32], classes: NDArray[np.int64], policy: DecisionPolicy, task: Task
+    logits: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    policy: DecisionPolicy,
+    labels: tuple[str, ...],
+    task: Task,
 ) -> _Judged:
     """Decide as `leansight.runtime.decision.decide` does, for all images (N, K) at once."""
     probabilities = probabilities_of(logits, task, policy.temperature)
-    sure = are_sure(probabilities, task, policy.threshold)
+    thresholds = policy.thresholds_of(labels)
+    sure = are_sure(probabilities, task, thresholds)
     if task == "classification":
         best = logits.argmax(axis=1)
         right, decisions = best == classes, np.where(sure, best, REJECTED)
     else:
         right = (probabilities >= MORE_LIKELY_THAN_NOT) == classes
-        decisions = (probabilities >= policy.threshold).astype(np.int64)
+        decisions = (probabilities >= thresholds).astype(np.int64)
     return _Judged(probabilities=probabilities, right=right, decisions=decisions, sure=sure)
 
 

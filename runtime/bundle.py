@@ -86,6 +86,7 @@ class Bundle:
         if self.task not in get_args(Task):
             tasks = " or ".join(get_args(Task))
             raise ValueError(f"task must be {tasks}, not {self.task!r}")
+        self.decision.thresholds_of(self.labels)
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":

@@ -47,7 +47,7 @@ class Classifier:
             path: the bundle.
             model_format: "tflite" or "onnx"; by default the first of these that it holds.
             threads: processor threads of the interpreter.
-            threshold: replaces the bundle's own, from 0 to 1.
+            threshold: replaces the bundle's own, of single labels as well, from 0 to 1.
 
         Raises:
             BundleError: the bundle is missing, damaged, or lacks the format.
@@ -59,7 +59,7 @@ class Classifier:
         chosen = bundle.choose_format(model_format)
         policy = bundle.decision
         if threshold is not None:
-            policy = replace(policy, threshold=threshold)
+            policy = replace(policy, threshold=threshold, label_thresholds={})
         model = bundle.read(f"model.{chosen}")
         name = f"model.{chosen} of {bundle.path}"
         return cls(

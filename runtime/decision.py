@@ -1,12 +1,13 @@
 """From a network's logits to a label, or to an honest "not sure"."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+NEVER: Final = 2.0  # the threshold of a label that is never given
 Status = Literal["sure", "not sure"]
 Task = Literal["classification", "multilabel"]  # one of K labels, or any number of them
 
@@ -24,16 +25,31 @@ class DecisionPolicy:
     to be there, and less probable than that not to be there, which is strictly between
     1 - threshold and threshold. Up to 0.5 nothing is ever undecided; below 0.5 labels are given
     that are more likely wrong than right, and 0 gives them all.
+
+    `label_thresholds` are of single labels, instead of `threshold`; `NEVER` (2) gives one never.
     """
 
     threshold: float = 0.0
     temperature: float = 1.0
+    label_thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"decision.threshold must be from 0 to 1, not {self.threshold}")
+        for label, threshold in self.label_thresholds.items():
+            if not 0 <= threshold <= 1 and threshold != NEVER:
+                raise ValueError(
+                    f"decision.label_thresholds.{label} must be from 0 to 1, or {NEVER:g} for "
+                    f"never, not {threshold}"
+                )
         if not (self.temperature > 0 and np.isfinite(self.temperature)):
             raise ValueError(f"decision.temperature must be above 0, not {self.temperature}")
+
+    def thresholds_of(self, labels: Sequence[str]) -> NDArray[np.float64]:
+        """Return each label's threshold, (K,); ValueError if one has its own and is not there."""
+        if unknown := sorted(set(self.label_thresholds) - set(labels)):
+            raise ValueError(f"decision.label_thresholds names {unknown[0]!r}, which is no label")
+        return np.array([self.label_thresholds.get(label, self.threshold) for label in labels])
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, as plain JSON values."""
@@ -95,11 +111,14 @@ def probabilities_of(
     return (softmax if task == "classification" else sigmoid)(logits, temperature)
 
 
-def are_sure(probabilities: NDArray[np.float64], task: Task, threshold: float) -> NDArray[np.bool_]:
-    """Return for probabilities (..., K) whether the policy is sure of each image (...)."""
+def are_sure(
+    probabilities: NDArray[np.float64], task: Task, thresholds: ArrayLike
+) -> NDArray[np.bool_]:
+    """Return for probabilities (..., K) and thresholds (K,) or one which images (...) are sure."""
+    limits = np.broadcast_to(np.asarray(thresholds), probabilities.shape[-1:])
     if task == "classification":
-        return probabilities.max(axis=-1) >= threshold  # type: ignore[no-any-return]
-    undecided = (1 - threshold < probabilities) & (probabilities < threshold)
+        return probabilities.max(axis=-1) >= limits[probabilities.argmax(axis=-1)]  # type: ignore[no-any-return]
+    undecided = (1 - limits < probabilities) & (probabilities < limits) & (limits < NEVER)
     return np.logical_not(undecided.any(axis=-1))
 
 
@@ -122,15 +141,16 @@ def decide(
     if not np.isfinite(logits).all():
         raise ValueError("the network returned a value that is not a finite number")
     probabilities = probabilities_of(logits, task, policy.temperature)
+    thresholds = policy.thresholds_of(labels)
     best_first = np.argsort(-probabilities, kind="stable")
     ranked = tuple((labels[i], float(probabilities[i])) for i in best_first)
-    possible = ranked[:1] if task == "classification" else ranked
-    given = tuple(label for label, probability in possible if probability >= policy.threshold)
+    possible = best_first[:1] if task == "classification" else best_first
+    given = tuple(labels[i] for i in possible if probabilities[i] >= thresholds[i])
     return Prediction(
         label=given[0] if given else None,
         labels=given,
         score=ranked[0][1],
-        status="sure" if are_sure(probabilities, task, policy.threshold) else "not sure",
+        status="sure" if are_sure(probabilities, task, thresholds) else "not sure",
         top=ranked[:top],
         task=task,
     )

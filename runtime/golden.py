@@ -24,7 +24,7 @@ class GoldenReport:
     `different_pixels` counts preprocessed pixels that are not the recorded ones (expected: 0);
     `largest_difference` is the largest change of a probability, from 0 to 1;
     `different_labels` counts photos with another best class, or with many labels an image,
-    those that got or lost one that was more than `MAX_DIFFERENCE` from the threshold.
+    those that got or lost one that was more than `MAX_DIFFERENCE` from its threshold.
     """
 
     format: Format
@@ -85,6 +85,6 @@ def _differ(
     """Return for probabilities (N, K) which photos have other labels than before."""
     if bundle.task == "classification":
         return now.argmax(axis=1) != before.argmax(axis=1)  # type: ignore[no-any-return]
-    threshold = bundle.decision.threshold
-    clear = np.abs(before - threshold) > MAX_DIFFERENCE
-    return (clear & ((now >= threshold) != (before >= threshold))).any(axis=1)  # type: ignore[no-any-return]
+    thresholds = bundle.decision.thresholds_of(bundle.labels)
+    clear = np.abs(before - thresholds) > MAX_DIFFERENCE
+    return (clear & ((now >= thresholds) != (before >= thresholds))).any(axis=1)  # type: ignore[no-any-return]

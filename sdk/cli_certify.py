@@ -37,6 +37,11 @@ _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     show_default=True,
     help="Of the drawing of frames. Choose it before you look: trying several breaks the promise.",
 )
+@click.option(
+    "--per-class",
+    is_flag=True,
+    help="A threshold and a promise for each class; needs far more videos of each.",
+)
 @image_options
 def command(
     bundle: Path,
@@ -45,6 +50,7 @@ def command(
     max_error: float,
     delta: float,
     seed: int,
+    per_class: bool,  # noqa: FBT001 -- click passes options by name
     lists: Path | None,
     part: str,
     country: str,
@@ -65,13 +71,28 @@ def command(
 
     model = load_model(bundle, model_format=model_format)
     answers = ask(model, data, choose_samples(data, lists=lists, part=part, country=country))
-    found = certify_bundle(bundle, answers, out=out, max_error=max_error, delta=delta, seed=seed)
-    kept = answers.with_policy(found.threshold, found.temperature).sure.mean()
-    click.echo(f"threshold: {found.threshold:.6f} at temperature {found.temperature:.4f}")
-    click.echo(
-        f"certified: at most {found.max_error:.2%} of accepted images wrong, at "
-        f"{1 - found.delta:.0%} confidence ({found.wrong} of {found.accepted} accepted among "
-        f"{found.drawn} videos, one frame each: {found.bound:.2%})"
+    policy, found = certify_bundle(
+        bundle,
+        answers,
+        out=out,
+        max_error=max_error,
+        delta=delta,
+        seed=seed,
+        per_class=per_class,
     )
+    click.echo(f"temperature: {policy.temperature:.4f}")
+    for name, guarantee in found.items():
+        click.echo(
+            f"{name}: threshold {guarantee.threshold:.6f}; {guarantee.wrong} of "
+            f"{guarantee.accepted} accepted are wrong, of {guarantee.drawn} videos, one frame "
+            f"each: an error of at most {guarantee.bound:.2%}"
+        )
+    if per_class and (never := sorted(set(answers.labels) - set(found))):
+        click.echo(f"never given, for want of videos or of right answers: {', '.join(never)}")
+    click.echo(
+        f"certified: at most {max_error:.2%} of accepted images wrong"
+        f"{' in each class' * per_class}, at {1 - delta:.0%} confidence"
+    )
+    kept = answers.with_policy(policy).sure.mean()
     click.echo(f"kept: {kept:.4f} of all {len(answers.samples)} images")
     click.echo(f"bundle: {out}")

@@ -121,16 +121,16 @@ class Answers:
     @property
     def sure(self) -> NDArray[np.bool_]:
         """Whether the policy accepts each image, (N,)."""
-        return are_sure(self.probabilities, self.task, self.policy.threshold)
+        return are_sure(self.probabilities, self.task, self.policy.thresholds_of(self.labels))
 
     @cached_property
     def videos(self) -> tuple[str, ...]:
         """Name the video of each image; one that belongs to none is its own."""
         return tuple(s.video or str(s.path) for s in self.samples)
 
-    def with_policy(self, threshold: float, temperature: float) -> "Answers":
+    def with_policy(self, policy: DecisionPolicy) -> "Answers":
         """Return the same answers, decided otherwise."""
-        return replace(self, policy=DecisionPolicy(threshold=threshold, temperature=temperature))
+        return replace(self, policy=policy)
 
     def only(self, chosen: NDArray[np.bool_]) -> "Answers":
         """Return the answers of some of the images, (N,)."""

@@ -76,7 +76,7 @@ def _draft(
     """Describe the bundle that is to be made, with so many `calibration` images."""
     decision = run.recipe.decision
     if threshold is not None:
-        decision = replace(decision, threshold=threshold)
+        decision = replace(decision, threshold=threshold, label_thresholds={})
     return Bundle(
         path=out,
         name=run.recipe.name,

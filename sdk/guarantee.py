@@ -75,34 +75,39 @@ def certify(
         NoGuaranteeError: too few videos, or too many mistakes even where it is most sure.
 
     """
-    fitting, drawn = _draw(videos, np.random.default_rng(seed))
-    _require_enough(len(drawn), len(set(videos)), max_error, delta)
-    fitted = len({videos[i] for i in fitting})
-    temperature = fit_temperature(logits[fitting], classes[fitting], fitted)
-    probabilities = softmax(logits, temperature)
-    scores, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == classes
-    thresholds = _sequence(scores[fitting], len(drawn), delta)
-    accepted = _count(scores[drawn], thresholds)
-    wrong = _count(scores[drawn][~right[drawn]], thresholds)
-    bounds = error_bound(wrong, accepted, delta)
-    failed = np.append(bounds, 1.0) > max_error
-    last = int(failed.argmax()) - 1  # before the first that failed
-    if last < 0:
-        raise NoGuaranteeError(
-            f"no threshold has an error of {max_error:.2%} at {1 - delta:.0%} confidence: where "
-            f"it is most sure, {wrong[0]} of {accepted[0]} are wrong, which allows "
-            f"{bounds[0]:.2%}. Allow a larger error, give more videos, or train a better network"
-        )
-    return Guarantee(
-        max_error=max_error,
-        delta=delta,
-        threshold=float(thresholds[last]),
-        temperature=temperature,
-        drawn=len(drawn),
-        accepted=int(accepted[last]),
-        wrong=int(wrong[last]),
-        bound=float(bounds[last]),
-    )
+    evidence = _gather(logits, classes, videos, np.random.default_rng(seed), max_error, delta)
+    return _test(evidence, evidence.predicted >= 0, max_error, delta)
+
+
+def certify_classes(
+    logits: NDArray[np.floating[Any]],
+    classes: NDArray[np.int64],
+    videos: Sequence[str],
+    *,
+    max_error: float,
+    delta: float,
+    seed: int = 0,
+) -> dict[int, Guarantee]:
+    """Return for each class the lowest threshold at which what is taken for it is certified.
+
+    All of them hold together with probability 1 - delta: each is tested at delta / K
+    (Bonferroni). A class that cannot be certified is not there. Arguments as `certify`.
+
+    Raises:
+        NoGuaranteeError: no class can be certified.
+
+    """
+    evidence = _gather(logits, classes, videos, np.random.default_rng(seed), max_error, delta)
+    found, reasons = {}, []
+    for index in range(logits.shape[1]):
+        try:
+            chosen = evidence.predicted == index
+            found[index] = _test(evidence, chosen, max_error, delta / logits.shape[1])
+        except NoGuaranteeError as error:
+            reasons.append(str(error))
+    if not found:
+        raise NoGuaranteeError(f"no class can be certified; the first: {reasons[0]}")
+    return found
 
 
 def fewest_accepted(max_error: float, delta: float) -> int:
@@ -140,14 +145,83 @@ def fit_temperature(
     return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
 
 
-def _require_enough(drawn: int, videos: int, max_error: float, delta: float) -> None:
-    """Raise where not even images without a mistake could certify anything."""
+@dataclass(frozen=True)
+class _Evidence:
+    """Images (N,) at a common temperature; `fitting` and `drawn` are positions of some of them."""
+
+    temperature: float
+    scores: NDArray[np.float64]
+    predicted: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    fitting: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+
+
+def _gather(
+    logits: NDArray[np.floating[Any]],
+    classes: NDArray[np.int64],
+    videos: Sequence[str],
+    rng: np.random.Generator,
+    max_error: float,
+    delta: float,
+) -> _Evidence:
     for name, value in (("the error", max_error), ("delta", delta)):
         if not 0 < value < 1:
             raise ValueError(f"{name} must be above 0 and below 1, not {value:g}")
+    fitting, drawn = _draw(videos, rng)
+    _require_enough(len(drawn), len(set(videos)), max_error, delta)
+    fitted = len({videos[i] for i in fitting})
+    temperature = fit_temperature(logits[fitting], classes[fitting], fitted)
+    probabilities = softmax(logits, temperature)
+    predicted = probabilities.argmax(axis=1)
+    return _Evidence(
+        temperature=temperature,
+        scores=probabilities.max(axis=1),
+        predicted=predicted,
+        right=predicted == classes,
+        fitting=fitting,
+        drawn=drawn,
+    )
+
+
+def _test(
+    evidence: _Evidence, chosen: NDArray[np.bool_], max_error: float, delta: float
+) -> Guarantee:
+    """Test thresholds on the drawn images that are `chosen` (N,); see `certify`."""
+    drawn = evidence.drawn[chosen[evidence.drawn]]
+    _require_enough(len(drawn), len(drawn), max_error, delta)
+    fitting = evidence.fitting[chosen[evidence.fitting]]
+    fitting = fitting if len(fitting) else evidence.fitting
+    scale = len(evidence.drawn) / len(evidence.fitting)
+    thresholds = _sequence(evidence.scores[fitting], scale, delta)
+    accepted = _count(evidence.scores[drawn], thresholds)
+    wrong = _count(evidence.scores[drawn[~evidence.right[drawn]]], thresholds)
+    bounds = error_bound(wrong, accepted, delta)
+    failed = np.append(bounds, 1.0) > max_error
+    last = int(failed.argmax()) - 1  # before the first that failed
+    if last < 0:
+        raise NoGuaranteeError(
+            f"no threshold has an error of {max_error:.2%} at {1 - delta:.2%} confidence: where "
+            f"it is most sure, {wrong[0]} of {accepted[0]} are wrong, which allows "
+            f"{bounds[0]:.2%}. Allow a larger error, give more videos, or train a better network"
+        )
+    return Guarantee(
+        max_error=max_error,
+        delta=delta,
+        threshold=float(thresholds[last]),
+        temperature=evidence.temperature,
+        drawn=len(drawn),
+        accepted=int(accepted[last]),
+        wrong=int(wrong[last]),
+        bound=float(bounds[last]),
+    )
+
+
+def _require_enough(drawn: int, videos: int, max_error: float, delta: float) -> None:
+    """Raise where not even images without a mistake could certify anything."""
     if drawn < (needed := fewest_accepted(max_error, delta)):
         raise NoGuaranteeError(
-            f"an error of {max_error:.2%} at {1 - delta:.0%} confidence needs {needed} accepted "
+            f"an error of {max_error:.2%} at {1 - delta:.2%} confidence needs {needed} accepted "
             f"videos (or images without one) without a mistake: of {videos} here {drawn} are left "
             "to certify with. Give more, or allow a larger error"
         )
@@ -167,16 +241,16 @@ def _draw(
     return np.array(fitting, np.int64), np.array(drawn, np.int64)
 
 
-def _sequence(scores: NDArray[np.float64], drawn: int, delta: float) -> NDArray[np.float64]:
+def _sequence(scores: NDArray[np.float64], scale: float, delta: float) -> NDArray[np.float64]:
     """Return the thresholds to test, strict to loose, chosen on the images that fit alone.
 
     The first is the one whose bound promises to be lowest: strict enough for few mistakes, as
-    many as the scores themselves expect, and loose enough for many of the `drawn`.
+    many as the scores themselves expect, and loose enough for many of the images that certify,
+    of which there are `scale` times as many.
     """
     thresholds, again = np.unique(scores, return_counts=True)
     thresholds, accepted = thresholds[::-1], np.cumsum(again[::-1])
     doubts = np.cumsum((again * (1 - thresholds[::-1]))[::-1])
-    scale = drawn / len(scores)
     first = int(error_bound(scale * doubts, scale * accepted, delta).argmin())
     return np.append(thresholds[first:], 0.0)
 

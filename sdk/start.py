@@ -52,8 +52,8 @@ def begin(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:
 
     Raises:
         DataError: the data cannot be split, leaks from one side to another, or has unreadable
-            images that are not to be skipped; the teacher is of other classes, or has learnt
-            images that are held out here.
+            images that are not to be skipped; the recipe has a threshold for a label that there
+            is not; the teacher is of other classes, or has learnt images that are held out here.
 
     """
     samples = find_samples(data, recipe.data)
@@ -69,6 +69,10 @@ def begin(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:
         check_videos(split, by=recipe.split.by)
         check_twins(split, [[samples[i] for i in group] for group in twins])
     labels = find_labels(samples)
+    try:
+        recipe.decision.thresholds_of(labels)
+    except ValueError as error:
+        raise DataError(f"recipe {recipe.name}: {error}; {data} has {', '.join(labels)}") from error
     if options.teacher:
         held_out = split.test if options.everything else (*split.validation, *split.test)
         _check_teacher(Run.load(options.teacher), labels, data, held_out)

@@ -102,7 +102,7 @@ def train(
     metrics: dict[str, float] = {}
     for name, part in scored.items():
         if part is not None and len(part.classes):
-            metrics |= {f"{name} {k}": v for k, v in scores(network, part, start.recipe).items()}
+            metrics |= {f"{name} {k}": v for k, v in scores(network, part, start).items()}
     run = Run(path=out, data=start.data, recipe=start.recipe, labels=start.labels, metrics=metrics)
     run.save(network)
     return run
@@ -153,13 +153,13 @@ def train_network(
     return network.eval(), trainer
 
 
-def scores(network: nn.Module, images: Labelled, recipe: Recipe) -> dict[str, float]:
+def scores(network: nn.Module, images: Labelled, start: Start) -> dict[str, float]:
     """Return shares (0 to 1): accuracy and, with a threshold, what is kept and right of it.
 
     With many labels, accuracy is that of the single labels, each given from a probability of a
     half on; an image is kept where none of its labels is undecided.
     """
-    logits = predict(network, images.pixels)
+    logits, recipe = predict(network, images.pixels), start.recipe
     if recipe.task == "multilabel":
         right = ((logits >= 0) == images.classes).mean(axis=1)
     else:
@@ -168,7 +168,7 @@ def scores(network: nn.Module, images: Labelled, recipe: Recipe) -> dict[str, fl
     policy = recipe.decision
     if policy.threshold > 0:
         probabilities = probabilities_of(logits, recipe.task, policy.temperature)
-        kept = are_sure(probabilities, recipe.task, policy.threshold)
+        kept = are_sure(probabilities, recipe.task, policy.thresholds_of(start.labels))
         measured[f"kept at {policy.threshold:g}"] = float(kept.mean())
         if kept.any():
             measured[f"accuracy of kept at {policy.threshold:g}"] = float(right[kept].mean())

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leansight.runtime.decision import DecisionPolicy, Prediction, decide, sigmoid, softmax
+from leansight.runtime.decision import (
+    NEVER,
+    DecisionPolicy,
+    Prediction,
+    Task,
+    decide,
+    sigmoid,
+    softmax,
+)
 
 LABELS = ("stop", "yield", "road work")
 # 1, 4 and 3 parts of 8: the logarithms of probabilities are logits that give them.
@@ -252,6 +260,46 @@ def test_as_json_many_labels_have_one_key_more() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("thresholds", "label"),
+    [
+        ({}, "b"),
+        ({"b": 0.6}, None),
+        ({"b": 0.4}, "b"),
+        ({"b": NEVER}, None),
+        ({"a": NEVER, "c": 1.0}, "b"),
+    ],
+)
+def test_a_label_may_have_a_threshold_of_its_own(
+    thresholds: dict[str, float], label: str | None
+) -> None:
+    policy = DecisionPolicy(threshold=0.5, label_thresholds=thresholds)
+    logits = np.log([0.2, 0.55, 0.25])
+    prediction = decide(logits, ("a", "b", "c"), policy)
+    assert (prediction.label, prediction.status) == (label, "sure" if label else "not sure")
+    assert prediction.score == pytest.approx(0.55)
+
+
+def test_many_labels_may_have_thresholds_of_their_own() -> None:
+    logits = np.log([3, 3, 3])  # 0.75 each
+    policy = DecisionPolicy(threshold=0.7, label_thresholds={"b": 0.9, "c": NEVER})
+    prediction = decide(logits, ("a", "b", "c"), policy, task="multilabel")
+    assert (prediction.labels, prediction.status) == (("a",), "not sure")  # b is undecided
+    without = DecisionPolicy(threshold=0.7, label_thresholds={"b": NEVER, "c": NEVER})
+    assert decide(logits, ("a", "b", "c"), without, task="multilabel").status == "sure"
+
+
+@given(logits_lists, st.floats(0, 1), st.sampled_from(["classification", "multilabel"]))
+def test_the_same_threshold_for_each_label_is_one_threshold(
+    logits: list[float], threshold: float, task: Task
+) -> None:
+    labels = tuple(map(str, range(len(logits))))
+    values = np.array(logits, np.float32)
+    each = DecisionPolicy(threshold=0.5, label_thresholds=dict.fromkeys(labels, threshold))
+    one = DecisionPolicy(threshold=threshold)
+    assert decide(values, labels, each, task=task) == decide(values, labels, one, task=task)
+
+
 # Errors
 
 
@@ -273,6 +321,11 @@ def test_another_number_of_logits_than_labels_is_refused(shape: tuple[int, ...])
         ({"threshold": -0.01}, "decision.threshold must be from 0 to 1, not -0.01"),
         ({"threshold": 1.01}, "decision.threshold must be from 0 to 1, not 1.01"),
         ({"threshold": math.nan}, "decision.threshold must be from 0 to 1, not nan"),
+        (
+            {"label_thresholds": {"a": 1.5}},
+            "label_thresholds.a must be from 0 to 1, or 2 for never",
+        ),
+        ({"label_thresholds": {"a": -1}}, "label_thresholds.a must be from 0 to 1, or 2 for never"),
         ({"temperature": 0}, "decision.temperature must be above 0, not 0"),
         ({"temperature": -1}, "decision.temperature must be above 0, not -1"),
         ({"temperature": math.inf}, "decision.temperature must be above 0, not inf"),
@@ -284,6 +337,12 @@ def test_a_policy_out_of_range_is_refused(values: dict[str, Any], message: str) 
         DecisionPolicy.from_dict(values)
 
 
+def test_a_threshold_of_a_label_that_is_not_there_is_refused() -> None:
+    policy = DecisionPolicy(label_thresholds={"d": 0.5})
+    with pytest.raises(ValueError, match="names 'd', which is no label"):
+        decide(np.zeros(3), LABELS, policy)
+
+
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(TypeError, match="treshold"):
         DecisionPolicy.from_dict({"treshold": 0.5})
@@ -291,5 +350,7 @@ def test_an_unknown_setting_is_refused() -> None:
 
 @given(st.floats(0, 1), st.floats(1e-3, 1e3))
 def test_a_policy_survives_json(threshold: float, temperature: float) -> None:
-    policy = DecisionPolicy(threshold=threshold, temperature=temperature)
+    policy = DecisionPolicy(
+        threshold=threshold, temperature=temperature, label_thresholds={"a": threshold}
+    )
     assert DecisionPolicy.from_dict(json.loads(json.dumps(policy.to_dict()))) == policy

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
+from leansight.runtime.decision import NEVER
 from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
 from leansight.sdk import cli
@@ -286,6 +287,26 @@ def test_a_certified_bundle_says_what_it_guarantees(
     for name in ("model.tflite", "model.onnx"):
         assert after.read(name) == before.read(name)
     assert Classifier.load(out)(tiny_models.stripes("level")).label == "level"
+
+
+def test_each_class_gets_a_threshold_of_its_own_or_is_never_given(
+    tiny_bundle: Path, many: Path, tmp_path: Path
+) -> None:
+    few, *others = tiny_models.LABELS
+    for image in sorted((many / few).iterdir())[5:]:
+        image.unlink()
+    out = tmp_path / "certified.bundle"
+    done = leansight("certify", tiny_bundle, many, "--max-error", 0.1, "--per-class", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert f"never given, for want of videos or of right answers: {few}" in done.output
+    bundle = Bundle.load(out)
+    assert set(bundle.guarantee["classes"]) == set(others)
+    assert bundle.decision.label_thresholds[few] == NEVER
+    classifier = Classifier.load(out)
+    assert classifier(tiny_models.stripes(few)).status == "not sure"
+    for label in others:
+        assert classifier(tiny_models.stripes(label)).label == label
+        assert f"| {label} |" in bundle.read("README.md").decode()
 
 
 def test_too_few_videos_certify_nothing_and_nothing_is_written(

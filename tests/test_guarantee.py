@@ -11,6 +11,7 @@ from scipy.stats import binom
 from leansight.sdk.guarantee import (
     NoGuaranteeError,
     certify,
+    certify_classes,
     error_bound,
     fewest_accepted,
     fit_temperature,
@@ -50,6 +51,45 @@ def test_the_promise_is_broken_no_more_often_than_delta() -> None:
     assert certified > 700
     assert broken <= 73  # what 1,000 draws of 5 % do not exceed in 999 of 1,000 cases
     assert binom.sf(73, 1000, DELTA) < 0.001
+
+
+def test_the_promises_for_each_class_are_broken_together_no_more_often() -> None:
+    # Of what is taken for a class, (1 - t) / 2 of what scores t or more is wrong; class 0 is
+    # never taken for sure, and has no threshold where that is too much.
+    rng = np.random.default_rng(0)
+    videos = separate(800)
+    broken, certified = 0, np.zeros(2, int)
+    for seed in range(1000):
+        sure = rng.uniform(0.5, 1, 800)
+        taken = rng.integers(0, 2, 800)
+        sure[taken == 0] = rng.uniform(0.5, 0.8, int((taken == 0).sum()))
+        signs = np.where(taken == 1, 1, -1)
+        logits = np.stack([np.zeros(800), signs * np.log(sure / (1 - sure))], axis=1)
+        wrong = rng.uniform(size=800) >= sure
+        try:
+            found = certify_classes(
+                logits, taken ^ wrong, videos, max_error=0.15, delta=DELTA, seed=seed
+            )
+        except NoGuaranteeError:
+            continue
+        certified += [index in found for index in (0, 1)]
+        if 1 in found:
+            odds = (found[1].threshold / (1 - found[1].threshold)) ** found[1].temperature
+            broken += 0 in found or (1 - max(odds / (1 + odds), 0.5)) / 2 > 0.15
+    assert certified[1] > 500
+    assert certified[0] <= 73
+    assert broken <= 73
+
+
+def test_a_class_with_few_videos_gets_no_threshold() -> None:
+    classes = np.repeat([0, 1], [400, 30])
+    logits = np.where(np.arange(2) == classes[:, None], 12.0, 0.0)
+    found = certify_classes(logits, classes, separate(430), max_error=0.05, delta=DELTA)
+    assert set(found) == {0}
+    assert found[0].delta == DELTA / 2
+    assert found[0].accepted == found[0].drawn < 400
+    with pytest.raises(NoGuaranteeError, match=r"no class can be certified; the first: .* 368 "):
+        certify_classes(logits, classes, separate(430), max_error=0.01, delta=DELTA)
 
 
 def test_videos_count_and_not_frames() -> None:
