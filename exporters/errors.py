@@ -5,3 +5,7 @@ from leansight.runtime.errors import LeansightError
 
 class ConversionError(LeansightError):
     """The network cannot be made one int8 network in both formats; the message names the layer."""
+
+
+class PruningError(LeansightError):
+    """Channels cannot be taken out as was asked."""

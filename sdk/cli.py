@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "recipes": "leansight.sdk.cli_recipes",
     "train": "leansight.sdk.cli_train",
     "study": "leansight.sdk.cli_study",
+    "prune": "leansight.sdk.cli_prune",
     "evaluate": "leansight.sdk.cli_evaluate",
     "export": "leansight.sdk.cli_export",
     "certify": "leansight.sdk.cli_certify",

@@ -1,14 +1,16 @@
 """Export a run: its images, its network and its labels handed to the exporters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+import rich.progress
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from leansight.exporters.export import ExportImages, export
+from leansight.exporters.export import ExportImages, Progress, export
 from leansight.exporters.verification import ExportReport
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.errors import DataError
@@ -46,22 +48,54 @@ def export_run(
             f"the images of {path} are no longer at {root}: give their folder as --data"
         )
     split, folder = run.split(), images_folder(root)
-    drawn = _draw(split.train, calibration_images)
+    drawn = draw(split.train, calibration_images)
     images = ExportImages(
-        calibration=_load(run, root, drawn, "calibration").pixels,
-        validation=_load(run, root, split.validation, "validation"),
-        test=_load(run, root, split.test, "test") if split.test else None,
-        golden=[read_sample(folder, s) for s in _draw(split.validation, GOLDEN_PHOTOS)],
+        calibration=read_images(run, root, drawn, "calibration").pixels,
+        validation=read_images(run, root, split.validation, "validation"),
+        test=read_images(run, root, split.test, "test") if split.test else None,
+        golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
     )
     draft = _draft(run, split, len(drawn), out=out, precision=precision, threshold=threshold)
-    with Progress(
+    with step_bars() as progress:
+        return export(run.network(), draft, images, max_drop=max_drop, progress=progress)
+
+
+@contextmanager
+def step_bars() -> Iterator[Progress]:
+    """Show each named step as a bar of its own."""
+    columns = (
         TextColumn("{task.description:32}"),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeElapsedColumn(),
-        console=console(),
-    ) as bar:
-        return export(run.network(), draft, images, max_drop=max_drop, progress=_Steps(bar))
+    )
+    tasks: dict[str, TaskID] = {}
+    with rich.progress.Progress(*columns, console=console()) as bar:
+
+        def progress(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield progress
+
+
+def read_images(run: Run, root: Path, samples: Sequence[Sample], what: str) -> Labelled:
+    """Read samples of the images at `root` as the run's network sees them."""
+    return load_labelled(
+        root,
+        samples,
+        run.labels,
+        run.recipe.preprocessing,
+        what=f"reading {what} images",
+        task=run.recipe.task,
+    )
+
+
+def draw(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Draw `count` samples, the same ones every time."""
+    chosen = np.random.default_rng(0).permutation(len(samples))[:count]
+    return [samples[i] for i in sorted(chosen)]
 
 
 def _draft(
@@ -96,33 +130,3 @@ def _draft(
             "versions": {"leansight": version("leansight")} | {p: version(p) for p in PACKAGES},
         },
     )
-
-
-def _load(run: Run, root: Path, samples: Sequence[Sample], what: str) -> Labelled:
-    return load_labelled(
-        root,
-        samples,
-        run.labels,
-        run.recipe.preprocessing,
-        what=f"reading {what} images",
-        task=run.recipe.task,
-    )
-
-
-def _draw(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Draw `count` samples, the same ones every time."""
-    chosen = np.random.default_rng(0).permutation(len(samples))[:count]
-    return [samples[i] for i in sorted(chosen)]
-
-
-class _Steps:
-    """Shows each named step as a bar of its own."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if step not in self._tasks:
-            self._tasks[step] = self._bar.add_task(step, total=total)
-        self._bar.update(self._tasks[step], completed=done, total=total)

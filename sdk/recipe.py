@@ -312,6 +312,19 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         raise DataError(f"recipe {name_or_path}: {error}") from error
 
 
+def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe with other values, KEY=VALUE as in `load_recipe`; DataError likewise."""
+    values = recipe.to_dict()
+    try:
+        for change in overrides:
+            _override(values, change)
+        return Recipe.from_dict(values)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"recipe {recipe.name}: {error}") from error
+
+
 def recipe_text(name_or_path: str) -> str:
     """Return the TOML of a shipped recipe or of a file; DataError if there is none."""
     path = Path(name_or_path)

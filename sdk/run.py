@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.data import Split, read_samples, write_samples
 from leansight.sdk.files import write_json
-from leansight.sdk.models import build_network
+from leansight.sdk.models import load_network
 from leansight.sdk.recipe import Recipe
 
+WEIGHTS: Final = "model.safetensors"
 # The files of a run that are written before all others.
 LISTS: Final = frozenset({"train.csv", "validation.csv", "test.csv"})
 
@@ -25,7 +26,8 @@ class Options:
     """What one training is told beside its recipe and data.
 
     `test_on`: the country kept for the test; `lists`: a run whose lists of files are used again;
-    `weights`: files of pretrained weights, one for each body; `teacher`: a run to learn from;
+    `weights`: files of pretrained weights, one for each body; `network`: a file of the recipe's
+    network to go on from, pruned or not; `teacher`: a run to learn from;
     `skip_bad`: leave out unreadable images; `everything`: learn from the validation images as
     well, and keep the last epoch; `score_test`: look at the test images at the end.
     """
@@ -33,6 +35,7 @@ class Options:
     test_on: str = ""
     lists: Path | None = None
     weights: tuple[Path, ...] = ()
+    network: Path | None = None
     teacher: Path | None = None
     skip_bad: bool = False
     everything: bool = False
@@ -43,13 +46,15 @@ class Options:
         return asdict(self) | {
             "lists": os.fspath(self.lists) if self.lists else None,
             "weights": [os.fspath(file) for file in self.weights],
+            "network": os.fspath(self.network) if self.network else None,
             "teacher": os.fspath(self.teacher) if self.teacher else None,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Options":
         """Build from `to_dict`'s form; TypeError or KeyError if it does not fit."""
-        paths = {key: Path(values[key]) if values[key] else None for key in ("lists", "teacher")}
+        single = ("lists", "network", "teacher")
+        paths = {key: Path(values[key]) if values.get(key) else None for key in single}
         weights = tuple(Path(name) for name in values["weights"])
         return cls(**dict(values) | paths | {"weights": weights})
 
@@ -134,7 +139,7 @@ class Run:
 
     def save(self, network: nn.Module) -> None:
         """Write the weights, then `run.json`, each under a temporary name and renamed."""
-        weights = self.path / "model.safetensors"
+        weights = self.path / WEIGHTS
         state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         save_file(state, weights.with_suffix(".part"))
         weights.with_suffix(".part").rename(weights)
@@ -148,15 +153,12 @@ class Run:
 
     def network(self) -> nn.Module:
         """Return the trained network, in evaluation mode."""
-        channels = self.recipe.preprocessing.channels
-        network = build_network(self.recipe.model, classes=len(self.labels), channels=channels)
-        file = self.path / "model.safetensors"
-        try:
-            network.load_state_dict(load_file(file))
-        except Exception as error:  # safetensors' own error has no public base class
-            reason = " ".join(str(error).split())  # torch's fills several lines
-            raise DataError(f"{file} is damaged or of another network: {reason}") from error
-        return network.eval()
+        return load_network(
+            self.path / WEIGHTS,
+            self.recipe.model,
+            classes=len(self.labels),
+            channels=self.recipe.preprocessing.channels,
+        ).eval()
 
     def split(self) -> Split:
         """Read the lists of files that the run was trained, chosen and tested on."""

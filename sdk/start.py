@@ -83,6 +83,7 @@ def begin(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:
     options = replace(
         options,
         weights=tuple(path.resolve() for path in options.weights),
+        network=options.network.resolve() if options.network else None,
         teacher=options.teacher.resolve() if options.teacher else None,
     )
     start = Start(data=data.resolve(), recipe=recipe, labels=labels, options=options)

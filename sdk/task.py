@@ -113,7 +113,7 @@ class LearningTask(pl.LightningModule):
         del index
         logits = self.network(self._sized(network_input(batch.pixels)))
         self._accuracies[dataloader_idx](_scores(logits, self._recipe.task), batch.targets)
-        loss = _label_loss(logits, batch.targets, self._recipe, self.class_weights)
+        loss = label_loss(logits, batch.targets, self._recipe, self.class_weights)
         self._losses[dataloader_idx].append(float(loss))
 
     def on_validation_epoch_end(self) -> None:
@@ -172,7 +172,7 @@ class LearningTask(pl.LightningModule):
 
     def _loss(self, batch: Batch) -> Tensor:
         logits = self.network(self._sized(network_input(batch.pixels)))
-        return _label_loss(logits, batch.targets, self._recipe, self.class_weights)
+        return label_loss(logits, batch.targets, self._recipe, self.class_weights)
 
     def _taught_loss(self, batch: Batch) -> Tensor:
         (teacher,) = self._teacher
@@ -188,7 +188,7 @@ class LearningTask(pl.LightningModule):
         with torch.no_grad():
             taught = teacher(mixed(batch.teacher_pixels))
         from_labels = [
-            _label_loss(logits, targets, self._recipe, self.class_weights)
+            label_loss(logits, targets, self._recipe, self.class_weights)
             for targets in (batch.targets, batch.targets[order])
         ]
         from_teacher = teacher_loss(logits, taught, distillation, self._recipe.task)
@@ -266,7 +266,8 @@ def _scheduled(chosen: torch.optim.Optimizer, **schedule: Any) -> dict[str, Any]
     return {"optimizer": chosen, "lr_scheduler": schedule}
 
 
-def _label_loss(logits: Tensor, targets: Tensor, recipe: Recipe, weights: Tensor) -> Tensor:
+def label_loss(logits: Tensor, targets: Tensor, recipe: Recipe, weights: Tensor) -> Tensor:
+    """Return the recipe's loss of logits (N, K), a scalar; weights (K,) are of the classes."""
     training = recipe.training
     if recipe.task == "multilabel":
         return clamped_binary_cross_entropy(logits, targets.float(), training.probability_clamp)

@@ -43,7 +43,7 @@ from leansight.sdk.loader import (
     read_part,
     training_batches,
 )
-from leansight.sdk.models import build_network
+from leansight.sdk.models import build_network, load_network
 from leansight.sdk.recipe import Precision, Recipe
 from leansight.sdk.run import Options, Run, Start, read_split
 from leansight.sdk.start import begin_or_join, is_first_process
@@ -131,9 +131,13 @@ def train_network(
     last = folder / LAST_CHECKPOINT
     pl.seed_everything(recipe.training.seed, workers=True, verbose=False)
     classes, channels = len(start.labels), recipe.preprocessing.channels
-    network = build_network(recipe.model, classes=classes, channels=channels)
-    if recipe.model.pretrained and not last.exists():
-        load_pretrained(network, recipe.model, start.options.weights)
+    if start.options.network:
+        given = start.options.network
+        network = load_network(given, recipe.model, classes=classes, channels=channels)
+    else:
+        network = build_network(recipe.model, classes=classes, channels=channels)
+        if recipe.model.pretrained and not last.exists():
+            load_pretrained(network, recipe.model, start.options.weights)
     network = network.to(memory_format=torch.channels_last)
     weights = class_weights(images.scenes.classes, classes, recipe)
     taught = teacher.network().to(memory_format=torch.channels_last) if teacher else None

@@ -1,0 +1,300 @@
+"""Pruning takes out what is worth least, leaves the rest as it was, and what is left learns."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapes
+import torch
+from click.testing import CliRunner, Result
+from torch import Tensor, nn
+from torch.nn import functional
+
+from leansight.exporters.errors import PruningError
+from leansight.exporters.pruning import (
+    ChannelGroup,
+    Cut,
+    Importance,
+    count_macs,
+    measure_sensitivity,
+    prune,
+    score_channels,
+    search,
+    spread_evenly,
+    spread_globally,
+)
+from leansight.runtime.errors import DataError
+from leansight.sdk import cli
+from leansight.sdk.models import build_network, load_network
+from leansight.sdk.recipe import ModelRecipe, load_recipe
+from leansight.sdk.run import Run
+from leansight.sdk.training import Hardware, train
+
+HEAD = ("head",)
+NETWORKS = {
+    "resnet-custom": ModelRecipe(width=16, blocks=(2, 2)),
+    "masks-cnn": ModelRecipe(name="masks-cnn", width=16, blocks=(1, 1, 1), head=(32,)),
+    "mixed-blocks": ModelRecipe(name="mixed-blocks", width=16, blocks=(1, 1)),
+    "efficientnet_lite0": ModelRecipe(name="efficientnet_lite0"),
+    "mobilenetv1_100": ModelRecipe(name="mobilenetv1_100"),
+    "mobilenetv2_100": ModelRecipe(name="mobilenetv2_100"),
+    "mobilenetv3_large_100": ModelRecipe(name="mobilenetv3_large_100"),
+    "resnet50": ModelRecipe(name="resnet50", head=(64,), head_batch_norm=True),
+    "resnetv2_50": ModelRecipe(name="resnetv2_50"),
+    "vgg19": ModelRecipe(name="vgg19"),
+    "resnext50_32x4d": ModelRecipe(name="resnext50_32x4d"),
+    "inception_resnet_v2": ModelRecipe(name="inception_resnet_v2"),
+    "densenet201": ModelRecipe(name="densenet201"),
+}
+BIG = {"resnetv2_50", "vgg19", "resnext50_32x4d", "inception_resnet_v2", "densenet201", "resnet50"}
+
+
+def built(name: str) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    size = 80 if name == "inception_resnet_v2" else 64
+    network = build_network(NETWORKS[name], classes=3, channels=3).eval()
+    return network, torch.zeros(1, 3, size, size)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in BIG else n for n in NETWORKS]
+)
+def test_every_network_is_pruned_and_still_learns(name: str, tmp_path: Path) -> None:
+    network, example = built(name)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    groups = score_channels(network, example, outputs=HEAD, importance="magnitude")
+    kept = spread_evenly(groups, 0.5)
+    pruned = prune(network, example, groups, kept, outputs=HEAD)
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    # Half of the channels on both sides of a layer; rounded up where they are few.
+    assert 0.2 < count_macs(pruned, example) / count_macs(network, example) < 0.5
+    for name_, layer in pruned.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            assert layer.out_channels % 8 == 0, name_
+    images = torch.randn(4, *example.shape[1:])
+    torch.manual_seed(1)
+    optimiser = torch.optim.SGD(pruned.parameters(), 0.01)
+    pruned.train()
+    losses = []
+    for _ in range(6):
+        loss = functional.cross_entropy(pruned(images), torch.tensor([0, 1, 2, 0]))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert min(losses[1:]) < losses[0]
+    # What is stored is read again by its shapes.
+    from safetensors.torch import save_file
+
+    state = {key: value.contiguous() for key, value in pruned.state_dict().items()}
+    save_file(state, tmp_path / "pruned.safetensors")
+    read = load_network(
+        tmp_path / "pruned.safetensors", NETWORKS[name], classes=3, channels=3
+    ).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(read(images), pruned.eval()(images))
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet-custom", "mixed-blocks", "mobilenetv2_100", "mobilenetv3_large_100"]
+)
+def test_what_is_nothing_goes_and_the_answers_stay(name: str) -> None:
+    """Every second channel is made nothing everywhere: it goes, and nothing changes."""
+    network, example = built(name)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -1, 1)
+            nn.init.uniform_(layer.running_var, 0.5, 2)
+            nn.init.uniform_(layer.weight, 0.5, 1)
+            nn.init.uniform_(layer.bias, -0.5, 0.5)
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+                layer.weight[1::2] = 0
+                if layer.bias is not None:
+                    layer.bias[1::2] = 0
+            if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.shape[1] > 3:
+                layer.weight[:, 1::2] = 0  # what reads nothing is worth nothing
+        logits = network(images := torch.randn(2, *example.shape[1:]))
+    groups = score_channels(network, example, outputs=HEAD, importance="magnitude")
+    half = {g.name: g.channels // 2 for g in groups if g.name.startswith("body")}
+    pruned = prune(network, example, groups, half, outputs=HEAD)
+    with torch.no_grad():
+        torch.testing.assert_close(pruned(images), logits, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "bn-scale", "taylor"])
+def test_each_importance_finds_the_channels_that_matter(importance: Importance) -> None:
+    network, example = built("resnet-custom")
+    inner = network.get_submodule("body.stage1.0.body")
+    with torch.no_grad():
+        inner[1].weight[[0, 3, 5]] = 0.001  # a batch norm that lets nearly nothing through
+        inner[0].weight[[0, 3, 5]] *= 0.001
+    images, targets = torch.randn(8, *example.shape[1:]), torch.arange(8) % 3
+    groups = score_channels(
+        network,
+        example,
+        outputs=HEAD,
+        importance=importance,
+        loss=lambda net: functional.cross_entropy(net(images), targets),
+    )
+    (group,) = [g for g in groups if g.name == "body.stage1.0.body.0"]
+    assert set(group.scores.argsort()[:3]) == {0, 3, 5}
+
+
+def test_without_batch_norms_their_scale_is_no_importance() -> None:
+    network, example = built("masks-cnn")
+    with pytest.raises(PruningError, match="has no batch norm: choose another"):
+        score_channels(network, example, outputs=HEAD, importance="bn-scale")
+
+
+def group(name: str, *scores: float, step: int = 1) -> ChannelGroup:
+    return ChannelGroup(name=name, step=step, scores=np.array(scores, float))
+
+
+@pytest.mark.parametrize(
+    ("channels", "step", "wanted", "kept"),
+    [
+        (64, 1, 30, 32),
+        (64, 1, 1, 8),
+        (64, 1, 60, 64),
+        (4, 1, 1, 4),
+        (12, 1, 9, 8),
+        (128, 32, 10, 64),
+    ],
+)
+def test_channels_are_kept_in_eights(channels: int, step: int, wanted: int, kept: int) -> None:
+    assert group("a", *[1.0] * (channels // step), step=step).rounded(wanted) == kept
+
+
+def test_globally_the_least_important_go_wherever_they_are() -> None:
+    strong = group("strong", *np.linspace(0.9, 1.1, 32))
+    uneven = group("uneven", *[0.01] * 24, *[5.0] * 8)
+    assert spread_globally([strong, uneven], 24 / 64) == {"strong": 32, "uneven": 8}
+    assert spread_globally([strong, uneven], 0) == {"strong": 32, "uneven": 32}
+
+
+CUTS = [
+    Cut(name="a", channels=24, rise=0.1),
+    Cut(name="a", channels=8, rise=0.4),
+    Cut(name="b", channels=16, rise=0.2),
+    Cut(name="b", channels=8, rise=0.9),
+]
+
+
+def channels_left(kept: dict[str, int]) -> float:
+    return kept.get("a", 32) + kept.get("b", 32)
+
+
+@pytest.mark.parametrize(
+    ("target", "kept"),
+    [
+        (60, {"a": 24}),
+        (50, {"a": 24, "b": 16}),
+        (30, {"a": 8, "b": 16}),
+        (16, {"a": 8, "b": 8}),
+    ],
+)
+def test_the_search_cuts_no_deeper_than_it_must(target: float, kept: dict[str, int]) -> None:
+    assert search(CUTS, channels_left, target) == kept
+
+
+def test_what_cannot_be_reached_is_said() -> None:
+    with pytest.raises(PruningError, match=r"15 cannot be reached .* the deepest cuts leave 16"):
+        search(CUTS, channels_left, 15)
+
+
+def test_a_layer_that_matters_is_more_sensitive() -> None:
+    network, example = built("resnet-custom")
+    images = torch.randn(8, *example.shape[1:])
+    with torch.no_grad():
+        network.get_submodule("body.stage1.1.body.4").weight.zero_()  # this one is nothing
+        whole = network(images)
+    groups = score_channels(network, example, outputs=HEAD, importance="magnitude")
+    done: list[tuple[int, int]] = []
+    cuts = measure_sensitivity(
+        network,
+        example,
+        groups,
+        outputs=HEAD,
+        loss=lambda net: functional.mse_loss(net(images), whole),
+        progress=lambda n, of: done.append((n, of)),
+    )
+    assert done[-1] == (len(cuts), len(cuts))
+    rises: dict[str, list[float]] = {}
+    for cut in cuts:
+        rises.setdefault(cut.name, []).append(cut.rise)
+    assert all(values == sorted(values) for values in rises.values())
+    assert max(rises.pop("body.stage1.1.body.0")) < 1e-9
+    assert max(rises.pop("body.stage1.1.body.3")) < 1e-9  # sees nothing else
+    assert min(max(values) for values in rises.values()) > 1e-6
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("pruning")
+    data = shapes.write_data_set(folder / "shapes")
+    recipe = folder / "tiny.toml"
+    recipe.write_text(shapes.RECIPE.replace("width = 4", "width = 16"))
+    return train(data, load_recipe(str(recipe)), out=folder / "run", hardware=Hardware(workers=0))
+
+
+def leansight(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.leansight, [str(a) for a in arguments])
+
+
+def macs(run: Run) -> int:
+    return count_macs(run.network(), torch.zeros(1, 1, 32, 32))
+
+
+@pytest.mark.slow
+def test_a_pruned_run_is_a_run_that_has_learnt_again(run: Run, tmp_path: Path) -> None:
+    target = 0.4 * macs(run)
+    small, smaller = tmp_path / "small", tmp_path / "smaller"
+    done = leansight(
+        "prune", run.path, "--macs", f"{target / 1e6}M", "--steps", 2, "--workers", 0,
+        "--set", "training.learning_rate=0.02", "--out", small,
+    )  # fmt: skip
+    assert done.exit_code == 0, (done.output, done.exception)
+    pruned = Run.load(small)
+    assert 0.3 * macs(run) < macs(pruned) <= target
+    assert target < macs(Run.load(small / "step-1")) < macs(run)
+    assert pruned.metrics["validation accuracy"] > 0.9
+    assert [s.path for s in pruned.split().train] == [s.path for s in run.split().train]
+    again = leansight("prune", small, "--share", 0.3, "--workers", 0, "--out", smaller)
+    assert again.exit_code == 0, (again.output, again.exception)
+    assert macs(Run.load(smaller)) < macs(pruned)
+    bundle = tmp_path / "small.bundle"
+    exported = leansight("export", small, "--out", bundle, "--max-drop", 20)
+    assert exported.exit_code == 0, (exported.output, exported.exception)
+    size = json.loads((bundle / "bundle.json").read_text())["files"]["model.tflite"]["size_bytes"]
+    by_size = leansight(
+        "prune", run.path, "--size", f"{size / 1e3}KB", "--epochs", 1, "--workers", 0,
+        "--images", 16, "--out", tmp_path / "sized",
+    )  # fmt: skip
+    assert by_size.exit_code == 0, (by_size.output, by_size.exception)
+    assert macs(Run.load(tmp_path / "sized")) < macs(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "say how small: one of --share"),
+        (["--share", 0.5, "--macs", "1M"], "say how small: one of --share"),
+    ],
+)
+def test_one_target_is_asked_for(options: list[object], message: str, tmp_path: Path) -> None:
+    done = leansight("prune", tmp_path, *options, "--out", tmp_path / "out")
+    assert isinstance(done.exception, DataError)
+    assert message in str(done.exception)
+
+
+@pytest.mark.parametrize("amount", ["60X", "M", "-5K", "0", "1ms"])
+def test_an_amount_that_is_none_is_refused(amount: str, tmp_path: Path) -> None:
+    done = leansight("prune", tmp_path, "--macs", amount, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "is not an amount such as 60M" in done.output
