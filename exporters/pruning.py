@@ -19,7 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from leansight.exporters.errors import PruningError
 
 Importance = Literal["magnitude", "bn-scale", "taylor"]
-Loss = Callable[[nn.Module], Tensor]  # the mean loss of a network on real images, a scalar
+# A network's mean loss on real images, as scalars to be added up: one for each batch, so that
+# only one batch's gradients are in memory at a time.
+Loss = Callable[[nn.Module], Iterator[Tensor]]
 
 ROUND_TO: Final = 8  # channels: int8 kernels compute so many at once
 # Kept of each group, one group at a time, to see how the loss rises.
@@ -85,7 +87,8 @@ def score_channels(
         case "taylor":
             if loss is None:
                 raise ValueError("the importance taylor needs a loss")
-            loss(scored).backward()  # type: ignore[no-untyped-call]
+            for part in loss(scored):
+                part.backward()  # type: ignore[no-untyped-call]
             score = tp.importance.GroupTaylorImportance()
     groups = []
     graph = _graph(scored, example)
@@ -225,7 +228,7 @@ def search(
 
 @torch.inference_mode()
 def _value(loss: Loss, network: nn.Module) -> float:
-    return float(loss(network))
+    return sum(float(part) for part in loss(network))
 
 
 def _cut_to(cuts: Sequence[Cut], limit: float) -> dict[str, int]:

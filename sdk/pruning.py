@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -114,7 +114,7 @@ def prune_network(run: Run, target: Target, importance: Importance, sample: Labe
     if run.recipe.model.name == "ensemble":
         raise DataError(f"{run.path} is an ensemble, which cannot be pruned yet")
     network = run.network()
-    example = torch.zeros(1, *torch.from_numpy(sample.pixels[:1]).permute(0, 3, 1, 2).shape[1:])
+    example = _example(run)
     loss = _loss_on(sample, run.recipe)
     groups = score_channels(network, example, outputs=HEAD, importance=importance, loss=loss)
 
@@ -141,9 +141,8 @@ def prune_network(run: Run, target: Target, importance: Importance, sample: Labe
 def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled) -> float:
     """Return the multiply-accumulates, bytes or milliseconds of a network of the run's kind."""
     preprocessing = run.recipe.preprocessing
-    size = preprocessing.size
     if kind == "macs":
-        return count_macs(network, torch.zeros(1, preprocessing.channels, size, size))
+        return count_macs(network, _example(run))
     pixels = sample.pixels[:_CALIBRATION_IMAGES]
     model = quantize(convert(network, preprocessing), pixels, lambda *_: None)["tflite"]
     if kind == "size":
@@ -155,6 +154,11 @@ def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled) -> float:
         interpreter(pixels[:1])
         times_ms.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times_ms[_WARM_UPS:])
+
+
+def _example(run: Run) -> Tensor:
+    preprocessing = run.recipe.preprocessing
+    return torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
 
 
 def _share_of_the_way(
@@ -189,17 +193,16 @@ def _recipe_after(recipe: Recipe) -> Recipe:
 
 
 def _loss_on(sample: Labelled, recipe: Recipe) -> Loss:
-    """Return a function that gives a network's mean loss on the images."""
+    """Return a function that gives a network's mean loss on the images, batch by batch."""
     pixels = torch.from_numpy(sample.pixels).permute(0, 3, 1, 2)
     targets = torch.from_numpy(sample.classes)
 
-    def loss(network: nn.Module) -> Tensor:
-        total = torch.zeros(())
+    def loss(network: nn.Module) -> Iterator[Tensor]:
         for first in range(0, len(pixels), PREDICTION_BATCH):
             batch = slice(first, first + PREDICTION_BATCH)
             logits = network(network_input(pixels[batch]))
             even = torch.ones(logits.shape[1])
-            total = total + label_loss(logits, targets[batch], recipe, even) * len(logits)
-        return total / len(pixels)
+            share = len(logits) / len(pixels)
+            yield share * label_loss(logits, targets[batch], recipe, even)
 
     return loss

@@ -137,7 +137,7 @@ def test_each_importance_finds_the_channels_that_matter(importance: Importance) 
         example,
         outputs=HEAD,
         importance=importance,
-        loss=lambda net: functional.cross_entropy(net(images), targets),
+        loss=lambda net: iter([functional.cross_entropy(net(images), targets)]),
     )
     (group,) = [g for g in groups if g.name == "body.stage1.0.body.0"]
     assert set(group.scores.argsort()[:3]) == {0, 3, 5}
@@ -218,7 +218,7 @@ def test_a_layer_that_matters_is_more_sensitive() -> None:
         example,
         groups,
         outputs=HEAD,
-        loss=lambda net: functional.mse_loss(net(images), whole),
+        loss=lambda net: iter([functional.mse_loss(net(images), whole)]),
         progress=lambda n, of: done.append((n, of)),
     )
     assert done[-1] == (len(cuts), len(cuts))
