@@ -27,11 +27,13 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
 
     Batch norms and constant factors are folded into the convolution or dense layer before them;
     a batch norm that has none (DenseNet, ResNetV2) becomes a 1×1 convolution of each channel
-    alone, which int8 rounds only once. A hard sigmoid becomes relu6(x + 3) / 6.
+    alone, which int8 rounds only once. A hard sigmoid becomes relu6(x + 3) / 6, a mean over the
+    picture the pooling that ONNX Runtime has in integers.
     """
     module = torch.export.export(network.eval(), (example,)).module()
     assert isinstance(module, fx.GraphModule)
-    for rewrite in (_drop_idle, _spread_hard_sigmoid, _fold_batch_norm, _fold_number):
+    rewrites = (_drop_idle, _spread_hard_sigmoid, _pool_mean, _fold_batch_norm, _fold_number)
+    for rewrite in rewrites:
         _rewrite_each(module, rewrite)
     return module
 
@@ -70,6 +72,21 @@ def _spread_hard_sigmoid(module: fx.GraphModule, node: fx.Node) -> None:
             clipped = call(_ATEN.hardtanh.default, (raised, 0.0, 6.0))
             result = call(_ATEN.mul.Tensor, (clipped, 1 / 6))
         _replace(module, node, result)
+
+
+def _pool_mean(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write a mean over height and width as an average pooling to one pixel."""
+    if node.target is not _ATEN.mean.dim or node.kwargs:
+        return
+    source, dims, *keeps = node.args
+    shape = _input(node).meta["val"].shape
+    if len(shape) != 4 or {d % 4 for d in dims} != {2, 3}:  # type: ignore[union-attr, operator] # noqa: PLR2004 -- NCHW
+        return
+    with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        pooled = call(_ATEN.adaptive_avg_pool2d.default, (source, [1, 1]))
+        result = pooled if any(keeps) else call(_ATEN.reshape.default, (pooled, list(shape[:2])))
+    _replace(module, node, result)
 
 
 def _fold_batch_norm(module: fx.GraphModule, node: fx.Node) -> None:

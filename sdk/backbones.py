@@ -160,16 +160,14 @@ class SideBySide(nn.Module):
     def __init__(self, bodies: Sequence[TimmBody]) -> None:
         super().__init__()
         self.bodies = nn.ModuleList(bodies)
-        self.pools = nn.ModuleList(
-            nn.Identity() if body.pooled else nn.AdaptiveAvgPool2d(1) for body in bodies
-        )
         self.features = sum(body.features for body in bodies)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map pixels (N, channels, S, S) to features (N, features)."""
-        # Flat before they are joined: four axes would cost the TFLite graph transpositions.
-        pairs = zip(self.pools, self.bodies, strict=True)
-        return torch.cat([pool(body(x)).flatten(1) for pool, body in pairs], dim=1)
+        # Flat before they are joined: four axes would cost the TFLite graph transpositions, and
+        # torch-pruning loses count of what was flattened.
+        means = [body(x) if body.pooled else body(x).mean((2, 3)) for body in self.bodies]
+        return torch.cat(means, dim=1)
 
 
 # Pretrained weights

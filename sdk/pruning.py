@@ -24,7 +24,6 @@ from leansight.exporters.pruning import (
     spread_evenly,
     spread_globally,
 )
-from leansight.runtime.errors import DataError
 from leansight.runtime.interpreter import load_interpreter
 from leansight.sdk.data import Labelled
 from leansight.sdk.exporting import draw, read_images, step_bars
@@ -111,8 +110,6 @@ def prune_network(run: Run, target: Target, importance: Importance, sample: Labe
 
     `sample`: prepared training images, on which the loss is measured.
     """
-    if run.recipe.model.name == "ensemble":
-        raise DataError(f"{run.path} is an ensemble, which cannot be pruned yet")
     network = run.network()
     example = _example(run)
     loss = _loss_on(sample, run.recipe)

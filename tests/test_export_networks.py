@@ -67,10 +67,10 @@ class Bodies(nn.Module):
 
     def __init__(self, *bodies: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.bodies, self.pool, self.head = nn.ModuleList(bodies), nn.AdaptiveAvgPool2d(1), head
+        self.bodies, self.head = nn.ModuleList(bodies), head
 
     def forward(self, x: Tensor) -> Tensor:
-        features = [self.pool(body(x)).flatten(1) for body in self.bodies]
+        features = [body(x).mean((2, 3)) for body in self.bodies]
         return self.head(torch.cat(features, 1))  # type: ignore[no-any-return]
 
 
@@ -386,6 +386,15 @@ class Twice(nn.Module):
         return self.convolution(self.norm(self.convolution(x)))  # type: ignore[no-any-return]
 
 
+class Mean(nn.Module):
+    def __init__(self, over: tuple[int, int], *, keepdim: bool) -> None:
+        super().__init__()
+        self.over, self.keepdim = over, keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(self.over, keepdim=self.keepdim)
+
+
 class Fork(nn.Module):
     """A convolution whose result is used before its batch norm as well."""
 
@@ -439,6 +448,15 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Hardsigmoid()),
         {"conv2d": 1, "hardtanh": 1, "mul": 1},
     ),
+    "a mean over the picture": (
+        lambda: Mean((2, 3), keepdim=False),
+        {"adaptive_avg_pool2d": 1, "reshape": 1},
+    ),
+    "a mean that stays a picture": (
+        lambda: Mean((-1, -2), keepdim=True),
+        {"adaptive_avg_pool2d": 1},
+    ),
+    "another mean": (lambda: Mean((1, 2), keepdim=False), {"mean": 1}),
     "numbers": (Scaled, {"conv2d": 1, "slice": 1, "relu": 1, "mul": 1, "add": 1}),
 }
 

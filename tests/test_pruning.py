@@ -45,9 +45,13 @@ NETWORKS = {
     "vgg19": ModelRecipe(name="vgg19"),
     "resnext50_32x4d": ModelRecipe(name="resnext50_32x4d"),
     "inception_resnet_v2": ModelRecipe(name="inception_resnet_v2"),
+    "ensemble": ModelRecipe(name="ensemble", bodies=("resnext50_32x4d", "mobilenetv1_100")),
     "densenet201": ModelRecipe(name="densenet201"),
 }
-BIG = {"resnetv2_50", "vgg19", "resnext50_32x4d", "inception_resnet_v2", "densenet201", "resnet50"}
+BIG = {
+    *("resnet50", "resnetv2_50", "vgg19", "resnext50_32x4d", "inception_resnet_v2", "ensemble"),
+    "densenet201",
+}
 
 
 def built(name: str) -> tuple[nn.Module, Tensor]:

@@ -1,6 +1,7 @@
 """Print how fast `leansight train` is beside a bare PyTorch loop of the same network.
 
     python tests/perf/training_speed.py [--recipe traffic-signs-small] [--images 640] [--rounds 3]
+        [--set training.trainable_layers=0 ...]
 
 Both read the same scenes with the same changes, in turns, so that a busy machine slows both. The
 loader alone is timed as well. Images per second; the ratios are what counts.
@@ -18,6 +19,7 @@ import torch
 from torch.nn import functional
 
 from leansight.sdk.augmentation import mirrored_labels
+from leansight.sdk.backbones import freeze
 from leansight.sdk.data import Labelled
 from leansight.sdk.loader import Images, TrainingScenes, scene_preprocessing, training_batches
 from leansight.sdk.models import build_network, network_input
@@ -36,10 +38,12 @@ def main() -> None:
     parser.add_argument("--recipe", default="traffic-signs-small")
     parser.add_argument("--images", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
     arguments = parser.parse_args()
+    fixed = ("epochs=1", "half_size_share=0", "find_learning_rate=false", "schedule=one-cycle")
     recipe = load_recipe(
         arguments.recipe,
-        ["training.epochs=1", "training.half_size_share=0", "model.pretrained=false"],
+        [*arguments.overrides, *(f"training.{f}" for f in fixed), "model.pretrained=false"],
     )
     scenes = random_scenes(recipe, arguments.images)
     ways = {"leansight train": trained, "bare loop": bare, "loader alone": loaded}
@@ -98,8 +102,10 @@ def bare(recipe: Recipe, scenes: Labelled) -> float:
     torch.manual_seed(0)
     channels = recipe.preprocessing.channels
     network = build_network(recipe.model, classes=len(LABELS), channels=channels)
-    network = network.to(memory_format=torch.channels_last).train()
-    groups = [{"params": list(network.parameters()), "lr": recipe.training.learning_rate}]
+    network = network.to(memory_format=torch.channels_last)
+    freeze(network, recipe.training.trainable_layers)
+    learnt = [p for p in network.train().parameters() if p.requires_grad]
+    groups = [{"params": learnt, "lr": recipe.training.learning_rate}]
     chosen = optimiser(recipe.training, groups, recipe.training.learning_rate)
     batches = batches_of(recipe, scenes)
     schedule = one_cycle(chosen, len(batches))
