@@ -59,6 +59,7 @@ class _Amount(click.ParamType[float]):
 @click.option(
     "--latency",
     type=_Amount("1.0ms", ("MS",)),
+    metavar="1.0ms",
     help="Of the int8 TFLite file on this machine, one thread, median.",
 )
 @click.option(

@@ -1,5 +1,6 @@
 """Prune a run: channels are taken out of its network, which then learns from what it was."""
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,7 +133,14 @@ def prune_network(run: Run, target: Target, importance: Importance, sample: Labe
             loss=loss,
             progress=lambda n, of: progress("measuring each layer's worth", n, of),
         )
-    return cut(search(cuts, lambda kept: cost(cut(kept), target.kind, run, sample), target.value))
+        tried = itertools.count(1)
+
+        def cost_of(channels: Mapping[str, int]) -> float:
+            found = cost(cut(channels), target.kind, run, sample)
+            progress("trying what is small enough", next(tried), 1 + len(cuts).bit_length())
+            return found
+
+        return cut(search(cuts, cost_of, target.value))
 
 
 def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled) -> float:
