@@ -222,19 +222,15 @@ class Distillation:
     """What the network learns from a teacher (Hinton et al., arXiv 1503.02531).
 
     `share` (0 to 1) of the loss is the distance to the teacher's probabilities at `temperature`
-    (above 0), the rest the labels'. Each batch is laid over itself in another order, by a random
-    part of up to `mix` (0 to 0.5): what the teacher says of pictures that are no class's is most
-    of what it knows (Beyer et al., arXiv 2106.05237). All of it applies where a teacher is given.
+    (above 0), the rest the labels'. It applies where a teacher is given.
     """
 
     share: float = 0.7
     temperature: float = 3.0
-    mix: float = 0.0
 
     def __post_init__(self) -> None:
         _require(0 <= self.share <= 1, "distillation.share", self.share, "from 0 to 1")
         _require(self.temperature > 0, "distillation.temperature", self.temperature, "above 0")
-        _require(0 <= self.mix <= 0.5, "distillation.mix", self.mix, "from 0 to 0.5")  # noqa: PLR2004 -- beyond it the other image is the first
 
 
 @dataclass(frozen=True, kw_only=True)

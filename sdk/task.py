@@ -84,7 +84,7 @@ class LearningTask(pl.LightningModule):
             DataError: it is not a finite number; the message names the batch.
 
         """
-        loss = self._taught_loss(batch) if self._teacher else self._loss(batch)
+        loss = self._loss(self.network(self._sized(network_input(batch.pixels))), batch)
         if not torch.isfinite(loss):
             names = [self._files[i] for i in batch.indices.tolist()]
             more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
@@ -170,31 +170,16 @@ class LearningTask(pl.LightningModule):
     def _sized(self, pixels: Tensor) -> Tensor:
         return functional.avg_pool2d(pixels, 2) if self._half_size() else pixels
 
-    def _loss(self, batch: Batch) -> Tensor:
-        logits = self.network(self._sized(network_input(batch.pixels)))
-        return label_loss(logits, batch.targets, self._recipe, self.class_weights)
-
-    def _taught_loss(self, batch: Batch) -> Tensor:
+    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        from_labels = label_loss(logits, batch.targets, self._recipe, self.class_weights)
+        if not self._teacher:
+            return from_labels
         (teacher,) = self._teacher
-        distillation = self._recipe.distillation
-        part = distillation.mix * float(torch.rand(()))
-        order = torch.randperm(len(batch.targets))
-
-        def mixed(pixels: Tensor) -> Tensor:
-            inputs = network_input(pixels)
-            return inputs + part * (inputs[order] - inputs)
-
-        logits = self.network(self._sized(mixed(batch.pixels)))
         with torch.no_grad():
-            taught = teacher(mixed(batch.teacher_pixels))
-        from_labels = [
-            label_loss(logits, targets, self._recipe, self.class_weights)
-            for targets in (batch.targets, batch.targets[order])
-        ]
+            taught = teacher(network_input(batch.teacher_pixels))
+        distillation = self._recipe.distillation
         from_teacher = teacher_loss(logits, taught, distillation, self._recipe.task)
-        return distillation.share * from_teacher + (1 - distillation.share) * (
-            (1 - part) * from_labels[0] + part * from_labels[1]
-        )
+        return distillation.share * from_teacher + (1 - distillation.share) * from_labels
 
 
 def teacher_loss(logits: Tensor, taught: Tensor, recipe: Distillation, task: Task) -> Tensor:

@@ -429,7 +429,6 @@ def test_unknown_keys_are_named_with_the_known_ones(override: str, message: str)
         ("training.trainable_layers=-2", "-1 or more, not -2"),
         ("distillation.share=1.1", "from 0 to 1, not 1.1"),
         ("distillation.temperature=0", "above 0, not 0"),
-        ("distillation.mix=0.6", "from 0 to 0.5, not 0.6"),
         ("decision.label_thresholds.stop=3", "from 0 to 1, or 2 for never, not 3"),
         ("decision.label_thresholds.stop=high", "a number, not 'high'"),
         ("decision.label_thresholds=1", "a table, not 1"),

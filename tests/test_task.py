@@ -7,8 +7,6 @@ import torch
 from scipy.special import expit, log_softmax, softmax
 from torch import nn
 
-from leansight.sdk.loader import Batch
-from leansight.sdk.models import network_input
 from leansight.sdk.recipe import Distillation, Recipe, Training, load_recipe
 from leansight.sdk.task import (
     LearningTask,
@@ -59,48 +57,6 @@ def test_a_teacher_of_many_labels_teaches_each() -> None:
     expected = -(p * np.log(q) + (1 - p) * np.log(1 - q)).sum(axis=1).mean() * 4
     found = teacher_loss(LOGITS, TAUGHT, Distillation(temperature=2), "multilabel")
     assert float(found) == pytest.approx(expected, rel=1e-5)
-
-
-class Seen(nn.Module):
-    """A network that keeps what it is shown; its logits are the pixels' means of three rows."""
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        self.pixels = pixels
-        return pixels.mean(dim=(1, 3)) * torch.tensor([3.0, 7.0, 5.0])
-
-
-def test_a_taught_batch_is_laid_over_itself_and_its_labels_with_it() -> None:
-    pixels = torch.randint(0, 256, (6, 1, 3, 4), dtype=torch.uint8)
-    targets = torch.tensor([0, 1, 2, 2, 1, 0])
-    batch = Batch(pixels, targets, torch.arange(6), teacher_pixels=pixels)
-    recipe = load_recipe("traffic-signs-small")
-    pupil, teacher = Seen(), Seen()
-
-    def loss(share: float, mix: float) -> float:
-        settings = replace(
-            recipe,
-            distillation=Distillation(share=share, mix=mix),
-            training=replace(recipe.training, half_size_share=0),
-        )
-        task = LearningTask(pupil, settings, torch.ones(3), [], teacher)
-        task.log = lambda *_, **__: None  # type: ignore[assignment, method-assign]
-        torch.manual_seed(5)
-        return float(task.training_step(batch, 0))
-
-    assert loss(1, 0.5) == pytest.approx(0, abs=1e-6)  # both see the same
-    torch.manual_seed(5)
-    part, order = 0.5 * float(torch.rand(())), torch.randperm(6)
-    assert 0 < part < 0.5
-    plain = network_input(pixels)
-    torch.testing.assert_close(pupil.pixels, (1 - part) * plain + part * plain[order])
-    torch.testing.assert_close(teacher.pixels, pupil.pixels)
-    chances = log_softmax(pupil(pupil.pixels).numpy(), axis=1)
-    rows = np.arange(6)
-    expected = -((1 - part) * chances[rows, targets] + part * chances[rows, targets[order]]).mean()
-    assert loss(0, 0.5) == pytest.approx(expected, rel=1e-5)
-    assert loss(0, 0) == pytest.approx(
-        -log_softmax(pupil(plain).numpy(), axis=1)[rows, targets].mean(), rel=1e-5
-    )
 
 
 @pytest.mark.parametrize(
