@@ -60,7 +60,7 @@ class LearningTask(pl.LightningModule):
         scores = [_accuracy(recipe.task, len(weights)) for _ in HELD_OUT]
         self._accuracies = nn.ModuleList(scores)
         self._losses: list[list[float]] = [[], []]
-        self._started = 0.0
+        self._started = self._ended = 0.0
 
     # Training
 
@@ -95,12 +95,16 @@ class LearningTask(pl.LightningModule):
         self.log("train_loss", loss, prog_bar=True)
         return loss
 
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        """Note when the epoch's last batch was learnt; validation follows before the epoch ends."""
+        del outputs, batch, batch_idx
+        self._ended = time.perf_counter()
+
     def on_train_epoch_end(self) -> None:
-        """Note how fast the epoch was, with all that feeding it took."""
+        """Note how fast the epoch was learnt, with all that feeding it took."""
         images = int(self.trainer.num_training_batches) * self._training.batch_size
         images *= self.trainer.world_size
-        seconds = time.perf_counter() - self._started
-        self.log("images_per_s", images / seconds, sync_dist=True)
+        self.log("images_per_s", images / (self._ended - self._started), sync_dist=True)
 
     # Validation
 
