@@ -78,13 +78,14 @@ def _pool_mean(module: fx.GraphModule, node: fx.Node) -> None:
     """Write a mean over height and width as an average pooling to one pixel."""
     if node.target is not _ATEN.mean.dim or node.kwargs:
         return
-    source, dims, *keeps = node.args
-    shape = _input(node).meta["val"].shape
+    source, (_, dims, *keeps) = _input(node), node.args
+    shape = source.meta["val"].shape
     if len(shape) != 4 or {d % 4 for d in dims} != {2, 3}:  # type: ignore[union-attr, operator] # noqa: PLR2004 -- NCHW
         return
     with module.graph.inserting_before(node):
         call = module.graph.call_function
-        pooled = call(_ATEN.adaptive_avg_pool2d.default, (source, [1, 1]))
+        one = tuple(shape[2:]) == (1, 1)
+        pooled = source if one else call(_ATEN.adaptive_avg_pool2d.default, (source, [1, 1]))
         result = pooled if any(keeps) else call(_ATEN.reshape.default, (pooled, list(shape[:2])))
     _replace(module, node, result)
 

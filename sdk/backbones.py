@@ -166,8 +166,7 @@ class SideBySide(nn.Module):
         """Map pixels (N, channels, S, S) to features (N, features)."""
         # Flat before they are joined: four axes would cost the TFLite graph transpositions, and
         # torch-pruning loses count of what was flattened.
-        means = [body(x) if body.pooled else body(x).mean((2, 3)) for body in self.bodies]
-        return torch.cat(means, dim=1)
+        return torch.cat([body(x).mean((2, 3)) for body in self.bodies], dim=1)
 
 
 # Pretrained weights

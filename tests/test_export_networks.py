@@ -456,6 +456,10 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         lambda: Mean((-1, -2), keepdim=True),
         {"adaptive_avg_pool2d": 1},
     ),
+    "a mean of one pixel": (
+        lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), Mean((2, 3), keepdim=False)),
+        {"adaptive_avg_pool2d": 1, "reshape": 1},
+    ),
     "another mean": (lambda: Mean((1, 2), keepdim=False), {"mean": 1}),
     "numbers": (Scaled, {"conv2d": 1, "slice": 1, "relu": 1, "mul": 1, "add": 1}),
 }

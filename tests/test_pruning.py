@@ -45,7 +45,7 @@ NETWORKS = {
     "vgg19": ModelRecipe(name="vgg19"),
     "resnext50_32x4d": ModelRecipe(name="resnext50_32x4d"),
     "inception_resnet_v2": ModelRecipe(name="inception_resnet_v2"),
-    "ensemble": ModelRecipe(name="ensemble", bodies=("resnext50_32x4d", "mobilenetv1_100")),
+    "ensemble": ModelRecipe(name="ensemble", bodies=("resnext50_32x4d", "mobilenetv3_large_100")),
     "densenet201": ModelRecipe(name="densenet201"),
 }
 BIG = {
