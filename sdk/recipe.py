@@ -299,26 +299,14 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     try:
         values = tomllib.loads(recipe_text(name_or_path))
-        for override in overrides:
-            _override(values, override)
-        return Recipe.from_dict(values)
-    except (ValueError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"recipe {name_or_path}: {error}") from error
+    return _overridden(name_or_path, values, overrides)
 
 
 def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """Return the recipe with other values, KEY=VALUE as in `load_recipe`; DataError likewise."""
-    values = recipe.to_dict()
-    try:
-        for change in overrides:
-            _override(values, change)
-        return Recipe.from_dict(values)
-    except (ValueError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"recipe {recipe.name}: {error}") from error
+    return _overridden(recipe.name, recipe.to_dict(), overrides)
 
 
 def recipe_text(name_or_path: str) -> str:
@@ -332,6 +320,15 @@ def recipe_text(name_or_path: str) -> str:
         names = ", ".join(recipe_names())
         raise DataError(f"no recipe {name_or_path}: there are {names}, or give a .toml file")
     return (resources.files("leansight.sdk") / "recipes" / f"{name_or_path}.toml").read_text()
+
+
+def _overridden(name: str, values: dict[str, Any], overrides: Sequence[str]) -> Recipe:
+    for change in overrides:
+        _override(values, change)
+    try:
+        return Recipe.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"recipe {name}: {error}") from error
 
 
 def _override(values: dict[str, Any], override: str) -> None:
