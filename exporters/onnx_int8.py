@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.tflite_graph import Operator, Quantization, TensorInfo, TfliteGraph
-from leansight.exporters.tflite_int8 import LARGEST_BIAS
+from leansight.exporters.tflite_int8 import LARGEST_BIAS, LEVELS
 
 WEIGHTED = frozenset({"Conv", "Gemm"})
 WITH_CONSTANT = {"Add": "ADD", "Mul": "MUL"}  # and what they are called in TFLite
@@ -191,7 +191,7 @@ class _Writer:
     ) -> None:
         """Hold the integers against the float weights that they stand for.
 
-        But for channels without weights to speak of, whose scale was chosen for the bias.
+        The first of a channel's may have been raised for its bias, by `fit_biases`.
         """
         exact = numpy_helper.to_array(self._floats[name])
         if exact.shape != integers.shape:
@@ -201,7 +201,8 @@ class _Writer:
         steps = scale.reshape(-1, *(1,) * (integers.ndim - 1))
         apart = np.abs(exact - integers * steps) / steps
         if bias is not None:
-            apart[np.abs(bias.astype(np.int64)) > 0.99 * LARGEST_BIAS] = 0
+            raised = 2 * LEVELS * np.abs(bias.astype(np.int64)) / LARGEST_BIAS
+            np.moveaxis(apart, 0, -1)[(0,) * (apart.ndim - 1)] -= raised
         worst = float(apart.max())
         if worst > 0.5 + 1e-3:
             raise ConversionError(
