@@ -4,17 +4,66 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
 
+from leansight.exporters.convert import batches, network_input
+from leansight.exporters.folding import watch
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image
+
+BINS = 2048
+STEPS = 255  # between the 256 levels of an int8 activation
+SMALLEST = 1e-30  # step between two levels, where a tensor is nothing but zero
+# What may be cut off the numbers of a tensor at either end.
+TAILS = (1e-5, 1e-4)
+SHRUNK = tuple(
+    n / 50 for n in range(15, 51)
+)  # parts of the full range that are tried for the least error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The smallest and the largest value that a tensor took, zero included."""
+    """The smallest and the largest value that a tensor can take, zero included."""
 
     low: float
     high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """How often the values of tensors on one grid lay where, in `BINS` equal bins of `range`."""
+
+    range: Range
+    counts: NDArray[np.float64]
+
+    def without_tails(self, share: float) -> Range:
+        """Return the range without this share of all values at either end, zero included."""
+        edges = np.linspace(self.range.low, self.range.high, len(self.counts) + 1)
+        below = np.concatenate([[0.0], np.cumsum(self.counts)]) / self.counts.sum()
+        first = int(np.searchsorted(below, share, side="right")) - 1
+        last = int(np.searchsorted(below, 1 - share, side="left"))
+        return Range(low=min(float(edges[first]), 0.0), high=max(float(edges[last]), 0.0))
+
+    def of_least_error(self) -> Range:
+        """Return the part of the range whose 256 levels have the least mean squared error."""
+        tried = [Range(low=self.range.low * part, high=self.range.high * part) for part in SHRUNK]
+        return min(tried, key=self.squared_error)
+
+    def squared_error(self, chosen: Range) -> float:
+        """Return the mean squared error of rounding to the 256 levels of a range."""
+        edges = np.linspace(self.range.low, self.range.high, len(self.counts) + 1)
+        values = (edges[1:] + edges[:-1]) / 2
+        scale = max((chosen.high - chosen.low) / STEPS, SMALLEST)
+        zero = np.rint(-chosen.low / scale)
+        rounded = (np.clip(np.rint(values / scale) + zero, 0, STEPS) - zero) * scale
+        return float(np.average((rounded - values) ** 2, weights=self.counts))
+
+    def candidates(self) -> list[Range]:
+        """Return the full range and narrower ones that could serve better, the full one first."""
+        narrower = [self.without_tails(tail) for tail in TAILS]
+        return list(dict.fromkeys([self.range, *narrower, self.of_least_error()]))
 
 
 # Every pixel value is possible, whatever the calibration images show; with these bounds the
@@ -27,12 +76,23 @@ MOVING = frozenset(
 
 
 def calibrate(
-    graph: TfliteGraph, pixels: Image, progress: Callable[[int, int], None]
+    folded: fx.GraphModule,
+    graph: TfliteGraph,
+    partners: Mapping[str, str],
+    pixels: Image,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Mapping[str, Range]:
-    """Return the range of each activation of a float graph over images (N, S, S, C) uint8.
+    """Return the range of each activation of a TFLite graph over images (N, S, S, C) uint8.
 
     What is concatenated or pooled shares its range with the result, so that it lies on one grid.
-    `progress` is told how many of how many images are done.
+
+    Args:
+        folded: the same network in torch, for any number of images.
+        graph: float.
+        partners: the activation of each of torch's nodes, from `pair_nodes`; what has none is
+            run in TFLite, image by image.
+        pixels: training images.
+        progress: told how many of how many images are done.
 
     Raises:
         ValueError: there is no image.
@@ -40,38 +100,80 @@ def calibrate(
     """
     if not len(pixels):
         raise ValueError("calibration needs at least one image")
-    low = dict.fromkeys(graph.activations, 0.0)
-    high = dict.fromkeys(graph.activations, 0.0)
-    for done, image in enumerate(pixels, start=1):
-        for name, values in graph.run(network_input(image)).items():
-            low[name] = min(low[name], float(values.min()))
-            high[name] = max(high[name], float(values.max()))
+    grids = shared_grids(graph)
+    known = {grids[name] for name in partners.values()}
+    unknown = [name for name in graph.activations if grids[name] not in known]
+    low = dict.fromkeys(grids.values(), 0.0)
+    high = dict.fromkeys(grids.values(), 0.0)
+
+    def see(grid: str, smallest: float, largest: float) -> None:
+        low[grid] = min(low[grid], smallest)
+        high[grid] = max(high[grid], largest)
+
+    def seen(node: str, values: Tensor) -> None:
+        if node in partners:
+            see(grids[partners[node]], *(float(bound) for bound in values.aminmax()))
+
+    for done, batch in batches(pixels):
+        watch(folded, batch, seen)
         progress(done, len(pixels))
-    ranges = {name: Range(low=low[name], high=high[name]) for name in graph.activations}
-    for op in graph.operators:
-        if op.kind == "PADV2":  # with minus infinity, before a maximum
-            ranges[op.outputs[0]] = ranges[op.inputs[0]]
-    return {**_share(graph, ranges), graph.input: INPUT_RANGE}
+    for image in pixels if unknown else ():
+        run = graph.run(network_input(image))
+        for name in unknown:
+            see(grids[name], float(run[name].min()), float(run[name].max()))
+    ranges = {name: Range(low=low[grid], high=high[grid]) for name, grid in grids.items()}
+    return {**ranges, graph.input: INPUT_RANGE}
 
 
-def _share(graph: TfliteGraph, ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """Give tensors between which numbers are only moved one range, that of all of them.
+def count_values(
+    folded: fx.GraphModule,
+    partners: Mapping[str, str],
+    grids: Mapping[str, str],
+    ranges: Mapping[str, Range],
+    pixels: Image,
+) -> Mapping[str, Histogram]:
+    """Return the histogram of each grid of `shared_grids` that a node of torch's graph lies on.
 
-    Else they would be rounded again from grid to grid before each concatenation, which TFLite's
-    runtimes and ONNX Runtime do not do alike; in DenseNet all layers of a block meet in one.
+    Args:
+        folded: as for `calibrate`.
+        partners: as for `calibrate`.
+        grids: of each activation.
+        ranges: of each activation over the same images, from `calibrate`.
+        pixels: (N, S, S, C) uint8.
+
     """
-    groups = {name: {name} for name in ranges}
-    for op in graph.operators:
-        if op.kind in MOVING:
-            moved = [n for n in (*op.inputs, *op.outputs) if n in ranges and n != graph.input]
-            group = set().union(*(groups[name] for name in moved))
-            groups |= dict.fromkeys(group, group)
+    bounds = {grids[name]: ranges[name] for name in partners.values()}
+    counts = {grid: np.zeros(BINS) for grid in bounds}
+
+    def seen(node: str, values: Tensor) -> None:
+        if node in partners:
+            grid = grids[partners[node]]
+            low, high = bounds[grid].low, bounds[grid].high
+            if high > low:
+                counts[grid] += torch.histc(values, BINS, low, high).numpy()
+
+    for _, batch in batches(pixels):
+        watch(folded, batch, seen)
     return {
-        name: Range(low=min(ranges[n].low for n in group), high=max(ranges[n].high for n in group))
-        for name, group in groups.items()
+        grid: Histogram(range=bounds[grid], counts=found)
+        for grid, found in counts.items()
+        if found.any()
     }
 
 
-def network_input(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Turn one image (S, S, C) uint8 into a float graph's input (1, S, S, C) float32."""
-    return (image[None].astype(np.float32) - PIXEL_ZERO) * np.float32(PIXEL_SCALE)
+def shared_grids(graph: TfliteGraph) -> dict[str, str]:
+    """Return for each activation the name of the first that must lie on the same grid.
+
+    These are the tensors between which numbers are only moved. Else they would be rounded again
+    from grid to grid before each concatenation, which TFLite's runtimes and ONNX Runtime do not
+    do alike; in DenseNet all layers of a block meet in one.
+    """
+    groups: dict[str, set[str]] = {name: {name} for name in graph.activations}
+    for op in graph.operators:
+        if op.kind in MOVING:
+            touched = (*op.inputs, *op.outputs)
+            moved = [name for name in touched if name in groups and name != graph.input]
+            group = set[str]().union(*(groups[name] for name in moved))
+            groups |= dict.fromkeys(group, group)
+    order = {name: index for index, name in enumerate(graph.activations)}
+    return {name: min(group, key=order.__getitem__) for name, group in groups.items()}

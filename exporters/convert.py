@@ -1,6 +1,7 @@
 """The float network as an ONNX and as a TFLite graph, with the same folded weights."""
 
 import contextlib
+import copy
 import io
 import logging
 import os
@@ -14,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from leansight.exporters.folding import fold, pad_before_pooling
+from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image, Preprocessing
 
 PREDICTION_BATCH = 16
@@ -26,11 +28,18 @@ PREDICTION_BATCH = 16
 class FloatGraphs:
     """One float32 network as two files: ONNX takes (1, C, S, S), TFLite takes (1, S, S, C).
 
-    Both take (pixel - 128) / 128, as every leansight network does.
+    Both take (pixel - 128) / 128, as every leansight network does. `folded` is what both were
+    made from, in torch.
     """
 
     onnx: bytes
     tflite: bytes
+    folded: fx.GraphModule
+
+    @property
+    def files(self) -> dict[Format, bytes]:
+        """The two files by format."""
+        return {"tflite": self.tflite, "onnx": self.onnx}
 
 
 def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
@@ -40,30 +49,47 @@ def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
     weights bit for bit.
     """
     size, channels = preprocessing.size, preprocessing.channels
-    folded = fold(network, example := torch.zeros(1, channels, size, size))
-    as_onnx = _to_onnx(folded, example)
-    pad_before_pooling(folded)
+    return convert_folded(fold(network, torch.zeros(1, channels, size, size)), preprocessing)
+
+
+def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> FloatGraphs:
+    """Return the two graphs of a network that is folded already, such as one that learnt on."""
+    size, channels = preprocessing.size, preprocessing.channels
+    padded = copy.deepcopy(folded)
+    pad_before_pooling(padded)
     return FloatGraphs(
-        onnx=as_onnx, tflite=_to_tflite(folded, torch.zeros(1, size, size, channels))
+        onnx=_to_onnx(folded, torch.zeros(1, channels, size, size)),
+        tflite=_to_tflite(padded, torch.zeros(1, size, size, channels)),
+        folded=folded,
     )
 
 
-@torch.inference_mode()
-def predict(
-    network: nn.Module, pixels: Image, progress: Callable[[int, int], None] = lambda *_: None
-) -> NDArray[np.float32]:
-    """Return torch's logits (N, K) float32 for (N, S, S, C) uint8 pixels.
+def network_input(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Turn one image (S, S, C) uint8 into a float graph's input (1, S, S, C) float32."""
+    return (image[None].astype(np.float32) - PIXEL_ZERO) * np.float32(PIXEL_SCALE)
+
+
+def batches(pixels: Image, size: int = PREDICTION_BATCH) -> Iterator[tuple[int, Tensor]]:
+    """Give images (N, S, S, C) uint8 as torch's inputs (B, C, S, S), and how many are given.
 
     In small batches and channels last: on two cores four times as fast as 256 at once, whose
     activations leave the processor's cache.
     """
+    for first in range(0, len(pixels), size):
+        batch = torch.from_numpy(pixels[first : first + size]).permute(0, 3, 1, 2)
+        yield first + len(batch), (batch.float() - PIXEL_ZERO) * PIXEL_SCALE
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, pixels: Image, progress: Callable[[int, int], None] = lambda *_: None
+) -> NDArray[np.float32]:
+    """Return torch's logits (N, K) float32 for (N, S, S, C) uint8 pixels."""
     network = network.eval().to(memory_format=torch.channels_last)
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     logits = []
-    for first in range(0, len(images), PREDICTION_BATCH):
-        batch = images[first : first + PREDICTION_BATCH].float()
-        logits.append(network((batch - PIXEL_ZERO) * PIXEL_SCALE))
-        progress(min(first + PREDICTION_BATCH, len(images)), len(images))
+    for done, batch in batches(pixels):
+        logits.append(network(batch))
+        progress(done, len(pixels))
     return torch.cat(logits).numpy()
 
 

@@ -1,35 +1,30 @@
 """From a trained network to a verified bundle, or to a refusal."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from leansight.exporters.calibration import calibrate
 from leansight.exporters.convert import FloatGraphs, convert, predict
+from leansight.exporters.int8 import EFFORTS, Effort, Progress, attempts
+from leansight.exporters.metadata import describe
 from leansight.exporters.model_card import model_card
-from leansight.exporters.onnx_int8 import quantize_onnx
-from leansight.exporters.pairing import pair_tensors
-from leansight.exporters.tflite_graph import TfliteGraph
-from leansight.exporters.tflite_int8 import quantize_tflite, require_integers
 from leansight.exporters.verification import (
+    ExportRefusedError,
     ExportReport,
     LabelledImages,
     compare,
     run_all,
 )
-from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
+from leansight.runtime.bundle import Bundle, Precision, refuse_existing, write_bundle
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Image
-
-# Told the step's name, and how many of how many are done.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,25 +33,38 @@ class ExportImages:
 
     `calibration` (N, S, S, C) uint8 finds the ranges and comes from training; `validation`
     decides whether the bundle is written; `test` is only reported; `golden` are a few photos
-    as a camera gives them, (H, W, 3) uint8 BGR, that travel with the bundle.
+    as a camera gives them, (H, W, 3) uint8 BGR, that travel with the bundle. `training` gives
+    more images of training, should the network have to learn under rounding.
     """
 
     calibration: Image
     validation: LabelledImages
     test: LabelledImages | None = None
     golden: Sequence[Image] = ()
+    training: Callable[[], Image] | None = None
 
 
 def export(
-    network: nn.Module, draft: Bundle, images: ExportImages, *, max_drop: float, progress: Progress
+    network: nn.Module,
+    draft: Bundle,
+    images: ExportImages,
+    *,
+    max_drop: float,
+    max_class_drop: float = 5.0,
+    effort: Effort = EFFORTS[-1],
+    progress: Progress,
 ) -> dict[str, ExportReport]:
     """Write the bundle that `draft` describes; return what was verified, by set of images.
+
+    int8 files are made with more and more effort, until they keep the promise.
 
     Args:
         network: takes (N, C, S, S) float32 of (pixel - 128) / 128, returns logits (N, K).
         draft: path, name, labels, task, preprocessing, decision, precision and provenance.
         images: see `ExportImages`.
-        max_drop: accuracy that each format may lose against torch, in points.
+        max_drop: accuracy and coverage that each format may lose against torch, in points.
+        max_class_drop: accuracy that it may lose of a class, in points; one image always.
+        effort: the most that is tried.
         progress: told of every step.
 
     Raises:
@@ -69,75 +77,91 @@ def export(
     progress("converting to ONNX and TFLite", 0, 1)
     floats = convert(network, draft.preprocessing)
     progress("converting to ONNX and TFLite", 1, 1)
-    models: dict[str, dict[Format, bytes]] = {
-        "float32": {"tflite": floats.tflite, "onnx": floats.onnx}
-    }
-    if draft.precision == "int8":
-        models["int8"] = quantize(floats, images.calibration, progress)
-    reports = {
-        what: verify(network, draft, models, part, progress)
-        for what, part in (("validation", images.validation), ("test", images.test))
-        if part is not None
-    }
-    reports["validation"].require(max_drop=max_drop)
-    shipped = models[draft.precision]
+    verifier = Verifier(network, floats, draft, progress)
+    refusals: dict[str, str] = {}
+    for tried, made in _int8_or_float(floats, draft, images, progress):
+        files = describe(made, draft)
+        report = verifier(files, images.validation)
+        refusal = report.refusal(max_drop=max_drop, max_class_drop=max_class_drop)
+        if refusal is None:
+            break
+        refusals[tried] = refusal
+        if tried == effort != "float layers":
+            break
+    if refusal is not None:
+        raise ExportRefusedError(f"{refusal}. Tried: {', '.join(refusals)}. Nothing was written")
+    reports = {"validation": replace(report, effort=tried, refusals=refusals)}
+    if images.test is not None:
+        reports["test"] = verifier(files, images.test)
     metrics = {what: report.to_dict() for what, report in reports.items()}
     bundle = replace(draft, metrics=metrics)
-    contents = {f"model.{kind}": model for kind, model in shipped.items()}
-    contents["golden.npz"] = golden_file(bundle, shipped, images.golden)
+    contents = {f"model.{kind}": model for kind, model in files.items()}
+    contents["golden.npz"] = golden_file(bundle, files, images.golden)
     contents["README.md"] = model_card(bundle, reports["validation"]).encode()
     write_bundle(bundle, contents)
     return reports
 
 
-def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[Format, bytes]:
-    """Return the int8 network in both formats, from one calibration on (N, S, S, C) uint8.
+def _int8_or_float(
+    floats: FloatGraphs, draft: Bundle, images: ExportImages, progress: Progress
+) -> Iterator[tuple[Effort, Mapping[Format, bytes]]]:
+    if draft.precision == "float32":
+        yield "calibration", floats.files
+        return
+    training = images.training or (lambda: images.calibration)
+    yield from attempts(floats, draft.preprocessing, images.calibration, training, progress)
 
-    Raises:
-        ConversionError: a layer cannot be int8, or not the same in both formats.
 
+class Verifier:
+    """Runs torch and all files on the same images and compares their decisions.
+
+    Torch and the float files are run once for each set of images, whatever is tried in int8.
     """
-    graph, onnx_model = TfliteGraph(floats.tflite), onnx.load_from_string(floats.onnx)
-    ranges = calibrate(graph, pixels, lambda n, of: progress("calibrating", n, of))
-    tflite = quantize_tflite(floats.tflite, graph, ranges)
-    require_integers(quantized := TfliteGraph(tflite))
-    partners = pair_tensors(onnx_model, graph, pixels)
-    return {"tflite": tflite, "onnx": quantize_onnx(onnx_model, quantized, partners)}
 
+    def __init__(
+        self, network: nn.Module, floats: FloatGraphs, draft: Bundle, progress: Progress
+    ) -> None:
+        self._network, self._floats = network, floats
+        self._draft, self._progress = draft, progress
+        self._exact: dict[int, dict[str, NDArray[np.float32]]] = {}
 
-def verify(
-    network: nn.Module,
-    draft: Bundle,
-    models: Mapping[str, Mapping[Format, bytes]],
-    images: LabelledImages,
-    progress: Progress,
-) -> ExportReport:
-    """Run torch and every file on the same images and compare their decisions."""
-    logits = {
-        "torch float32": predict(
-            network, images.pixels, lambda n, of: progress("verifying torch float32", n, of)
+    def __call__(self, files: Mapping[Format, bytes], images: LabelledImages) -> ExportReport:
+        """Compare files of the draft's precision with torch."""
+        draft = self._draft
+        if id(images) not in self._exact:
+            told = self._told("torch float32")
+            exact = {"torch float32": predict(self._network, images.pixels, told)}
+            self._exact[id(images)] = exact | self._run(self._floats.files, "float32", images)
+        logits = self._exact[id(images)]
+        sizes = {f"{kind} float32": len(model) for kind, model in self._floats.files.items()}
+        if draft.precision == "int8":
+            logits = logits | self._run(files, "int8", images)
+        sizes |= {f"{kind} {draft.precision}": len(model) for kind, model in files.items()}
+        return compare(
+            logits,
+            sizes,
+            images,
+            labels=draft.labels,
+            policy=draft.decision,
+            task=draft.task,
+            shipped=tuple(f"{kind} {draft.precision}" for kind in files),
         )
-    }
-    sizes = {}
-    for precision, files in models.items():
-        for kind, model in files.items():
+
+    def _run(
+        self, files: Mapping[Format, bytes], precision: Precision, images: LabelledImages
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the logits of each file; all run side by side, each in one thread."""
+
+        def run(kind: Format) -> tuple[str, NDArray[np.float32]]:
             name = f"{kind} {precision}"
-            sizes[name] = len(model)
-            interpreter = load_interpreter(model, kind, threads=torch.get_num_threads(), name=name)
-            logits[name] = run_all(
-                interpreter,
-                images.pixels,
-                lambda n, of, name=name: progress(f"verifying {name}", n, of),  # type: ignore[misc]
-            )
-    return compare(
-        logits,
-        sizes,
-        images,
-        labels=draft.labels,
-        policy=draft.decision,
-        task=draft.task,
-        shipped=tuple(f"{kind} {draft.precision}" for kind in models[draft.precision]),
-    )
+            interpreter = load_interpreter(files[kind], kind, threads=1, name=name)
+            return name, run_all(interpreter, images.pixels, self._told(name))
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return dict(pool.map(run, files))
+
+    def _told(self, name: str) -> Callable[[int, int], None]:
+        return lambda n, of: self._progress(f"verifying {name}", n, of)
 
 
 def golden_file(bundle: Bundle, models: Mapping[Format, bytes], photos: Sequence[Image]) -> bytes:

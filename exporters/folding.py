@@ -4,7 +4,8 @@ Both conversions start from this graph, so that both files hold the same weights
 and int8 rounds nothing that need not be computed.
 """
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -12,19 +13,21 @@ import torch
 from torch import Tensor, fx, nn
 
 _ATEN = torch.ops.aten
-_WEIGHTED = {_ATEN.conv2d.default, _ATEN.conv2d.padding, _ATEN.linear.default}
-_DROPOUTS = {_ATEN.dropout.default, _ATEN.dropout_.default, _ATEN.feature_dropout.default}
-_HARD_SIGMOIDS = {_ATEN.hardsigmoid.default, _ATEN.hardsigmoid_.default}
-_FACTORS = {_ATEN.mul.Tensor, _ATEN.mul_.Tensor, _ATEN.mul.Scalar}
-_SUMMANDS = {_ATEN.add.Tensor, _ATEN.add_.Tensor, _ATEN.add.Scalar}
-_RELUS = {_ATEN.relu.default, _ATEN.relu_.default, _ATEN.relu6.default, _ATEN.relu6_.default}
-_CLAMPS = {_ATEN.hardtanh.default, _ATEN.hardtanh_.default}
+WEIGHTED = {_ATEN.conv2d.default, _ATEN.conv2d.padding, _ATEN.linear.default}
+_DROPOUTS = {_ATEN.dropout.default, _ATEN.feature_dropout.default}
+_FACTORS = {_ATEN.mul.Tensor, _ATEN.mul.Scalar}
+_SUMMANDS = {_ATEN.add.Tensor, _ATEN.add.Scalar}
+_RELUS = {_ATEN.relu.default, _ATEN.relu6.default}
+_RESHAPES = {_ATEN.reshape.default, _ATEN.view.default}
 _MEANS_AND_MAXIMA = {_ATEN.max_pool2d.default, _ATEN.avg_pool2d.default}
+# What gives k times as much for k times as much, k > 0, channel by channel.
+EQUIVARIANT = {_ATEN.relu.default, *_MEANS_AND_MAXIMA, _ATEN.adaptive_avg_pool2d.default}
 
 
 def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     """Return the network in evaluation mode as a graph for inputs like `example` (1, C, S, S).
 
+    Nothing in it is changed in place, so that what every node gives can be looked at.
     Batch norms and constant factors are folded into the convolution or dense layer before them;
     a batch norm that has none (DenseNet, ResNetV2) becomes a 1×1 convolution of each channel
     alone, which int8 rounds only once. A hard sigmoid becomes relu6(x + 3) / 6, a mean over the
@@ -32,10 +35,50 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     """
     module = torch.export.export(network.eval(), (example,)).module()
     assert isinstance(module, fx.GraphModule)
-    rewrites = (_drop_idle, _spread_hard_sigmoid, _pool_mean, _fold_batch_norm, _fold_number)
-    for rewrite in rewrites:
-        _rewrite_each(module, rewrite)
+    _rewrite_each(
+        module,
+        _change_nothing_in_place,
+        _drop_idle,
+        _spread_activation,
+        _pool_mean,
+        _fold_batch_norm,
+        _fold_number,
+    )
     return module
+
+
+def for_any_number(folded: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy of a graph made for one image (1, C, S, S) that takes (N, C, S, S)."""
+    copied = copy.deepcopy(folded)
+    _rewrite_each(copied, _reshape_any_number)
+    return copied
+
+
+def layers(module: fx.GraphModule) -> Iterator[fx.Node]:
+    """Give the nodes of convolutions and dense layers, in the order in which they run."""
+    return (node for node in module.graph.nodes if node.target in WEIGHTED)
+
+
+def layer_constants(module: nn.Module, node: fx.Node) -> list[Tensor | None]:
+    """Return a layer's weights (out, ...) and its bias (out,), None where it has none.
+
+    They are the graph's own: changed in place, they stay changed.
+    """
+    return [_constant(module, argument) for argument in (*node.args[1:3], None)[:2]]
+
+
+@torch.no_grad()
+def watch(folded: fx.GraphModule, images: Tensor, seen: Callable[[str, Tensor], None]) -> None:
+    """Run images (N, C, S, S) through a graph; `seen` is told each node's name and what it gave."""
+
+    class Watched(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 -- whatever a node gives
+            result = super().run_node(n)
+            if isinstance(result, Tensor) and n.op not in {"get_attr", "output"}:
+                seen(n.name, result)
+            return result
+
+    Watched(folded).run(images)
 
 
 def pad_before_pooling(module: fx.GraphModule) -> None:
@@ -48,12 +91,25 @@ def pad_before_pooling(module: fx.GraphModule) -> None:
 
 
 def _rewrite_each(
-    module: fx.GraphModule, rewrite: Callable[[fx.GraphModule, fx.Node], None]
+    module: fx.GraphModule, *rewrites: Callable[[fx.GraphModule, fx.Node], None]
 ) -> None:
-    for node in list(module.graph.nodes):
-        rewrite(module, node)
+    for rewrite in rewrites:
+        for node in list(module.graph.nodes):
+            rewrite(module, node)
     module.graph.eliminate_dead_code()
     module.recompile()
+
+
+def _change_nothing_in_place(module: fx.GraphModule, node: fx.Node) -> None:
+    """Compute anew what is computed in place; what reads the old afterwards reads the new."""
+    name, _, overload = str(node.target).removeprefix("aten.").partition(".")
+    if not isinstance(node.target, torch._ops.OpOverload) or not name.endswith("_"):  # noqa: SLF001 -- has no public name
+        return
+    source = _input(node)
+    nodes = list(module.graph.nodes)
+    later = set(nodes[nodes.index(node) + 1 :])
+    node.target = getattr(getattr(_ATEN, name[:-1]), overload)
+    source.replace_all_uses_with(node, delete_user_cb=later.__contains__)
 
 
 def _drop_idle(module: fx.GraphModule, node: fx.Node) -> None:
@@ -64,8 +120,15 @@ def _drop_idle(module: fx.GraphModule, node: fx.Node) -> None:
         module.graph.erase_node(node)
 
 
-def _spread_hard_sigmoid(module: fx.GraphModule, node: fx.Node) -> None:
-    if node.target in _HARD_SIGMOIDS:
+def _spread_activation(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write out activations that both formats compute in several steps."""
+    if node.target is _ATEN.silu.default:
+        with module.graph.inserting_before(node):
+            call = module.graph.call_function
+            gate = call(_ATEN.sigmoid.default, (_input(node),))
+            result = call(_ATEN.mul.Tensor, (_input(node), gate))
+        _replace(module, node, result)
+    if node.target is _ATEN.hardsigmoid.default:
         with module.graph.inserting_before(node):
             call = module.graph.call_function
             raised = call(_ATEN.add.Tensor, (_input(node), 3.0))
@@ -116,6 +179,15 @@ def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:
         _replace(module, node, source)
 
 
+def _reshape_any_number(module: fx.GraphModule, node: fx.Node) -> None:
+    del module
+    if node.target in _RESHAPES:
+        given: Any = node.args[1]
+        first, *rest = node.meta["val"].shape if "val" in node.meta else given
+        if first == 1:
+            node.args = (_input(node), [-1, *rest])
+
+
 def _pad_apart(module: fx.GraphModule, node: fx.Node) -> None:
     if node.target is not _ATEN.max_pool2d.default or len(node.args) < 4:  # noqa: PLR2004 -- no padding
         return
@@ -144,7 +216,7 @@ def _is_same(
 def _is_never_negative(node: fx.Node) -> bool:
     if node.target in _RELUS:
         return True
-    if node.target in _CLAMPS:
+    if node.target is _ATEN.hardtanh.default:
         return node.args[1:2] == (0,)
     if node.target in _MEANS_AND_MAXIMA:
         return _is_never_negative(_input(node))
@@ -154,7 +226,7 @@ def _is_never_negative(node: fx.Node) -> bool:
 
 
 def _is_foldable(node: fx.Node) -> bool:
-    return node.target in _WEIGHTED and len(node.users) == 1
+    return node.target in WEIGHTED and len(node.users) == 1
 
 
 def _scale_weights(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: Tensor) -> None:
@@ -206,13 +278,20 @@ def _input(node: fx.Node) -> fx.Node:
     return source
 
 
-def _value(module: fx.GraphModule, node: object) -> Tensor | None:
-    """Return a parameter in float64, so that folding rounds once; None where there is none."""
+def _constant(module: nn.Module, node: object) -> Tensor | None:
+    while isinstance(node, fx.Node) and node.op != "get_attr":
+        node = node.args[0]  # rounded, in a simulation
     if not isinstance(node, fx.Node):
         return None
     value = attrgetter(str(node.target))(module)
     assert isinstance(value, Tensor)
-    return value.detach().double()
+    return value
+
+
+def _value(module: fx.GraphModule, node: object) -> Tensor | None:
+    """Return a parameter in float64, so that folding rounds once; None where there is none."""
+    value = _constant(module, node)
+    return None if value is None else value.detach().double()
 
 
 def _given(value: Tensor | None, otherwise: float) -> Tensor:

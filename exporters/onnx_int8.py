@@ -49,20 +49,20 @@ def quantize_onnx(
             operator = producers.get(partners.get(node.output[0], ""))
             if operator is None:
                 raise ConversionError(f"{node.op_type} {node.name} has no partner in TFLite")
-            writer.weights(node, operator, quantized)
+            if quantized.tensors[operator.inputs[1]].quantization:
+                writer.weights(node, operator, quantized)
         elif node.op_type in WITH_CONSTANT:
             operator = producers.get(partners.get(node.output[0], ""))
-            if operator is not None and operator.kind == WITH_CONSTANT[node.op_type]:
+            known = operator is not None and operator.kind == WITH_CONSTANT[node.op_type]
+            if operator and known and quantized.tensors[operator.outputs[0]].quantization:
                 writer.operand(node, [quantized.tensors[name] for name in operator.inputs])
-        elif node.op_type in ACTIVATIONS and partners.get(node.input[0], "") == partners.get(
-            node.output[0]
-        ):
+        elif node.op_type in ACTIVATIONS and _shares_grid(quantized, partners, node):
             grid = _quantization(quantized, partners, node.output[0])
             writer.clip(node, _bounds(node, graph, grid), grid)
             continue
         writer.node(node)
         for name in node.output:
-            if name in partners:
+            if name in partners and _is_rounded(quantized, partners[name]):
                 writer.requantize(node, name, _quantization(quantized, partners, name))
     return writer.finish(model)
 
@@ -213,10 +213,28 @@ class _Writer:
 def _quantization(graph: TfliteGraph, partners: Mapping[str, str], name: str) -> Quantization:
     if name not in partners:
         raise ConversionError(f"{name} has no partner in TFLite")
-    quantization = graph.tensors[partners[name]].quantization
-    if quantization is None:
+    rounded = graph.tensors[_rounded(graph, partners[name])]
+    if rounded.quantization is None:
         raise ConversionError(f"{name} is not quantized in the TFLite file")
-    return quantization
+    return rounded.quantization
+
+
+def _shares_grid(graph: TfliteGraph, partners: Mapping[str, str], node: onnx.NodeProto) -> bool:
+    """Whether an activation is given integers on the grid of its own output."""
+    partner = partners.get(node.output[0], "")
+    return partners.get(node.input[0]) == partner and _is_rounded(graph, partner)
+
+
+def _is_rounded(graph: TfliteGraph, name: str) -> bool:
+    return graph.tensors[_rounded(graph, name)].quantization is not None
+
+
+def _rounded(graph: TfliteGraph, name: str) -> str:
+    """Return what an activation is called once it is rounded; a float layer's is so afterwards."""
+    if graph.tensors[name].quantization:
+        return name
+    casts = (op for op in graph.operators if op.kind == "QUANTIZE" and name in op.inputs)
+    return next((op.outputs[0] for op in casts), name)
 
 
 def _onnx_layout(weights: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -247,6 +265,10 @@ def _fuse_activations(
     for node in [n for n in result.node if n.op_type in ACTIVATIONS]:
         before = producers.get(node.input[0])
         if before is None or uses[node.input[0]] > 1 or node.input[0] in partners:
+            continue
+        partner = partners.get(node.output[0])
+        if partner and not _is_rounded(quantized, partner):
+            partners[node.input[0]] = partner
             continue
         grid = _quantization(quantized, partners, node.output[0])
         if _bounds(node, graph, grid) in ([0], [0, LARGEST]):

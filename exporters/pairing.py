@@ -1,8 +1,8 @@
-"""Which tensor of the ONNX graph is which of the TFLite graph: those with the same values.
+"""Which tensor of torch's or the ONNX graph is which of the TFLite graph: those of equal values.
 
-The two converters name, order and fuse things differently, so names and graph walks do not
-carry over to the next kind of network. Run on the same images, equal tensors hold equal
-numbers, whatever produced them; where two pairs fit, their ranges are the same as well.
+The converters name, order and fuse things differently, so names and graph walks do not carry
+over to the next kind of network. Run on the same images, equal tensors hold equal numbers,
+whatever produced them; where two pairs fit, their ranges are the same as well.
 """
 
 from collections import defaultdict
@@ -12,9 +12,12 @@ from functools import lru_cache
 import numpy as np
 import onnx
 import onnxruntime as ort
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, fx
 
-from leansight.exporters.calibration import network_input
+from leansight.exporters.convert import network_input
+from leansight.exporters.folding import watch
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.runtime.preprocessing import Image
 
@@ -33,13 +36,34 @@ def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> M
 
     """
     probes = [network_input(image) for image in pixels[:PROBES]]
+    return _pair(_run_onnx(model, probes), graph, probes)
+
+
+def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Mapping[str, str]:
+    """Return the TFLite partner of each node of torch's folded graph that has one.
+
+    Args:
+        folded: the network, input (1, C, S, S), from `leansight.exporters.folding.fold`.
+        graph: the same network as float TFLite, input (1, S, S, C).
+        pixels: images (N, S, S, C) uint8; the first `PROBES` are run through both.
+
+    """
+    probes = [network_input(image) for image in pixels[:PROBES]]
+    return _pair(_run_torch(folded, probes), graph, probes)
+
+
+def _pair(
+    ours: Iterator[dict[str, NDArray[np.float32]]],
+    graph: TfliteGraph,
+    probes: list[NDArray[np.float32]],
+) -> Mapping[str, str]:
     theirs = _samples(graph.run(probe) for probe in probes)
     by_size: dict[int, list[str]] = defaultdict(list)
     for name, (size, _) in theirs.items():
         by_size[size].append(name)
     partners: dict[str, str] = {}
     taken: set[str] = set()
-    for name, (size, values) in _samples(_run_onnx(model, probes)).items():
+    for name, (size, values) in _samples(ours).items():
         tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
         errors = {c: float(np.abs(values - theirs[c][1]).max()) for c in by_size[size]}
         # Equal ones, such as two gates that are closed for all probes, come in the same order.
@@ -90,6 +114,20 @@ def _run_onnx(
         outputs = session.run(names, {model.graph.input[0].name: channels_first})
         run = {name: _channels_last(values) for name, values in zip(names, outputs, strict=True)}
         yield {**run, model.graph.input[0].name: probe}
+
+
+def _run_torch(
+    folded: fx.GraphModule, probes: list[NDArray[np.float32]]
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Give what every node of the graph computes for each probe, in TFLite's order of axes."""
+    for probe in probes:
+        run: dict[str, NDArray[np.float32]] = {}
+
+        def seen(name: str, values: Tensor, run: dict[str, NDArray[np.float32]] = run) -> None:
+            run[name] = _channels_last(values.numpy())
+
+        watch(folded, torch.from_numpy(probe.transpose(0, 3, 1, 2)), seen)
+        yield run
 
 
 def _channels_last(values: NDArray[np.float32]) -> NDArray[np.float32]:

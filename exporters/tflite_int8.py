@@ -1,12 +1,13 @@
 """The float TFLite graph as full-integer int8, with ranges that are given to it."""
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_quantizer import quantizer, recipe
+from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 from numpy.typing import NDArray
 
 from leansight.exporters.calibration import Range
@@ -22,8 +23,15 @@ SMALLEST_SCALE = 1e-30
 FLOAT_ONLY = "this network can be exported with --precision float32 only"
 
 
-def quantize_tflite(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) -> bytes:
+def quantize_tflite(
+    model: bytes,
+    graph: TfliteGraph,
+    ranges: Mapping[str, Range],
+    in_float: Collection[str] = (),
+) -> bytes:
     """Return the int8 file: weights per channel and symmetric, activations per tensor.
+
+    What gives or takes an activation of `in_float` computes in float.
 
     ai-edge-quantizer writes it; its own calibration (a moving average) loses too much accuracy
     and is not used.
@@ -44,7 +52,7 @@ def quantize_tflite(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range
         warnings.simplefilter("ignore", UserWarning)
         try:
             result = quantizer.Quantizer(
-                fit_biases(model, graph, ranges), recipe.static_wi8_ai8()
+                fit_biases(model, graph, ranges), _recipe(graph, in_float)
             ).quantize(calibration, enable_progress_bar=False, enable_progress_report=False)
         except ValueError as error:
             said = " ".join(str(error).split())
@@ -97,15 +105,34 @@ def _stored(
     return data.view(np.float32).reshape(shape)
 
 
-def require_integers(graph: TfliteGraph) -> None:
-    """Raise ConversionError if the quantized graph still computes something in float."""
+def require_integers(graph: TfliteGraph, in_float: Collection[str] = ()) -> None:
+    """Raise ConversionError if the quantized graph computes anything else than these in float."""
     for op in graph.operators:
         touched = [name for name in (*op.inputs, *op.outputs) if name]
         floats = [name for name in touched if graph.tensors[name].dtype == "float32"]
-        if floats and op.kind not in CASTS:
+        if floats and op.kind not in CASTS and not set(in_float) & set(floats):
             raise ConversionError(
                 f"TFLite's {op.kind} has no int8 form here ({floats[0]}): {FLOAT_ONLY}"
             )
+
+
+def _recipe(graph: TfliteGraph, in_float: Collection[str]) -> qtyping.ModelQuantizationRecipe:
+    """Return ai-edge-quantizer's recipe: everything in int8 but what touches `in_float`."""
+    manager = recipe_manager.RecipeManager()
+    manager.add_static_config(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+        activation_num_bits=8,
+        weight_num_bits=8,
+    )
+    for op in graph.operators:
+        if {*op.inputs, *op.outputs} & set(in_float):
+            manager.add_quantization_config(
+                regex=f"^{re.escape(op.outputs[0])}(;|$)",
+                operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+                algorithm_key=recipe_manager.AlgorithmName.NO_QUANTIZE,
+            )
+    return manager.get_quantization_recipe()
 
 
 def _of_rank(

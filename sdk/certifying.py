@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from leansight.exporters.metadata import describe
 from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
 from leansight.runtime.decision import NEVER, DecisionPolicy
 from leansight.runtime.errors import DataError
@@ -69,7 +70,10 @@ def certify_bundle(
     contents = {name: bundle.read(name) for name in bundle.files}
     contents[CARD] = contents.get(CARD, b"") + _card(found, answers.name, promise).encode()
     guarantee = written | {"judged": answers.name, "not_covered": NOT_COVERED}
-    write_bundle(replace(bundle, path=out, decision=policy, guarantee=guarantee), contents)
+    shipped = replace(bundle, path=out, decision=policy, guarantee=guarantee)
+    models = {kind: contents[f"model.{kind}"] for kind in bundle.formats}
+    said = describe(models, shipped)  # the new threshold
+    write_bundle(shipped, contents | {f"model.{kind}": model for kind, model in said.items()})
     return policy, found
 
 

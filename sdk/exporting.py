@@ -10,7 +10,8 @@ import numpy as np
 import rich.progress
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from leansight.exporters.export import ExportImages, Progress, export
+from leansight.exporters.export import ExportImages, export
+from leansight.exporters.int8 import Progress
 from leansight.exporters.verification import ExportReport
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.errors import DataError

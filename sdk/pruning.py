@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from leansight.exporters.convert import PREDICTION_BATCH, convert
-from leansight.exporters.export import quantize
+from leansight.exporters.int8 import quantize
 from leansight.exporters.pruning import (
     Importance,
     Loss,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import tiny_models
 from click.testing import CliRunner, Result
@@ -16,6 +17,7 @@ from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import NEVER
 from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
+from leansight.runtime.interpreter import load_interpreter
 from leansight.sdk import cli
 from leansight.sdk.data import Sample, Split
 from leansight.sdk.evaluation import BATCH, Answers, Model, ask, load_model
@@ -284,8 +286,12 @@ def test_a_certified_bundle_says_what_it_guarantees(
     assert after.decision.threshold == after.guarantee["threshold"]
     assert "another camera" in after.guarantee["not_covered"]
     assert b"What its threshold guarantees" in after.read("README.md")
-    for name in ("model.tflite", "model.onnx"):
-        assert after.read(name) == before.read(name)
+    said = {p.key: p.value for p in onnx.load_from_string(after.read("model.onnx")).metadata_props}
+    assert float(said["threshold"]) == after.decision.threshold
+    image = after.preprocessing(tiny_models.stripes("level"))
+    for kind in after.formats:
+        logits = [load_interpreter(b.read(f"model.{kind}"), kind)(image) for b in (before, after)]
+        np.testing.assert_array_equal(*logits)
     assert Classifier.load(out)(tiny_models.stripes("level")).label == "level"
 
 

@@ -29,8 +29,8 @@ from torch.nn import functional
 from leansight.exporters.calibration import Range
 from leansight.exporters.convert import convert
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.export import quantize
 from leansight.exporters.folding import fold, pad_before_pooling
+from leansight.exporters.int8 import quantize
 from leansight.exporters.pairing import pair_tensors
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.exporters.tflite_int8 import quantize_tflite, require_integers

@@ -1,0 +1,204 @@
+"""From the float files to int8 files of the same network: plainly, then better and dearer."""
+
+import copy
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
+
+import onnx
+import torch
+
+from leansight.exporters.calibration import Range, calibrate, count_values, shared_grids
+from leansight.exporters.convert import FloatGraphs, convert_folded, predict
+from leansight.exporters.errors import ConversionError
+from leansight.exporters.folding import for_any_number
+from leansight.exporters.onnx_int8 import quantize_onnx
+from leansight.exporters.pairing import pair_nodes, pair_tensors
+from leansight.exporters.refinement import (
+    choose_ranges,
+    correct_biases,
+    equalise,
+    learn,
+    logit_error,
+)
+from leansight.exporters.simulation import Simulation
+from leansight.exporters.tflite_graph import TfliteGraph
+from leansight.exporters.tflite_int8 import quantize_tflite, require_integers
+from leansight.runtime.interpreter import Format
+from leansight.runtime.preprocessing import Image, Preprocessing
+
+# Told the step's name, and how many of how many are done.
+Progress = Callable[[str, int, int], None]
+# What is tried, in this order, until the int8 files keep their promise.
+Effort = Literal["calibration", "ranges", "training", "float layers"]
+EFFORTS: Final[tuple[Effort, ...]] = get_args(Effort)
+
+MEASURED: Final = 32  # calibration images on which what could be better is measured
+SHOWN: Final = 8192  # images that are shown in training, the same ones again where they are fewer
+FLOAT_GRIDS: Final = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """A float network with the ranges of its activations.
+
+    `nodes` names the TFLite activation of each of torch's nodes, `ranges` its bounds.
+    """
+
+    floats: FloatGraphs
+    graph: TfliteGraph
+    nodes: Mapping[str, str]
+    ranges: Mapping[str, Range]
+    pixels: Image
+
+    def write(self, in_float: Collection[str] = ()) -> dict[Format, bytes]:
+        """Return both int8 files; what touches an activation of `in_float` stays in float.
+
+        Raises:
+            ConversionError: a layer cannot be int8, or not the same in both formats.
+
+        """
+        tflite = quantize_tflite(self.floats.tflite, self.graph, self.ranges, in_float)
+        require_integers(quantized := TfliteGraph(tflite), in_float)
+        model = onnx.load_from_string(self.floats.onnx)
+        partners = pair_tensors(model, self.graph, self.pixels)
+        return {"tflite": tflite, "onnx": quantize_onnx(model, quantized, partners)}
+
+    def simulate(self) -> Simulation:
+        """Return what the int8 files compute, in torch."""
+        return Simulation(self.floats.folded, self.graph, self.nodes, self.ranges)
+
+
+def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[Format, bytes]:
+    """Return the int8 network in both formats, from one calibration on (N, S, S, C) uint8.
+
+    Raises:
+        ConversionError: a layer cannot be int8, or not the same in both formats.
+
+    """
+    return calibrated(floats, pixels, progress).write()
+
+
+def calibrated(floats: FloatGraphs, pixels: Image, progress: Progress) -> Calibrated:
+    """Return the network with the full range of each activation over (N, S, S, C) uint8."""
+    graph = TfliteGraph(floats.tflite)
+    nodes = pair_nodes(floats.folded, graph, pixels)
+    ranges = calibrate(
+        for_any_number(floats.folded),
+        graph,
+        nodes,
+        pixels,
+        lambda n, of: progress("calibrating", n, of),
+    )
+    return Calibrated(floats=floats, graph=graph, nodes=nodes, ranges=ranges, pixels=pixels)
+
+
+def attempts(
+    floats: FloatGraphs,
+    preprocessing: Preprocessing,
+    calibration: Image,
+    training: Callable[[], Image],
+    progress: Progress,
+) -> Iterator[tuple[Effort, dict[Format, bytes]]]:
+    """Give both int8 files, again and again, made with more effort each time.
+
+    Args:
+        floats: the network.
+        preprocessing: of its images.
+        calibration: images (N, S, S, C) uint8 for the ranges.
+        training: gives the images for training under rounding, when they are needed.
+        progress: told of every step.
+
+    """
+    found = calibrated(floats, calibration, progress)
+    yield "calibration", found.write()
+    found = _refined(found, preprocessing, progress)
+    yield "ranges", found.write()
+    found = _trained(found, preprocessing, training(), progress)
+    yield "training", found.write()
+    sensitive = _most_sensitive(found, progress)
+    for count in FLOAT_GRIDS:
+        if count < len(sensitive):
+            yield "float layers", found.write(set(itertools.chain(*sensitive[:count])))
+
+
+def _refined(found: Calibrated, preprocessing: Preprocessing, progress: Progress) -> Calibrated:
+    """Return the network with equalised channels, better ranges and corrected biases."""
+    measured = found.pixels[:MEASURED]
+    expected = torch.from_numpy(predict(for_any_number(found.floats.folded), measured))
+    found = min(
+        (found, _equalised(found, preprocessing, progress)),
+        key=lambda tried: logit_error(tried.simulate(), measured, expected),
+    )
+    simulation, floats = found.simulate(), found.floats
+    free, grids = for_any_number(floats.folded), shared_grids(found.graph)
+    histograms = count_values(free, found.nodes, grids, found.ranges, found.pixels)
+    before = choose_ranges(
+        simulation,
+        histograms,
+        measured,
+        expected,
+        lambda n, of: progress("choosing better ranges", n, of),
+    )
+    found = replace(found, ranges=simulation.ranges)
+    correct_biases(simulation, floats.folded, measured)
+    if logit_error(simulation, measured, expected) >= before:
+        return found
+    return _with_weights(found, simulation, preprocessing, progress)
+
+
+def _equalised(found: Calibrated, preprocessing: Preprocessing, progress: Progress) -> Calibrated:
+    folded = copy.deepcopy(found.floats.folded)
+    if not equalise(folded, found.pixels[:MEASURED]):
+        return found
+    return calibrated(convert_folded(folded, preprocessing), found.pixels, progress)
+
+
+def _trained(
+    found: Calibrated, preprocessing: Preprocessing, images: Image, progress: Progress
+) -> Calibrated:
+    """Return the network after training under rounding."""
+    simulation = found.simulate()
+    learn(
+        simulation,
+        found.floats.folded,
+        images,
+        epochs=max(1, SHOWN // len(images)),
+        progress=lambda n, of: progress("training under rounding", n, of),
+    )
+    found = replace(found, ranges=simulation.ranges)
+    return _with_weights(found, simulation, preprocessing, progress)
+
+
+def _with_weights(
+    found: Calibrated, simulation: Simulation, preprocessing: Preprocessing, progress: Progress
+) -> Calibrated:
+    """Return the network with the simulation's weights, converted anew; its ranges stay."""
+    folded = copy.deepcopy(found.floats.folded)
+    simulation.write_weights(folded)
+    progress("converting again", 0, 1)
+    floats = convert_folded(folded, preprocessing)
+    progress("converting again", 1, 1)
+    graph = TfliteGraph(floats.tflite)
+    if graph.activations != found.graph.activations:
+        raise ConversionError("the converter gave the same network another graph")
+    return replace(found, floats=floats, graph=graph)
+
+
+def _most_sensitive(found: Calibrated, progress: Progress) -> list[list[str]]:
+    """Return the activations of each grid, those first whose rounding alone does most harm."""
+    simulation, measured = found.simulate(), found.pixels[:MEASURED]
+    expected = torch.from_numpy(predict(for_any_number(found.floats.folded), measured))
+    for grid in simulation.grids.values():
+        grid.exact = True
+    harm: dict[str, float] = {}
+    for done, (name, grid) in enumerate(simulation.grids.items(), start=1):
+        grid.exact = False
+        harm[name] = logit_error(simulation, measured, expected)
+        grid.exact = True
+        progress("finding sensitive layers", done, len(simulation.grids))
+    members: dict[str, list[str]] = {name: [] for name in harm}
+    for activation, grid_name in shared_grids(found.graph).items():
+        members.get(grid_name, []).append(activation)
+    return [members[name] for name in sorted(harm, key=harm.__getitem__, reverse=True)]
