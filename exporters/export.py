@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from leansight.exporters.convert import FloatGraphs, convert, predict
-from leansight.exporters.int8 import EFFORTS, Effort, Progress, attempts
+from leansight.exporters.int8 import Progress, attempts
 from leansight.exporters.metadata import describe
 from leansight.exporters.model_card import model_card
 from leansight.exporters.verification import (
+    EFFORTS,
+    Effort,
     ExportRefusedError,
     ExportReport,
     LabelledImages,
+    Promise,
+    Target,
     compare,
     run_all,
 )
@@ -49,9 +53,9 @@ def export(
     draft: Bundle,
     images: ExportImages,
     *,
-    max_drop: float,
-    max_class_drop: float = 5.0,
+    promise: Promise,
     effort: Effort = EFFORTS[-1],
+    target: Target = "x86",
     progress: Progress,
 ) -> dict[str, ExportReport]:
     """Write the bundle that `draft` describes; return what was verified, by set of images.
@@ -62,9 +66,9 @@ def export(
         network: takes (N, C, S, S) float32 of (pixel - 128) / 128, returns logits (N, K).
         draft: path, name, labels, task, preprocessing, decision, precision and provenance.
         images: see `ExportImages`.
-        max_drop: accuracy and coverage that each format may lose against torch, in points.
-        max_class_drop: accuracy that it may lose of a class, in points; one image always.
+        promise: what each file may lose on the validation images.
         effort: the most that is tried.
+        target: where the int8 files are to run fastest; they run everywhere.
         progress: told of every step.
 
     Raises:
@@ -79,10 +83,10 @@ def export(
     progress("converting to ONNX and TFLite", 1, 1)
     verifier = Verifier(network, floats, draft, progress)
     refusals: dict[str, str] = {}
-    for tried, made in _int8_or_float(floats, draft, images, progress):
+    for tried, made in _int8_or_float(floats, draft, images, target, progress):
         files = describe(made, draft)
         report = verifier(files, images.validation)
-        refusal = report.refusal(max_drop=max_drop, max_class_drop=max_class_drop)
+        refusal = report.refusal(promise)
         if refusal is None:
             break
         refusals[tried] = refusal
@@ -103,13 +107,13 @@ def export(
 
 
 def _int8_or_float(
-    floats: FloatGraphs, draft: Bundle, images: ExportImages, progress: Progress
+    floats: FloatGraphs, draft: Bundle, images: ExportImages, target: Target, progress: Progress
 ) -> Iterator[tuple[Effort, Mapping[Format, bytes]]]:
     if draft.precision == "float32":
         yield "calibration", floats.files
         return
     training = images.training or (lambda: images.calibration)
-    yield from attempts(floats, draft.preprocessing, images.calibration, training, progress)
+    yield from attempts(floats, draft.preprocessing, images.calibration, training, progress, target)
 
 
 class Verifier:

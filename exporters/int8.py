@@ -4,7 +4,7 @@ import copy
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from typing import Final
 
 import onnx
 import torch
@@ -24,15 +24,16 @@ from leansight.exporters.refinement import (
 )
 from leansight.exporters.simulation import Simulation
 from leansight.exporters.tflite_graph import TfliteGraph
-from leansight.exporters.tflite_int8 import quantize_tflite, require_integers
+from leansight.exporters.tflite_int8 import FLOAT_ONLY, quantize_tflite, require_integers
+from leansight.exporters.verification import Effort, Target
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
 
 # Told the step's name, and how many of how many are done.
 Progress = Callable[[str, int, int], None]
-# What is tried, in this order, until the int8 files keep their promise.
-Effort = Literal["calibration", "ranges", "training", "float layers"]
-EFFORTS: Final[tuple[Effort, ...]] = get_args(Effort)
+
+# Where ONNX Runtime runs signed activations with less than unsigned ones (docs/decisions/0004).
+SIGNED_TARGETS: Final = frozenset({"pi5"})
 
 MEASURED: Final = 32  # calibration images on which what could be better is measured
 SHOWN: Final = 8192  # images that are shown in training, the same ones again where they are fewer
@@ -43,7 +44,8 @@ FLOAT_GRIDS: Final = (1, 2, 4, 8, 16)
 class Calibrated:
     """A float network with the ranges of its activations.
 
-    `nodes` names the TFLite activation of each of torch's nodes, `ranges` its bounds.
+    `nodes` names the TFLite activation of each of torch's nodes, `ranges` its bounds; `target`
+    is where the files are to run.
     """
 
     floats: FloatGraphs
@@ -51,6 +53,7 @@ class Calibrated:
     nodes: Mapping[str, str]
     ranges: Mapping[str, Range]
     pixels: Image
+    target: Target
 
     def write(self, in_float: Collection[str] = ()) -> dict[Format, bytes]:
         """Return both int8 files; what touches an activation of `in_float` stays in float.
@@ -60,10 +63,16 @@ class Calibrated:
 
         """
         tflite = quantize_tflite(self.floats.tflite, self.graph, self.ranges, in_float)
-        require_integers(quantized := TfliteGraph(tflite), in_float)
+        try:
+            quantized = TfliteGraph(tflite)
+        except RuntimeError as error:  # scales too far apart for its kernels
+            said = " ".join(str(error).split())
+            raise ConversionError(f"LiteRT cannot run it in int8 ({said}): {FLOAT_ONLY}") from error
+        require_integers(quantized, in_float)
         model = onnx.load_from_string(self.floats.onnx)
         partners = pair_tensors(model, self.graph, self.pixels)
-        return {"tflite": tflite, "onnx": quantize_onnx(model, quantized, partners)}
+        signed = self.target in SIGNED_TARGETS
+        return {"tflite": tflite, "onnx": quantize_onnx(model, quantized, partners, signed=signed)}
 
     def simulate(self) -> Simulation:
         """Return what the int8 files compute, in torch."""
@@ -73,6 +82,8 @@ class Calibrated:
 def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[Format, bytes]:
     """Return the int8 network in both formats, from one calibration on (N, S, S, C) uint8.
 
+    For x86; the files run everywhere.
+
     Raises:
         ConversionError: a layer cannot be int8, or not the same in both formats.
 
@@ -80,7 +91,9 @@ def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[For
     return calibrated(floats, pixels, progress).write()
 
 
-def calibrated(floats: FloatGraphs, pixels: Image, progress: Progress) -> Calibrated:
+def calibrated(
+    floats: FloatGraphs, pixels: Image, progress: Progress, target: Target = "x86"
+) -> Calibrated:
     """Return the network with the full range of each activation over (N, S, S, C) uint8."""
     graph = TfliteGraph(floats.tflite)
     nodes = pair_nodes(floats.folded, graph, pixels)
@@ -91,7 +104,9 @@ def calibrated(floats: FloatGraphs, pixels: Image, progress: Progress) -> Calibr
         pixels,
         lambda n, of: progress("calibrating", n, of),
     )
-    return Calibrated(floats=floats, graph=graph, nodes=nodes, ranges=ranges, pixels=pixels)
+    return Calibrated(
+        floats=floats, graph=graph, nodes=nodes, ranges=ranges, pixels=pixels, target=target
+    )
 
 
 def attempts(
@@ -100,6 +115,7 @@ def attempts(
     calibration: Image,
     training: Callable[[], Image],
     progress: Progress,
+    target: Target = "x86",
 ) -> Iterator[tuple[Effort, dict[Format, bytes]]]:
     """Give both int8 files, again and again, made with more effort each time.
 
@@ -109,14 +125,17 @@ def attempts(
         calibration: images (N, S, S, C) uint8 for the ranges.
         training: gives the images for training under rounding, when they are needed.
         progress: told of every step.
+        target: where the files are to run fastest.
 
     """
-    found = calibrated(floats, calibration, progress)
+    found = calibrated(floats, calibration, progress, target)
     yield "calibration", found.write()
     found = _refined(found, preprocessing, progress)
     yield "ranges", found.write()
-    found = _trained(found, preprocessing, training(), progress)
-    yield "training", found.write()
+    trained = _trained(found, preprocessing, training(), progress)
+    if trained is not found:
+        found = trained
+        yield "training", found.write()
     sensitive = _most_sensitive(found, progress)
     for count in FLOAT_GRIDS:
         if count < len(sensitive):
@@ -152,14 +171,18 @@ def _equalised(found: Calibrated, preprocessing: Preprocessing, progress: Progre
     folded = copy.deepcopy(found.floats.folded)
     if not equalise(folded, found.pixels[:MEASURED]):
         return found
-    return calibrated(convert_folded(folded, preprocessing), found.pixels, progress)
+    floats = convert_folded(folded, preprocessing)
+    return calibrated(floats, found.pixels, progress, found.target)
 
 
 def _trained(
     found: Calibrated, preprocessing: Preprocessing, images: Image, progress: Progress
 ) -> Calibrated:
-    """Return the network after training under rounding."""
+    """Return the network after training under rounding, or as it was where that is better."""
+    measured = found.pixels[:MEASURED]
+    expected = torch.from_numpy(predict(for_any_number(found.floats.folded), measured))
     simulation = found.simulate()
+    before = logit_error(simulation, measured, expected)
     learn(
         simulation,
         found.floats.folded,
@@ -167,6 +190,8 @@ def _trained(
         epochs=max(1, SHOWN // len(images)),
         progress=lambda n, of: progress("training under rounding", n, of),
     )
+    if logit_error(simulation, measured, expected) >= before:
+        return found
     found = replace(found, ranges=simulation.ranges)
     return _with_weights(found, simulation, preprocessing, progress)
 

@@ -29,7 +29,7 @@ It takes a photo of any size, makes it {preprocessing.size}×{preprocessing.size
 
 ## What was verified
 
-On {report.images} images that the network was not trained on. {_figures(bundle)}
+On {report.images} images that the network was not {_trained(bundle)} on. {_figures(bundle)}
 
 | file | size | accuracy | coverage | agreement | worst class against torch |
 |---|---|---|---|---|---|
@@ -53,6 +53,11 @@ def _says(bundle: Bundle) -> str:
 def _others(bundle: Bundle) -> str:
     own = bundle.decision.label_thresholds
     return "".join(f", {label}: {threshold:g}" for label, threshold in own.items())
+
+
+def _trained(bundle: Bundle) -> str:
+    """Say what is known: of a network from elsewhere not what it was trained on."""
+    return "calibrated" if "origin" in bundle.provenance else "trained"
 
 
 def _figures(bundle: Bundle) -> str:

@@ -1,12 +1,13 @@
 """The float ONNX graph in QDQ form, with the integers and scales of the int8 TFLite file.
 
 Weights and biases are copied, not rounded again, so that both files hold one network.
-Activations are written unsigned (zero point + 128): the same grid, which ONNX Runtime runs
-faster on x86 and equally on a Pi 4 (docs/decisions/0004).
+Activations are signed, as in TFLite, or unsigned (zero point + 128): the same grid, of which ONNX
+Runtime runs one faster than the other (docs/decisions/0004).
 """
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,36 @@ from leansight.exporters.tflite_int8 import LARGEST_BIAS, LEVELS
 WEIGHTED = frozenset({"Conv", "Gemm"})
 WITH_CONSTANT = {"Add": "ADD", "Mul": "MUL"}  # and what they are called in TFLite
 ACTIVATIONS = frozenset({"Relu", "Clip"})
-SIGNED_TO_UNSIGNED = 128
-LARGEST = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """The integers that activations are written as: TFLite's, which are signed, and `shift`."""
+
+    dtype: type[np.integer[Any]]
+    shift: int
+
+    @property
+    def lowest(self) -> int:
+        """The smallest integer."""
+        return int(np.iinfo(self.dtype).min)
+
+    @property
+    def highest(self) -> int:
+        """The largest integer."""
+        return int(np.iinfo(self.dtype).max)
+
+
+SIGNED = Levels(dtype=np.int8, shift=0)
+UNSIGNED = Levels(dtype=np.uint8, shift=128)
 
 
 def quantize_onnx(
-    model: onnx.ModelProto, quantized: TfliteGraph, partners: Mapping[str, str]
+    model: onnx.ModelProto,
+    quantized: TfliteGraph,
+    partners: Mapping[str, str],
+    *,
+    signed: bool = False,
 ) -> bytes:
     """Return the int8 file, which takes (1, C, S, S) uint8 pixels and gives float32 logits.
 
@@ -34,14 +59,16 @@ def quantize_onnx(
         model: the float network; batch norms folded.
         quantized: the int8 TFLite graph of the same network.
         partners: the TFLite tensor of each ONNX activation, from `pair_tensors`.
+        signed: whether activations are int8 instead of uint8.
 
     Raises:
         ConversionError: a weighted layer has no partner, or its weights differ.
 
     """
-    graph, partners = _fuse_activations(model.graph, quantized, partners)
+    levels = SIGNED if signed else UNSIGNED
+    graph, partners = _fuse_activations(model.graph, quantized, partners, levels)
     _pool_global_means(graph)
-    writer = _Writer(graph)
+    writer = _Writer(graph, levels)
     producers = {op.outputs[0]: op for op in quantized.operators}
     writer.dequantize_input(_quantization(quantized, partners, writer.input.name))
     for node in list(writer.graph.node):
@@ -58,7 +85,7 @@ def quantize_onnx(
                 writer.operand(node, [quantized.tensors[name] for name in operator.inputs])
         elif node.op_type in ACTIVATIONS and _shares_grid(quantized, partners, node):
             grid = _quantization(quantized, partners, node.output[0])
-            writer.clip(node, _bounds(node, graph, grid), grid)
+            writer.clip(node, _bounds(node, graph, grid, levels), grid)
             continue
         writer.node(node)
         for name in node.output:
@@ -70,8 +97,9 @@ def quantize_onnx(
 class _Writer:
     """Collects the nodes and initializers of the QDQ graph."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, graph: onnx.GraphProto, levels: Levels) -> None:
         self.graph = graph
+        self._levels = levels
         (self.input,) = graph.input
         self._floats = {i.name: i for i in graph.initializer}
         self._written: set[str] = set()
@@ -86,7 +114,12 @@ class _Writer:
                 if used == name:
                     node.input[index] = f"{name}_real"
         self.input.type.tensor_type.elem_type = onnx.TensorProto.UINT8
-        self._pair_node("DequantizeLinear", name, f"{name}_real", quantization)
+        if self._levels is UNSIGNED:
+            self._pair_node("DequantizeLinear", name, f"{name}_real", quantization)
+            return
+        self._pair_node("DequantizeLinear", name, f"{name}_pixels", quantization, UNSIGNED)
+        self._pair_node("QuantizeLinear", f"{name}_pixels", f"{name}_integer", quantization)
+        self._pair_node("DequantizeLinear", f"{name}_integer", f"{name}_real", quantization)
 
     def weights(self, node: onnx.NodeProto, operator: Operator, graph: TfliteGraph) -> None:
         """Replace a layer's float weights and bias by TFLite's integers."""
@@ -123,9 +156,9 @@ class _Writer:
         exact, integers = numpy_helper.to_array(self._floats[name]), tensor.values
         if integers is None or tensor.quantization is None or integers.size != exact.size:
             raise ConversionError(f"{node.op_type} {node.name} has another constant in TFLite")
-        unsigned = (integers.astype(np.int16) + SIGNED_TO_UNSIGNED).astype(np.uint8)
+        shifted = (integers.astype(np.int16) + self._levels.shift).astype(self._levels.dtype)
         own = f"{name}_for_{node.output[0]}"  # other nodes may use the same number
-        self._add(f"{own}_integer", unsigned.reshape(exact.shape))
+        self._add(f"{own}_integer", shifted.reshape(exact.shape))
         self._pair_node("DequantizeLinear", f"{own}_integer", own, tensor.quantization)
         node.input[list(node.input).index(name)] = own
 
@@ -135,7 +168,7 @@ class _Writer:
         inputs = [f"{node.input[0]}_integer"]
         for index, bound in enumerate(bounds):
             inputs.append(f"{name}_bound_{index}")
-            self._add(inputs[-1], np.array(bound, np.uint8))
+            self._add(inputs[-1], np.array(bound, self._levels.dtype))
         self._nodes.append(helper.make_node("Clip", inputs, [f"{name}_integer"]))
         self._pair_node("DequantizeLinear", f"{name}_integer", name, quantization)
 
@@ -171,11 +204,19 @@ class _Writer:
         onnx.checker.check_model(result)
         return result.SerializeToString()  # type: ignore[no-any-return]
 
-    def _pair_node(self, kind: str, source: str, target: str, quantization: Quantization) -> None:
+    def _pair_node(
+        self,
+        kind: str,
+        source: str,
+        target: str,
+        quantization: Quantization,
+        levels: Levels | None = None,
+    ) -> None:
+        levels = levels or self._levels
         scale, zero_point = f"{target}_{kind}_scale", f"{target}_{kind}_zero"
         self._add(scale, quantization.scale[0])
-        zero = quantization.zero_point[0] + SIGNED_TO_UNSIGNED
-        self._add(zero_point, np.array(zero, np.uint8))
+        zero = quantization.zero_point[0] + levels.shift
+        self._add(zero_point, np.array(zero, levels.dtype))
         self._nodes.append(helper.make_node(kind, [source, scale, zero_point], [target]))
 
     def _add(self, name: str, values: Any) -> None:  # noqa: ANN401 -- an array or a numpy scalar
@@ -249,7 +290,7 @@ def _onnx_layout(weights: NDArray[Any], kind: str) -> NDArray[Any]:
 
 
 def _fuse_activations(
-    graph: onnx.GraphProto, quantized: TfliteGraph, partners: Mapping[str, str]
+    graph: onnx.GraphProto, quantized: TfliteGraph, partners: Mapping[str, str], levels: Levels
 ) -> tuple[onnx.GraphProto, Mapping[str, str]]:
     """Drop each Relu or Clip that rounding to its own output's grid does by itself.
 
@@ -271,7 +312,8 @@ def _fuse_activations(
             partners[node.input[0]] = partner
             continue
         grid = _quantization(quantized, partners, node.output[0])
-        if _bounds(node, graph, grid) in ([0], [0, LARGEST]):
+        ends = [levels.lowest, levels.highest]
+        if _bounds(node, graph, grid, levels) in (ends[:1], ends):
             before.output[0] = node.output[0]
             result.node.remove(node)
         else:
@@ -291,11 +333,11 @@ def _pool_global_means(graph: onnx.GraphProto) -> None:
 
 
 def _bounds(
-    activation: onnx.NodeProto, graph: onnx.GraphProto, quantization: Quantization
+    activation: onnx.NodeProto, graph: onnx.GraphProto, quantization: Quantization, levels: Levels
 ) -> list[int]:
-    """Return the integers (uint8) between which a Relu or Clip keeps those of its grid."""
+    """Return the integers between which a Relu or Clip keeps those of its grid."""
     numbers = {i.name: float(numpy_helper.to_array(i)) for i in graph.initializer if not i.dims}
     exact = [numbers[name] for name in activation.input[1:]] or [0.0]
-    zero = float(quantization.zero_point[0]) + SIGNED_TO_UNSIGNED
+    zero = float(quantization.zero_point[0]) + levels.shift
     steps = [np.rint(bound / quantization.scale[0]) + zero for bound in exact]
-    return [int(np.clip(step, 0, LARGEST)) for step in steps]
+    return [int(np.clip(step, levels.lowest, levels.highest)) for step in steps]

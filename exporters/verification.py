@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,11 @@ from leansight.runtime.errors import LeansightError
 from leansight.runtime.interpreter import Interpreter
 from leansight.runtime.preprocessing import Image
 
+# What is tried, in this order, until the int8 files keep their promise.
+Effort = Literal["calibration", "ranges", "training", "float layers"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+Target = Literal["pi4", "pi5", "x86"]  # where they are to run fastest
+
 MIN_AGREEMENT = 0.995  # of decisions that must be equal in the two formats
 MORE_LIKELY_THAN_NOT = 0.5
 REJECTED = -1  # the decision "not sure", beside the indices of classes
@@ -19,6 +24,18 @@ REJECTED = -1  # the decision "not sure", beside the indices of classes
 
 class ExportRefusedError(LeansightError):
     """The exported network decides too differently from the trained one; nothing was written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """What a file may lose against torch, in points (hundredths).
+
+    `max_drop` of accuracy and of coverage; `max_class_drop` of a single class's accuracy, where
+    one image may always be lost.
+    """
+
+    max_drop: float = 1.0
+    max_class_drop: float = 5.0
 
 
 class LabelledImages(Protocol):
@@ -83,29 +100,24 @@ class ExportReport:
         """What is decided on, in the plural: images, or each label of each image."""
         return "images" if self.task == "classification" else "labels of all images"
 
-    def refusal(self, *, max_drop: float, max_class_drop: float) -> str | None:
-        """Return why a shipped format does not keep the promise, or None if all do.
-
-        `max_drop` is what may be lost of accuracy and of coverage against torch, in points
-        (hundredths), `max_class_drop` of a single class's accuracy; one image of a class may
-        always be.
-        """
+    def refusal(self, promise: Promise) -> str | None:
+        """Return why a shipped format does not keep the promise, or None if all do."""
         by_name = {report.name: report for report in self.formats}
         torch = by_name["torch float32"]
         for name in self.shipped:
             found = by_name[name]
             for what in ("accuracy", "coverage"):
                 before, after = getattr(torch, what), getattr(found, what)
-                if (drop := 100 * (before - after)) > max_drop + 1e-9:
+                if (drop := 100 * (before - after)) > promise.max_drop + 1e-9:
                     return (
                         f"{name} lost {drop:.2f} points of {what} ({before:.2%} to {after:.2%}), "
-                        f"more than --max-drop {max_drop:g}"
+                        f"more than --max-drop {promise.max_drop:g}"
                     )
             drop = 100 * found.worst_class_drop
-            if drop > max_class_drop + 1e-9 and found.worst_class_lost > 1:
+            if drop > promise.max_class_drop + 1e-9 and found.worst_class_lost > 1:
                 return (
                     f"{name} lost {drop:.2f} points of the accuracy of {found.worst_class}, "
-                    f"more than --max-class-drop {max_class_drop:g}"
+                    f"more than --max-class-drop {promise.max_class_drop:g}"
                 )
         if self.agreement < MIN_AGREEMENT:
             return (

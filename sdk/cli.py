@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "train": "leansight.sdk.cli_train",
     "study": "leansight.sdk.cli_study",
     "prune": "leansight.sdk.cli_prune",
+    "optimize": "leansight.sdk.cli_optimize",
     "evaluate": "leansight.sdk.cli_evaluate",
     "export": "leansight.sdk.cli_export",
     "certify": "leansight.sdk.cli_certify",

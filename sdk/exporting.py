@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from leansight.exporters.export import ExportImages, export
 from leansight.exporters.int8 import Progress
-from leansight.exporters.verification import ExportReport
+from leansight.exporters.verification import EFFORTS, Effort, ExportReport, Promise, Target
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.errors import DataError
 from leansight.sdk.console import console
@@ -20,6 +20,7 @@ from leansight.sdk.data import Labelled, Sample, Split, images_folder, load_labe
 from leansight.sdk.run import Run
 
 GOLDEN_PHOTOS = 8
+TRAINING_IMAGES = 4096  # for learning under rounding, where calibration is not enough
 PACKAGES = ("torch", "litert-torch", "ai-edge-quantizer", "onnx", "onnxruntime")
 
 
@@ -28,10 +29,12 @@ def export_run(
     *,
     out: Path,
     precision: Precision,
-    max_drop: float,
+    promise: Promise,
     data: Path | None,
     calibration_images: int,
     threshold: float | None,
+    effort: Effort = EFFORTS[-1],
+    target: Target = "x86",
 ) -> dict[str, ExportReport]:
     """Export the run at `path` as a bundle at `out`; see `leansight.exporters.export.export`.
 
@@ -55,10 +58,21 @@ def export_run(
         validation=read_images(run, root, split.validation, "validation"),
         test=read_images(run, root, split.test, "test") if split.test else None,
         golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
+        training=lambda: (
+            read_images(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
+        ),
     )
     draft = _draft(run, split, len(drawn), out=out, precision=precision, threshold=threshold)
     with step_bars() as progress:
-        return export(run.network(), draft, images, max_drop=max_drop, progress=progress)
+        return export(
+            run.network(),
+            draft,
+            images,
+            promise=promise,
+            effort=effort,
+            target=target,
+            progress=progress,
+        )
 
 
 @contextmanager

@@ -49,6 +49,7 @@ from leansight.sdk.run import Options, Run, Start, read_split
 from leansight.sdk.start import begin_or_join, is_first_process
 from leansight.sdk.task import SCORE, LearningTask
 
+_SAFE_CHANNELS: Final = 16
 LAST_CHECKPOINT: Final = "last.ckpt"  # Lightning's name for it
 VALIDATION_BATCH: Final = 16  # small batches stay in the processor's cache
 FINDER_STEPS: Final = 100
@@ -138,7 +139,7 @@ def train_network(
         network = build_network(recipe.model, classes=classes, channels=channels)
         if recipe.model.pretrained and not last.exists():
             load_pretrained(network, recipe.model, start.options.weights)
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=fast_memory_format(network))
     weights = class_weights(images.scenes.classes, classes, recipe)
     taught = teacher.network().to(memory_format=torch.channels_last) if teacher else None
     task = LearningTask(network, recipe, weights, files, taught)
@@ -155,6 +156,19 @@ def train_network(
     kept = folder / (LAST_CHECKPOINT if start.options.everything else "best.ckpt")
     task.load_state_dict(torch.load(kept, weights_only=True)["state_dict"])
     return network.eval(), trainer
+
+
+def fast_memory_format(network: nn.Module) -> torch.memory_format:
+    """Return how a network's tensors lie best: channels last, unless that crashes.
+
+    The gradient of strided 1×1 convolutions of fewer than 16 channels, which pruning leaves,
+    writes past its memory in torch 2.14 (oneDNN), channels last only.
+    """
+    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+    crashes = any(
+        c.kernel_size == (1, 1) != c.stride and c.in_channels < _SAFE_CHANNELS for c in convolutions
+    )
+    return torch.contiguous_format if crashes else torch.channels_last
 
 
 def scores(network: nn.Module, images: Labelled, start: Start) -> dict[str, float]:

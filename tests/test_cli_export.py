@@ -123,9 +123,10 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
     (poor / "train.csv").write_text(f"{header}\ndisc/gray.png,disc,,,\n")
     out = tmp_path / "new" / "shapes.bundle"
     arguments = ["export", str(poor), "--out", str(out), "--data", str(photos), "--max-drop", "0"]
+    arguments += ["--effort", "calibration"]
     line = refusal(arguments, monkeypatch, capsys)
     assert "points of accuracy" in line
-    assert line.endswith("more than --max-drop 0. Nothing was written")
+    assert line.endswith("more than --max-drop 0. Tried: calibration. Nothing was written")
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "run"}
 
 

@@ -34,6 +34,7 @@ from leansight.exporters.verification import (
     ExportRefusedError,
     ExportReport,
     FormatReport,
+    Promise,
     compare,
     run_all,
 )
@@ -519,7 +520,7 @@ def test_the_threshold_decides_which_labels_agree_and_which_are_undecided() -> N
 
 def test_labels_that_the_formats_give_differently_are_refused() -> None:
     def refusal(threshold: float, max_drop: float) -> str | None:
-        return hand_made_labels(threshold).refusal(max_drop=max_drop, max_class_drop=100)
+        return hand_made_labels(threshold).refusal(Promise(max_drop=max_drop, max_class_drop=100))
 
     assert "decide differently on 16.67% of the labels of all images" in str(refusal(0.5, 100))
     assert str(refusal(0.8, 1)).startswith("tflite int8 lost 16.67 points of accuracy")
@@ -600,7 +601,7 @@ def test_a_promise_that_is_kept_to_the_point(
     accuracy: float, agreement: float, max_drop: float
 ) -> None:
     report = a_report(torch_accuracy=0.97, accuracy=accuracy, agreement=agreement)
-    assert report.refusal(max_drop=max_drop, max_class_drop=0) is None
+    assert report.refusal(Promise(max_drop=max_drop, max_class_drop=0)) is None
 
 
 @pytest.mark.parametrize(
@@ -615,7 +616,7 @@ def test_a_promise_that_is_broken(
     accuracy: float, agreement: float, max_drop: float, message: str
 ) -> None:
     report = a_report(torch_accuracy=0.97, accuracy=accuracy, agreement=agreement)
-    refusal = report.refusal(max_drop=max_drop, max_class_drop=100)
+    refusal = report.refusal(Promise(max_drop=max_drop, max_class_drop=100))
     assert refusal
     assert re.search(message, refusal)
 
@@ -639,7 +640,7 @@ def test_what_is_kept_and_the_worst_class_are_promised_as_well(
     report = a_report(torch_accuracy=0.97, accuracy=0.97, agreement=1)
     *others, last = report.formats
     changed = replace(report, formats=(*others, replace(last, **changes)))
-    refusal = changed.refusal(max_drop=1, max_class_drop=5)
+    refusal = changed.refusal(Promise(max_drop=1, max_class_drop=5))
     assert (refusal and message and re.search(message, refusal)) or refusal is message is None
 
 
@@ -695,7 +696,7 @@ def written(no_conversion: Converted, tmp_path: Path) -> tuple[Bundle, dict[str,
         no_conversion.network,
         draft(tmp_path / "new" / "shapes.bundle"),
         replace(images(no_conversion), test=test),
-        max_drop=2,
+        promise=Promise(max_drop=2),
         progress=ignore,
     )
     return Bundle.load(tmp_path / "new" / "shapes.bundle"), reports
@@ -772,7 +773,7 @@ def test_a_bundle_for_many_labels(no_conversion: Converted, tmp_path: Path) -> N
         no_conversion.network,
         many,
         replace(given, validation=validation),
-        max_drop=5,
+        promise=Promise(max_drop=5),
         progress=ignore,
     )
     bundle = Bundle.load(tmp_path / "many.bundle")
@@ -804,7 +805,7 @@ def test_a_float_bundle(no_conversion: Converted, tmp_path: Path) -> None:
         no_conversion.network,
         draft(out, precision="float32"),
         replace(images(no_conversion), golden=[]),
-        max_drop=0,
+        promise=Promise(max_drop=0),
         progress=ignore,
     )
     assert reports["validation"].shipped == ("tflite float32", "onnx float32")
@@ -828,7 +829,7 @@ def test_a_network_that_int8_spoils_is_refused_and_nothing_written(
             no_conversion.network,
             draft(tmp_path / "new" / "shapes.bundle"),
             replace(images(no_conversion), calibration=gray),
-            max_drop=1,
+            promise=Promise(max_drop=1),
             effort="calibration",
             progress=ignore,
         )
@@ -848,8 +849,7 @@ def test_formats_that_disagree_are_refused(
             no_conversion.network,
             draft(tmp_path / "shapes.bundle"),
             images(no_conversion),
-            max_drop=100,
-            max_class_drop=100,
+            promise=Promise(max_drop=100, max_class_drop=100),
             progress=ignore,
         )
     assert list(tmp_path.iterdir()) == []
@@ -867,7 +867,7 @@ def test_what_exists_is_refused_before_any_work(
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(BundleError, match=r"exists already: choose another --out"):
-            export(nn.Identity(), draft(path), given, max_drop=1, progress=ignore)
+            export(nn.Identity(), draft(path), given, promise=Promise(max_drop=1), progress=ignore)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -879,7 +879,7 @@ def test_each_step_is_told_to_its_end(no_conversion: Converted, tmp_path: Path) 
         no_conversion.network,
         draft(tmp_path / "shapes.bundle"),
         images(no_conversion),
-        max_drop=2,
+        promise=Promise(max_drop=2),
         progress=tell,
     )
     last = {name: (done, total) for name, done, total in told}

@@ -157,7 +157,7 @@ def test_the_command_lists_its_sub_commands() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     listed = done.stdout.split("Commands:\n")[1].splitlines()
     assert [line.split()[0] for line in listed if line.startswith("  ")] == [
-        *("data", "recipes", "train", "study", "prune"),
+        *("data", "recipes", "train", "study", "prune", "optimize"),
         *("evaluate", "export", "certify", "classify", "bench", "check"),
     ]
 

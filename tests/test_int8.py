@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given
@@ -19,7 +20,7 @@ from leansight.exporters.calibration import Histogram, Range
 from leansight.exporters.convert import convert, convert_folded, predict
 from leansight.exporters.export import ExportImages, export
 from leansight.exporters.folding import for_any_number
-from leansight.exporters.int8 import EFFORTS, Calibrated, attempts, calibrated
+from leansight.exporters.int8 import Calibrated, attempts, calibrated
 from leansight.exporters.refinement import (
     choose_ranges,
     correct_biases,
@@ -28,7 +29,7 @@ from leansight.exporters.refinement import (
     logit_error,
 )
 from leansight.exporters.simulation import Grid, round_weights
-from leansight.exporters.verification import ExportRefusedError
+from leansight.exporters.verification import EFFORTS, ExportRefusedError, Promise
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.interpreter import Format, load_interpreter
@@ -316,6 +317,27 @@ def test_every_effort_gives_one_network_in_two_formats(
 
 
 @pytest.mark.slow
+def test_for_a_pi_5_activations_are_signed_and_the_network_is_the_same(found: Calibrated) -> None:
+    unsigned, signed = found.write(), replace(found, target="pi5").write()
+    assert unsigned["tflite"] == signed["tflite"]
+    kinds = [activation_types(files["onnx"]) for files in (unsigned, signed)]
+    assert kinds == [{"UINT8"}, {"INT8"}]
+    images = prepared(60, seed=2).pixels
+    logits = [
+        np.stack([load_interpreter(files["onnx"], "onnx")(i[None]) for i in images])
+        for files in (unsigned, signed)
+    ]
+    bounds = found.ranges[found.graph.output]
+    assert np.abs(logits[0] - logits[1]).max() <= (bounds.high - bounds.low) / 255 + 1e-6
+
+
+def activation_types(file: bytes) -> set[str]:
+    graph = onnx.load_from_string(file).graph
+    types = {i.name: onnx.TensorProto.DataType.Name(i.data_type) for i in graph.initializer}
+    return {types[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"}
+
+
+@pytest.mark.slow
 def test_only_what_touches_a_sensitive_activation_stays_in_float(
     tried: dict[str, list[dict[Format, bytes]]],
 ) -> None:
@@ -350,9 +372,13 @@ def test_more_effort_keeps_a_promise_that_plain_calibration_breaks(
     )
     images = ExportImages(calibration=prepared(60, seed=1).pixels, validation=prepared(200, seed=3))
     with pytest.raises(ExportRefusedError, match=r"Tried: calibration\. Nothing was written"):
-        export(other, draft, images, max_drop=1, effort="calibration", progress=ignore)
+        export(
+            other, draft, images, promise=Promise(max_drop=1), effort="calibration", progress=ignore
+        )
     assert not draft.path.exists()
-    report = export(other, draft, images, max_drop=1, progress=ignore)["validation"]
+    report = export(other, draft, images, promise=Promise(max_drop=1), progress=ignore)[
+        "validation"
+    ]
     assert report.effort == "ranges"
     assert list(report.refusals) == ["calibration"]
     assert Bundle.load(draft.path).metrics["validation"]["effort"] == "ranges"

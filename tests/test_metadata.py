@@ -31,6 +31,7 @@ from leansight.benchmarks.graph import count_graph
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages, export
 from leansight.exporters.metadata import describe
+from leansight.exporters.verification import Promise
 from leansight.runtime.bundle import Bundle, Precision, write_bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import NEVER, DecisionPolicy
@@ -471,7 +472,7 @@ def exported(path: Path, precision: Precision) -> Bundle:
         precision=precision,
     )
     given = ExportImages(calibration=train.pixels[:60], validation=validation)
-    export(network.eval(), draft, given, max_drop=5, progress=lambda *_: None)
+    export(network.eval(), draft, given, promise=Promise(max_drop=5), progress=lambda *_: None)
     return Bundle.load(path)
 
 

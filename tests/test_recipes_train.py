@@ -13,6 +13,7 @@ import pytest
 import shapes
 from numpy.typing import NDArray
 
+from leansight.exporters.verification import Promise
 from leansight.runtime.classifier import Classifier
 from leansight.sdk.exporting import export_run
 from leansight.sdk.recipe import load_recipe, recipe_names
@@ -174,7 +175,7 @@ def test_a_recipe_learns_from_its_own_layout(name: str, kind: str, tmp_path: Pat
         run.path,
         out=tmp_path / "bundle",
         precision="int8",
-        max_drop=100,
+        promise=Promise(max_drop=100, max_class_drop=100),
         data=None,
         calibration_images=16,
         threshold=None,

@@ -26,7 +26,13 @@ from leansight.sdk.data import load_labelled, read_samples
 from leansight.sdk.layouts import find_samples
 from leansight.sdk.recipe import Recipe, load_recipe
 from leansight.sdk.run import Options, Run, Start
-from leansight.sdk.training import Hardware, class_weights, moving_average, train
+from leansight.sdk.training import (
+    Hardware,
+    class_weights,
+    fast_memory_format,
+    moving_average,
+    train,
+)
 
 HERE = Hardware(accelerator="cpu", workers=0)
 
@@ -567,3 +573,24 @@ def test_a_mistake_ends_in_one_line_without_traceback(tmp_path: Path) -> None:
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"leansight: {tmp_path} holds no image")
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "safe"),
+    [(8, 1, 2, False), (16, 1, 2, True), (8, 1, 1, True), (8, 3, 2, True)],
+)
+def test_a_layout_in_which_the_gradient_crashes_is_not_used(
+    channels: int, kernel: int, stride: int, *, safe: bool
+) -> None:
+    convolution = torch.nn.Conv2d(channels, 16, kernel, stride, bias=False)
+    wanted = fast_memory_format(torch.nn.Sequential(convolution))
+    assert (wanted == torch.channels_last) is safe
+    # In another process: it would take the tests with it.
+    code = f"""
+import torch
+layer = torch.nn.Conv2d({channels}, 16, {kernel}, {stride}).to(memory_format={wanted})
+for _ in range(5):
+    image = torch.randn(64, {channels}, 32, 32).to(memory_format={wanted}).requires_grad_()
+    layer(image).square().sum().backward()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)

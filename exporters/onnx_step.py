@@ -1,0 +1,117 @@
+"""What the reading of an ONNX graph passes from node to node."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import fx
+
+from leansight.exporters.errors import ConversionError
+
+Constant = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation:
+    """What an operator gives: the ONNX tensor is what `node` computes, its axes put in `order`.
+
+    `shape` is the ONNX tensor's, for one image. `affine`: it is the pixels but for factors and
+    summands. `positive`: nothing in it is below zero.
+    """
+
+    node: fx.Node
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    affine: bool = False
+    positive: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the axes are as torch has them."""
+        return self.order == tuple(range(len(self.order)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One ONNX node with what it is given, and the torch graph that it is written to."""
+
+    graph: fx.Graph
+    root: torch.nn.Module
+    node: onnx.NodeProto
+    inputs: Sequence[Activation | Constant | None]
+    shapes: Sequence[tuple[int, ...]]
+    attributes: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """How messages call the node."""
+        return f"{self.node.op_type} {self.node.name or self.node.output[0]}"
+
+    def refuse(self, why: str) -> ConversionError:
+        """Return the error that says why the node cannot be read."""
+        return ConversionError(f"{self.name}: {why}")
+
+    def activation(self, index: int = 0) -> Activation:
+        """Return an input that depends on the image."""
+        value = self.inputs[index]
+        if not isinstance(value, Activation):
+            raise self.refuse("its input must come from the image")
+        return value
+
+    def plain(self, index: int = 0, *, axes: int | None = None) -> Activation:
+        """Return such an input with its axes as torch has them, of so many axes."""
+        value = self.activation(index)
+        if axes is not None and len(value.shape) != axes:
+            raise self.refuse(f"its input has {len(value.shape)} axes, not {axes}")
+        if value.is_plain:
+            return value
+        node = self.graph.call_function(torch.permute, (value.node, value.order))
+        return replace(value, node=node, order=tuple(range(len(value.order))))
+
+    def constant(self, index: int) -> Constant:
+        """Return an input that is the same for every image."""
+        value = self.optional(index)
+        if value is None:
+            raise self.refuse(f"its input {index} is missing")
+        return value
+
+    def optional(self, index: int) -> Constant | None:
+        """Return such an input, or None where it is left out."""
+        value = self.inputs[index] if index < len(self.inputs) else None
+        if isinstance(value, Activation):
+            raise self.refuse("weights and sizes that depend on the image are not read")
+        return value
+
+    def setting(self, name: str, index: int, otherwise: Any) -> Any:  # noqa: ANN401 -- a number or numbers
+        """Return what is an attribute in old opsets and an input in new ones."""
+        value = self.optional(index)
+        return self.attributes.get(name, otherwise) if value is None else value.tolist()
+
+    def weights(self, value: Constant) -> fx.Node:
+        """Put a constant into the graph, as float32."""
+        name = f"constant_{len(list(self.root.parameters()))}"
+        numbers = torch.from_numpy(value.astype(np.float32))
+        self.root.register_parameter(name, torch.nn.Parameter(numbers, requires_grad=False))
+        return self.graph.get_attr(name)
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,  # noqa: ANN401 -- a torch function's
+        order: tuple[int, ...] | None = None,
+        affine: bool = False,
+        positive: bool = False,
+    ) -> Activation:
+        """Write a call whose result is the node's, and in torch's order unless one is given."""
+        shape = self.shapes[0]
+        return Activation(
+            node=self.graph.call_function(function, arguments),
+            shape=shape,
+            order=tuple(range(len(shape))) if order is None else order,
+            affine=affine,
+            positive=positive,
+        )
