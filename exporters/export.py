@@ -82,19 +82,9 @@ def export(
     floats = convert(network, draft.preprocessing)
     progress("converting to ONNX and TFLite", 1, 1)
     verifier = Verifier(network, floats, draft, progress)
-    refusals: dict[str, str] = {}
-    for tried, made in _int8_or_float(floats, draft, images, target, progress):
-        files = describe(made, draft)
-        report = verifier(files, images.validation)
-        refusal = report.refusal(promise)
-        if refusal is None:
-            break
-        refusals[tried] = refusal
-        if tried == effort != "float layers":
-            break
-    if refusal is not None:
-        raise ExportRefusedError(f"{refusal}. Tried: {', '.join(refusals)}. Nothing was written")
-    reports = {"validation": replace(report, effort=tried, refusals=refusals)}
+    made = _int8_or_float(floats, draft, images, effort, target, progress)
+    files, report = _keep(promise, made, draft, images.validation, verifier)
+    reports = {"validation": report}
     if images.test is not None:
         reports["test"] = verifier(files, images.test)
     metrics = {what: report.to_dict() for what, report in reports.items()}
@@ -106,14 +96,39 @@ def export(
     return reports
 
 
+def _keep(
+    promise: Promise,
+    made: Iterator[tuple[Effort, Mapping[Format, bytes]]],
+    draft: Bundle,
+    validation: LabelledImages,
+    verifier: "Verifier",
+) -> tuple[Mapping[Format, bytes], ExportReport]:
+    """Return the first files that keep the promise, with their report."""
+    refusals: dict[str, str] = {}
+    for tried, plain in made:
+        report = verifier(files := describe(plain, draft), validation)
+        refusal = report.refusal(promise)
+        if refusal is None:
+            return files, replace(report, effort=tried, refusals=refusals)
+        refusals[tried] = refusal
+    raise ExportRefusedError(f"{refusal}. Tried: {', '.join(refusals)}. Nothing was written")
+
+
 def _int8_or_float(
-    floats: FloatGraphs, draft: Bundle, images: ExportImages, target: Target, progress: Progress
+    floats: FloatGraphs,
+    draft: Bundle,
+    images: ExportImages,
+    effort: Effort,
+    target: Target,
+    progress: Progress,
 ) -> Iterator[tuple[Effort, Mapping[Format, bytes]]]:
     if draft.precision == "float32":
         yield "calibration", floats.files
         return
     training = images.training or (lambda: images.calibration)
-    yield from attempts(floats, draft.preprocessing, images.calibration, training, progress, target)
+    yield from attempts(
+        floats, draft.preprocessing, images.calibration, training, progress, effort, target
+    )
 
 
 class Verifier:

@@ -25,7 +25,7 @@ from leansight.exporters.refinement import (
 from leansight.exporters.simulation import Simulation
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.exporters.tflite_int8 import FLOAT_ONLY, quantize_tflite, require_integers
-from leansight.exporters.verification import Effort, Target
+from leansight.exporters.verification import EFFORTS, Effort, Target
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
 
@@ -115,6 +115,7 @@ def attempts(
     calibration: Image,
     training: Callable[[], Image],
     progress: Progress,
+    effort: Effort = EFFORTS[-1],
     target: Target = "x86",
 ) -> Iterator[tuple[Effort, dict[Format, bytes]]]:
     """Give both int8 files, again and again, made with more effort each time.
@@ -125,17 +126,24 @@ def attempts(
         calibration: images (N, S, S, C) uint8 for the ranges.
         training: gives the images for training under rounding, when they are needed.
         progress: told of every step.
+        effort: the most that is tried.
         target: where the files are to run fastest.
 
     """
     found = calibrated(floats, calibration, progress, target)
     yield "calibration", found.write()
+    if effort == "calibration":
+        return
     found = _refined(found, preprocessing, progress)
     yield "ranges", found.write()
+    if effort == "ranges":
+        return
     trained = _trained(found, preprocessing, training(), progress)
     if trained is not found:
         found = trained
         yield "training", found.write()
+    if effort == "training":
+        return
     sensitive = _most_sensitive(found, progress)
     for count in FLOAT_GRIDS:
         if count < len(sensitive):
