@@ -61,9 +61,10 @@ class Histogram:
         return float(np.average((rounded - values) ** 2, weights=self.counts))
 
     def candidates(self) -> list[Range]:
-        """Return the full range and narrower ones that could serve better, the full one first."""
-        narrower = [self.without_tails(tail) for tail in TAILS]
-        return list(dict.fromkeys([self.range, *narrower, self.of_least_error()]))
+        """Return narrower ranges that round what was counted with less squared error."""
+        narrower = [*(self.without_tails(tail) for tail in TAILS), self.of_least_error()]
+        most = self.squared_error(self.range)
+        return [r for r in dict.fromkeys(narrower) if self.squared_error(r) < most]
 
 
 # Every pixel value is possible, whatever the calibration images show; with these bounds the

@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
 import onnx
 import torch
+from torch import Tensor, fx
 
 from leansight.exporters.calibration import Range, calibrate, count_values, shared_grids
 from leansight.exporters.convert import FloatGraphs, convert_folded, predict
@@ -36,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 SIGNED_TARGETS: Final = frozenset({"pi5"})
 
 MEASURED: Final = 32  # calibration images on which what could be better is measured
-SHOWN: Final = 8192  # images that are shown in training, the same ones again where they are fewer
+SHOWN: Final = 4096  # images that are shown in training, the same ones again where they are fewer
 FLOAT_GRIDS: Final = (1, 2, 4, 8, 16)
 
 
@@ -44,10 +46,12 @@ FLOAT_GRIDS: Final = (1, 2, 4, 8, 16)
 class Calibrated:
     """A float network with the ranges of its activations.
 
-    `nodes` names the TFLite activation of each of torch's nodes, `ranges` its bounds; `target`
-    is where the files are to run.
+    `exact` is the network as it came, for any number of images; `floats` what is rounded, which
+    may have changed. `nodes` names the TFLite activation of each of torch's nodes, `ranges` its
+    bounds; `target` is where the files are to run.
     """
 
+    exact: fx.GraphModule
     floats: FloatGraphs
     graph: TfliteGraph
     nodes: Mapping[str, str]
@@ -74,6 +78,13 @@ class Calibrated:
         signed = self.target in SIGNED_TARGETS
         return {"tflite": tflite, "onnx": quantize_onnx(model, quantized, partners, signed=signed)}
 
+    @property
+    def measured(self) -> tuple[Image, Tensor]:
+        """Images of all of the calibration's, and the logits (N, K) that they should give."""
+        chosen = np.linspace(0, len(self.pixels) - 1, min(MEASURED, len(self.pixels))).astype(int)
+        pixels = self.pixels[chosen]
+        return pixels, torch.from_numpy(predict(self.exact, pixels))
+
     def simulate(self) -> Simulation:
         """Return what the int8 files compute, in torch."""
         return Simulation(self.floats.folded, self.graph, self.nodes, self.ranges)
@@ -98,14 +109,20 @@ def calibrated(
     graph = TfliteGraph(floats.tflite)
     nodes = pair_nodes(floats.folded, graph, pixels)
     ranges = calibrate(
-        for_any_number(floats.folded),
+        exact := for_any_number(floats.folded),
         graph,
         nodes,
         pixels,
         lambda n, of: progress("calibrating", n, of),
     )
     return Calibrated(
-        floats=floats, graph=graph, nodes=nodes, ranges=ranges, pixels=pixels, target=target
+        exact=exact,
+        floats=floats,
+        graph=graph,
+        nodes=nodes,
+        ranges=ranges,
+        pixels=pixels,
+        target=target,
     )
 
 
@@ -152,14 +169,11 @@ def attempts(
 
 def _refined(found: Calibrated, preprocessing: Preprocessing, progress: Progress) -> Calibrated:
     """Return the network with equalised channels, better ranges and corrected biases."""
-    measured = found.pixels[:MEASURED]
-    expected = torch.from_numpy(predict(for_any_number(found.floats.folded), measured))
-    found = min(
-        (found, _equalised(found, preprocessing, progress)),
-        key=lambda tried: logit_error(tried.simulate(), measured, expected),
-    )
-    simulation, floats = found.simulate(), found.floats
-    free, grids = for_any_number(floats.folded), shared_grids(found.graph)
+    measured, expected = found.measured
+    plain, equal = found, _equalised(found)
+    found = min((plain, equal), key=lambda tried: logit_error(tried.simulate(), measured, expected))
+    simulation, folded = found.simulate(), found.floats.folded
+    free, grids = for_any_number(folded), shared_grids(found.graph)
     histograms = count_values(free, found.nodes, grids, found.ranges, found.pixels)
     before = choose_ranges(
         simulation,
@@ -169,31 +183,33 @@ def _refined(found: Calibrated, preprocessing: Preprocessing, progress: Progress
         lambda n, of: progress("choosing better ranges", n, of),
     )
     found = replace(found, ranges=simulation.ranges)
-    correct_biases(simulation, floats.folded, measured)
+    correct_biases(simulation, folded, measured)
     if logit_error(simulation, measured, expected) >= before:
-        return found
+        simulation = found.simulate()  # with the biases as they were
+        if found.floats is plain.floats:
+            return found
     return _with_weights(found, simulation, preprocessing, progress)
 
 
-def _equalised(found: Calibrated, preprocessing: Preprocessing, progress: Progress) -> Calibrated:
+def _equalised(found: Calibrated) -> Calibrated:
+    """Return the network with equalised channels in torch; its files are still the old ones."""
     folded = copy.deepcopy(found.floats.folded)
-    if not equalise(folded, found.pixels[:MEASURED]):
+    if not equalise(folded, found.measured[0]):
         return found
-    floats = convert_folded(folded, preprocessing)
-    return calibrated(floats, found.pixels, progress, found.target)
+    ranges = calibrate(for_any_number(folded), found.graph, found.nodes, found.pixels)
+    return replace(found, floats=replace(found.floats, folded=folded), ranges=ranges)
 
 
 def _trained(
     found: Calibrated, preprocessing: Preprocessing, images: Image, progress: Progress
 ) -> Calibrated:
     """Return the network after training under rounding, or as it was where that is better."""
-    measured = found.pixels[:MEASURED]
-    expected = torch.from_numpy(predict(for_any_number(found.floats.folded), measured))
+    measured, expected = found.measured
     simulation = found.simulate()
     before = logit_error(simulation, measured, expected)
     learn(
         simulation,
-        found.floats.folded,
+        found.exact,
         images,
         epochs=max(1, SHOWN // len(images)),
         progress=lambda n, of: progress("training under rounding", n, of),
@@ -221,8 +237,7 @@ def _with_weights(
 
 def _most_sensitive(found: Calibrated, progress: Progress) -> list[list[str]]:
     """Return the activations of each grid, those first whose rounding alone does most harm."""
-    simulation, measured = found.simulate(), found.pixels[:MEASURED]
-    expected = torch.from_numpy(predict(for_any_number(found.floats.folded), measured))
+    simulation, (measured, expected) = found.simulate(), found.measured
     for grid in simulation.grids.values():
         grid.exact = True
     harm: dict[str, float] = {}

@@ -44,7 +44,7 @@ def choose_ranges(
 ) -> float:
     """Give each grid the bounds that bring the logits nearest; return the error that is left.
 
-    One grid after the other, in the order of the graph: its full range, narrower ones without
+    One grid after the other, in the order of the graph: its range as it is, narrower ones without
     the outermost values, and the one of least squared rounding error (`Histogram.candidates`).
     """
     least = logit_error(simulation, pixels, expected)
@@ -131,7 +131,7 @@ def equalise(folded: fx.GraphModule, pixels: Image) -> int:
 
 def learn(
     simulation: Simulation,
-    folded: fx.GraphModule,
+    exact: nn.Module,
     pixels: Image,
     *,
     epochs: int,
@@ -145,14 +145,14 @@ def learn(
 
     Args:
         simulation: learns in place.
-        folded: the float network.
+        exact: the float network.
         pixels: images of training (N, S, S, C) uint8.
         epochs: how often each image is shown.
         seed: of the images' order.
         progress: told how many of how many batches are done.
 
     """
-    teacher = torch.from_numpy(predict(for_any_number(folded), pixels))
+    teacher = torch.from_numpy(predict(exact, pixels))
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(_groups(simulation))
     steps = max(1, len(pixels) // BATCH)
