@@ -30,6 +30,20 @@ class Range:
     low: float
     high: float
 
+    @property
+    def width(self) -> float:
+        """From the smallest to the largest value."""
+        return self.high - self.low
+
+    @property
+    def zero(self) -> float:
+        """Where zero lies between them, from 0 to 1."""
+        return -self.low / self.width if self.width > 0 else 0.0
+
+    def widened(self, width: float) -> "Range":
+        """Return the range of this width in which zero lies where it does here."""
+        return Range(low=-self.zero * width, high=(1 - self.zero) * width)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
@@ -74,6 +88,8 @@ INPUT_RANGE = Range(low=(0 - PIXEL_ZERO) * PIXEL_SCALE, high=(255 - PIXEL_ZERO) 
 MOVING = frozenset(
     {"CONCATENATION", "MAX_POOL_2D", "AVERAGE_POOL_2D", "PAD", "PADV2", "RESHAPE", "TRANSPOSE"}
 )
+# What adds the numbers that it takes: exact in integers where all of them count in equal steps.
+ADDING = frozenset({"ADD", "SUB"})
 
 
 def calibrate(
@@ -85,7 +101,8 @@ def calibrate(
 ) -> Mapping[str, Range]:
     """Return the range of each activation of a TFLite graph over images (N, S, S, C) uint8.
 
-    What is concatenated or pooled shares its range with the result, so that it lies on one grid.
+    What is concatenated or pooled shares its range with the result, so that it lies on one grid;
+    what is added shares the width of its range with the sum, so that no step is lost.
 
     Args:
         folded: the same network in torch, for any number of images.
@@ -123,7 +140,12 @@ def calibrate(
         for name in unknown:
             see(grids[name], float(run[name].min()), float(run[name].max()))
     ranges = {name: Range(low=low[grid], high=high[grid]) for name, grid in grids.items()}
-    return {**ranges, graph.input: INPUT_RANGE}
+    scales = shared_scales(graph)
+    widths = dict.fromkeys(scales.values(), 0.0)
+    for name, found in ranges.items():
+        widths[scales[name]] = max(widths[scales[name]], found.width)
+    widened = {name: found.widened(widths[scales[name]]) for name, found in ranges.items()}
+    return {**widened, graph.input: INPUT_RANGE}
 
 
 def count_values(
@@ -169,12 +191,28 @@ def shared_grids(graph: TfliteGraph) -> dict[str, str]:
     from grid to grid before each concatenation, which TFLite's runtimes and ONNX Runtime do not
     do alike; in DenseNet all layers of a block meet in one.
     """
+    return _together(graph, MOVING)
+
+
+def shared_scales(graph: TfliteGraph) -> dict[str, str]:
+    """Return for each activation the name of the first that must count in steps of the same size.
+
+    These are the ones that are added, and those on a grid with them. TFLite's runtimes multiply
+    each side of a sum by a fixed-point factor, ONNX Runtime by a float, and where they part by a
+    step in one number of 60,000, a deep network makes other logits of it. With equal steps both
+    add integers: the two files then give the same numbers, bit for bit (docs/decisions/0014).
+    """
+    return _together(graph, MOVING | ADDING)
+
+
+def _together(graph: TfliteGraph, kinds: frozenset[str]) -> dict[str, str]:
+    """Return for each activation the first of those that operators of these kinds join it to."""
     groups: dict[str, set[str]] = {name: {name} for name in graph.activations}
     for op in graph.operators:
-        if op.kind in MOVING:
-            touched = (*op.inputs, *op.outputs)
-            moved = [name for name in touched if name in groups and name != graph.input]
-            group = set[str]().union(*(groups[name] for name in moved))
+        sources = [name for name in op.inputs if name in groups and name != graph.input]
+        # A constant that is added has steps of its own: what it is added to may be far larger.
+        if op.kind in kinds and (op.kind in MOVING or len(sources) > 1):
+            group = set[str]().union(*(groups[name] for name in (*sources, *op.outputs)))
             groups |= dict.fromkeys(group, group)
     order = {name: index for index, name in enumerate(graph.activations)}
     return {name: min(group, key=order.__getitem__) for name, group in groups.items()}

@@ -175,15 +175,14 @@ def learn(
 
 def _groups(simulation: Simulation) -> list[dict[str, object]]:
     """Return the parameters with their rates: a grid's bounds move in parts of its range."""
-    groups: list[dict[str, object]] = []
-    bounds: set[nn.Parameter] = set()
-    for grid in simulation.grids.values():
-        own = list(grid.parameters())
-        bounds.update(own)
-        width = grid.range.high - grid.range.low
-        groups.append({"params": own, "lr": max(BOUND_RATE * width, 1e-12)})
-    weights = [p for p in simulation.parameters() if p not in bounds]
-    return [{"params": weights, "lr": WEIGHT_RATE}, *groups]
+    grids = simulation.grids.values()
+    zeros, widths = [grid.zero for grid in grids], dict.fromkeys(grid.width for grid in grids)
+    bounds = {*zeros, *widths}
+    return [
+        {"params": [p for p in simulation.parameters() if p not in bounds], "lr": WEIGHT_RATE},
+        {"params": zeros, "lr": BOUND_RATE},
+        *({"params": [w], "lr": max(BOUND_RATE * w.item(), 1e-12)} for w in widths),
+    ]
 
 
 def _pairs(folded: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:

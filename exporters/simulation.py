@@ -10,39 +10,45 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, fx, nn
 
-from leansight.exporters.calibration import STEPS, Range, shared_grids
+from leansight.exporters.calibration import STEPS, Range, shared_grids, shared_scales
 from leansight.exporters.folding import for_any_number, layers
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.exporters.tflite_int8 import LEVELS, SMALLEST_SCALE
 
 
 class Grid(nn.Module):
-    """Rounds numbers to 256 levels between two bounds, zero among them; not where `exact`."""
+    """Rounds numbers to 256 levels between two bounds, zero among them; not where `exact`.
 
-    def __init__(self, chosen: Range) -> None:
+    Args:
+        chosen: the bounds at first.
+        width: of a grid that counts in steps of the same size: what one learns, both have.
+
+    """
+
+    def __init__(self, chosen: Range, width: nn.Parameter | None = None) -> None:
         super().__init__()
         self.exact = False
-        self.low = nn.Parameter(torch.tensor(float(chosen.low)))
-        self.high = nn.Parameter(torch.tensor(float(chosen.high)))
+        self.width = nn.Parameter(torch.tensor(float(chosen.width))) if width is None else width
+        self.zero = nn.Parameter(torch.tensor(float(chosen.zero)))
 
     @property
     def range(self) -> Range:
         """The bounds as they are now."""
-        return Range(low=min(self.low.item(), 0.0), high=max(self.high.item(), 0.0))
+        width, zero = max(self.width.item(), 0.0), min(max(self.zero.item(), 0.0), 1.0)
+        return Range(low=-zero * width, high=(1 - zero) * width)
 
     @torch.no_grad()
     def set(self, chosen: Range) -> None:
         """Round between other bounds from now on."""
-        self.low.fill_(chosen.low)
-        self.high.fill_(chosen.high)
+        self.width.fill_(chosen.width)
+        self.zero.fill_(chosen.zero)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map any shape to the nearest levels."""
         if self.exact:
             return x
-        low, high = self.low.clamp(max=0), self.high.clamp(min=0)
-        scale = ((high - low) / STEPS).clamp(min=SMALLEST_SCALE)
-        zero = _rounded(-low / scale)
+        scale = (self.width / STEPS).clamp(min=SMALLEST_SCALE)
+        zero = _rounded(STEPS * self.zero.clamp(0, 1))
         return ((_rounded(x / scale) + zero).clamp(0, STEPS) - zero) * scale
 
 
@@ -71,7 +77,11 @@ class Simulation(nn.Module):
         self._grid_of = shared_grids(graph)
         names = dict.fromkeys(self._grid_of[partner] for partner in partners.values())
         names.pop(graph.input, None)  # pixels are whole numbers already
-        self._grids = {name: Grid(ranges[name]) for name in names}
+        scales, widths = shared_scales(graph), dict[str, nn.Parameter]()
+        self._grids: dict[str, Grid] = {}
+        for name in names:
+            self._grids[name] = Grid(ranges[name], widths.get(scales[name]))
+            widths[scales[name]] = self._grids[name].width
         self.network = for_any_number(folded)
         _let_learn(self.network)
         keys = {name: f"grid_{index}" for index, name in enumerate(self._grids)}

@@ -82,7 +82,7 @@ def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) ->
         source, weights, bias = op.inputs[0], graph.tensors[op.inputs[1]], op.inputs[2]
         if weights.values is None or (biases := graph.tensors[bias].values) is None:
             continue
-        scale = max((ranges[source].high - ranges[source].low) / 255, SMALLEST_SCALE)
+        scale = max((ranges[source].width) / 255, SMALLEST_SCALE)
         least = np.abs(biases) * LEVELS / (LARGEST_BIAS * scale)
         axis = CHANNEL_AXES[op.kind]
         largest = np.abs(weights.values).max(axis=tuple({*range(weights.rank)} - {axis}))

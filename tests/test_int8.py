@@ -197,8 +197,8 @@ def test_rounding_lets_the_gradient_through_and_teaches_the_bounds() -> None:
     torch.autograd.backward(((grid(x) - x.detach()) ** 2).sum())
     assert x.grad is not None
     assert x.grad[2] == 0  # beyond the bound
-    assert grid.high.grad is not None
-    assert grid.high.grad < 0  # the bound should be higher
+    assert grid.width.grad is not None
+    assert grid.width.grad < 0  # the upper bound should be higher
 
 
 # The simulation
