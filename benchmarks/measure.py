@@ -1,25 +1,21 @@
 """Measure models, each in a process of its own, in rounds that alternate between them."""
 
-import json
 import os
 import platform
 import re
-import signal
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leansight.benchmarks.graph import GraphCount, count_graph
-from leansight.benchmarks.worker import STATUS, STEPS, is_bare_model, peak_rss_bytes
+from leansight.benchmarks.process import WorkerProcess, empty_process_bytes
+from leansight.benchmarks.worker import STEPS, is_bare_model
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import Format, model_format
@@ -27,11 +23,6 @@ from leansight.runtime.preprocessing import Image
 
 # A drift of the machine's speed hits all models alike if they take turns.
 ROUNDS: Final = 4
-_EMPTY_PROCESS: Final = f"""
-import numpy, pathlib
-status = pathlib.Path({str(STATUS)!r})
-print(status.read_text() if status.exists() else "")
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +88,55 @@ class Model:
         return Bundle.load(self.path).read(f"model.{self.format}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A model that has given its first result; `ask` is answered by the worker (see worker.py)."""
+
+    start_ms: float
+    ask: Callable[[Mapping[str, int]], dict[str, Any]]
+
+
+class Machine(Protocol):
+    """What models run on."""
+
+    @property
+    def name(self) -> str:
+        """The board or the processor, and how many cores it has."""
+
+    @property
+    def empty_bytes(self) -> int | None:
+        """The peak memory of a process that has only imported numpy, None if it is not told."""
+
+    def start(self, model: Model, picture: Path, threads: int) -> AbstractContextManager[Running]:
+        """Run a model on a picture (.npy) in a process of its own that ends after the `with`.
+
+        Raises:
+            BundleError: the model cannot be run, or its process died; so does asking it.
+
+        """
+
+
+class ThisMachine:
+    """A `Machine`: the one that asks."""
+
+    @property
+    def name(self) -> str:
+        """See `Machine`."""
+        return machine()
+
+    @property
+    def empty_bytes(self) -> int | None:
+        """See `Machine`."""
+        return empty_process_bytes()
+
+    @contextmanager
+    def start(self, model: Model, picture: Path, threads: int) -> Iterator[Running]:
+        """See `Machine`."""
+        arguments = [str(model.path), model.format, str(threads), str(picture)]
+        with WorkerProcess(model.name, arguments) as process:
+            yield Running(start_ms=process.answer()["start_ms"], ask=process.ask)
+
+
 def find_models(paths: Sequence[Path], wanted: Format | None = None) -> list[Model]:
     """Return the models of bundles and bare files, in their order; `wanted` picks one format.
 
@@ -134,6 +174,7 @@ def measure(
     runs: int = 200,
     warmup: int = 20,
     threads: int = 1,
+    on: Machine | None = None,
     advanced: Callable[[], None] = lambda: None,
 ) -> list[BenchmarkResult]:
     """Measure models on one picture, (H, W, 3) or (H, W) uint8, and return them in order.
@@ -144,6 +185,7 @@ def measure(
         runs: measured runs of each model, 1 or more.
         warmup: unmeasured runs before each of up to four rounds.
         threads: processor threads of the interpreter.
+        on: the machine; by default this one.
         advanced: called `steps(models, runs)` times on the way, to show progress.
 
     Raises:
@@ -151,21 +193,25 @@ def measure(
 
     """
     rounds = _rounds(runs)
-    empty_bytes = _empty_process_bytes()
+    place = on or ThisMachine()
+    empty_bytes = place.empty_bytes
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        np.save(folder / "image.npy", image)
-        workers = []
-        for number, model in enumerate(models):
-            worker = _Worker(model, folder / "image.npy", folder / f"{number}.log", threads)
-            workers.append(stack.enter_context(worker))
+        picture = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "image.npy"
+        np.save(picture, image)
+        timed = []
+        for model in models:
+            running = stack.enter_context(place.start(model, picture, threads))
+            timed.append(_Timed(model, running))
             advanced()
         counts = [count_graph(m.read(), m.format, name=m.name) for m in models]
         for size in rounds:
-            for worker in workers:
-                worker.run(warmup=warmup, runs=size)
+            for one in timed:
+                one.run(warmup=warmup, runs=size)
                 advanced()
-    return [w.result(count, empty_bytes) for w, count in zip(workers, counts, strict=True)]
+    return [
+        one.result(count, empty_bytes, machine=place.name, threads=threads)
+        for one, count in zip(timed, counts, strict=True)
+    ]
 
 
 def steps(models: Sequence[Model], runs: int) -> int:
@@ -180,43 +226,24 @@ def _rounds(runs: int) -> list[int]:
     return [size for size in sizes if size]
 
 
-class _Worker:
-    """One model's process: started inside a `with`, where it answers; ended after it."""
+class _Timed:
+    """A running model, and the times of its runs so far."""
 
-    def __init__(self, model: Model, image: Path, log: Path, threads: int) -> None:
-        self._model, self._image, self._log, self._threads = model, image, log, threads
+    def __init__(self, model: Model, running: Running) -> None:
+        self._model, self._running = model, running
         self._times_ns: dict[str, list[int]] = {step: [] for step in STEPS}
         self._peak_bytes: int | None = None
 
-    def __enter__(self) -> Self:
-        # -P: no file of the user's folder may take the place of a module.
-        command = [sys.executable, "-P", "-m", "leansight.benchmarks.worker"]
-        command += [str(self._model.path), self._model.format, str(self._threads)]
-        command += [str(self._image), str(time.monotonic_ns())]
-        pipe = subprocess.PIPE
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 -- our own module, no shell
-                command, stdin=pipe, stdout=pipe, stderr=log, text=True
-            )
-        try:
-            self._start_ms = self._answer()["start_ms"]
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
     def run(self, *, warmup: int, runs: int) -> None:
         """Let the process classify: first unmeasured, then measured."""
-        answer = self._answer({"warmup": warmup, "runs": runs})
+        answer = self._running.ask({"warmup": warmup, "runs": runs})
         for step, times_ns in answer["times_ns"].items():
             self._times_ns[step].extend(times_ns)
         self._peak_bytes = answer["peak_rss_bytes"]
 
-    def result(self, count: GraphCount, empty_bytes: int | None) -> BenchmarkResult:
+    def result(
+        self, count: GraphCount, empty_bytes: int | None, *, machine: str, threads: int
+    ) -> BenchmarkResult:
         """Sum up the runs so far."""
         above = None
         if self._peak_bytes is not None and empty_bytes is not None:
@@ -229,39 +256,13 @@ class _Worker:
             parameters=count.parameters,
             macs=count.macs,
             peak_rss_bytes=above,
-            start_ms=self._start_ms,
+            start_ms=self._running.start_ms,
             latency_ms=summary(self._times_ns),
             bundle_digest=self._model.digest,
-            machine=machine(),
-            threads=self._threads,
+            machine=machine,
+            threads=threads,
             runs=len(self._times_ns["inference"]),
         )
-
-    def _answer(self, request: Mapping[str, int] | None = None) -> dict[str, Any]:
-        """Send a request, if any, and wait for a line; BundleError if there is none."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None  # noqa: PT018 -- both are pipes
-        with suppress(BrokenPipeError):  # it died: the missing answer says so
-            if request is not None:
-                stdin.write(json.dumps(request) + "\n")
-                stdin.flush()
-        line = stdout.readline()
-        if not line:
-            raise BundleError(f"{self._model.name}: {self._death()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise BundleError(answer["error"])
-        return answer
-
-    def _death(self) -> str:
-        code = self._process.wait()
-        if code >= 0:
-            said = self._log.read_text(errors="replace").split("\n")
-            last = next((line for line in reversed(said) if line.strip()), "nothing said")
-            return f"its process ended with code {code}: {last}"
-        name = signal.Signals(-code).name
-        hint = " (not enough memory?)" if name == "SIGKILL" else ""
-        return f"its process was killed by {name}{hint}; the model may be damaged"
 
 
 def summary(times_ns: Mapping[str, Sequence[int]]) -> Latency:
@@ -276,13 +277,6 @@ def _percentiles(samples_ms: NDArray[np.float64]) -> Percentiles:
     return Percentiles(p50=p50, p90=p90, p99=p99)
 
 
-def _empty_process_bytes() -> int | None:
-    """Return the peak memory of a process that has only imported numpy."""
-    command = [sys.executable, "-P", "-c", _EMPTY_PROCESS]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 -- no shell
-    return peak_rss_bytes(done.stdout)
-
-
 def machine() -> str:
     """Name the board or the processor, and how many cores it has."""
     board, processors = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
@@ -290,6 +284,7 @@ def machine() -> str:
     if board.exists():
         name = board.read_text().rstrip("\0")
     elif processors.exists():
-        found = re.search(r"^model name\s*: (.*)$", processors.read_text(), re.MULTILINE)
+        # "Model" is what the kernel of a Pi calls the board, "model name" x86's processor.
+        found = re.search(r"^(?:Model|model name)\s*: (.*)$", processors.read_text(), re.MULTILINE)
         name = found[1] if found else name
     return f"{name}, {os.cpu_count()} cores"

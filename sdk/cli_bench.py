@@ -11,8 +11,19 @@ from leansight.runtime.images import read_image
 from leansight.runtime.interpreter import FORMATS, Format
 from leansight.runtime.preprocessing import Image
 
+on_option = click.option(
+    "--on",
+    metavar="PI@HOST",
+    help="Measure there instead, over SSH; it must have this leansight.",
+)
+remote_python_option = click.option(
+    "--remote-python",
+    metavar="PATH",
+    help="The Python there that has leansight, such as venv/bin/python.  [default: python3]",
+)
 
-@click.command(epilog="Example: leansight bench float.bundle int8.bundle --threads 4")
+
+@click.command(epilog="Example: leansight bench float.bundle int8.bundle --on pi@raspberrypi.local")
 @click.argument("models", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--runs",
@@ -46,6 +57,8 @@ from leansight.runtime.preprocessing import Image
     type=click.Path(path_type=Path),
     help="The picture to classify.  [default: shades and noise, 640 x 480 pixels]",
 )
+@on_option
+@remote_python_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, one object for each model.")
 def command(
     models: tuple[Path, ...],
@@ -54,17 +67,21 @@ def command(
     threads: int,
     model_format: Format | None,
     image: Path | None,
+    on: str | None,
+    remote_python: str | None,
     as_json: bool,  # noqa: FBT001 -- click passes options by name
 ) -> None:
     """Measure MODELS: bundles (each format they hold), or bare .tflite and .onnx files.
 
     Each model runs in a process of its own, and they take turns. Parameters and MACs are
     counted on the exported graph; RAM is the peak above a process that only imports numpy.
+    Nothing stays on the machine of --on.
     """
     progress = require("rich.progress", package="rich", extra="bench")
     from rich.console import Console
 
     from leansight.benchmarks.measure import find_models, measure, steps
+    from leansight.benchmarks.remote import machine_at
     from leansight.benchmarks.table import tables
     from leansight.sdk.console import console
 
@@ -76,7 +93,7 @@ def command(
         disable=not console().is_terminal,
         auto_refresh=False,  # no thread that draws while a model is timed
     )
-    with bar:
+    with machine_at(on, remote_python) as machine, bar:
         task = bar.add_task("Measuring", total=steps(found, runs))
         results = measure(
             found,
@@ -84,6 +101,7 @@ def command(
             runs=runs,
             warmup=warmup,
             threads=threads,
+            on=machine,
             advanced=lambda: bar.update(task, advance=1, refresh=True),
         )
     if as_json:

@@ -7,6 +7,7 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
+from leansight.sdk.cli_bench import on_option, remote_python_option
 from leansight.sdk.cli_export import PACKAGES as EXPORT_PACKAGES
 from leansight.sdk.cli_train import PACKAGES as TRAIN_PACKAGES
 from leansight.sdk.cli_train import set_option
@@ -60,8 +61,10 @@ class _Amount(click.ParamType[float]):
     "--latency",
     type=_Amount("1.0ms", ("MS",)),
     metavar="1.0ms",
-    help="Of the int8 TFLite file on this machine, one thread, median.",
+    help="Of the int8 TFLite file on this machine (or --on another), one thread, median.",
 )
+@on_option
+@remote_python_option
 @click.option(
     "--importance",
     type=click.Choice(["taylor", "magnitude", "bn-scale"]),
@@ -97,6 +100,8 @@ def command(
     macs: float | None,
     size: float | None,
     latency: float | None,
+    on: str | None,
+    remote_python: str | None,
     importance: "Importance",
     steps: int,
     images: int,
@@ -113,6 +118,7 @@ def command(
     \b
     leansight prune run/ --macs 60M --out small/
     leansight prune run/ --share 0.5 --out half/
+    leansight prune run/ --latency 1.0ms --on pi@raspberrypi.local --out fast/
     """
     check_installed(*TRAIN_PACKAGES, *EXPORT_PACKAGES, "torch_pruning", extra="all")
     from leansight.sdk.pruning import Target, prune_run
@@ -125,7 +131,8 @@ def command(
         "size": size,
         "latency": latency,
     }
-    given = [Target(kind=kind, value=value) for kind, value in wanted.items() if value]
+    place = {"on": on, "remote_python": remote_python}
+    given = [Target(kind=kind, value=value, **place) for kind, value in wanted.items() if value]
     if len(given) != 1:
         raise DataError("say how small: one of --share, --global-share, --macs, --size, --latency")
     if (out / "start.json").exists():

@@ -1,8 +1,7 @@
 """Prune a run: channels are taken out of its network, which then learns from what it was."""
 
 import itertools
-import statistics
-import time
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from leansight.benchmarks.measure import Machine, find_models, measure
+from leansight.benchmarks.remote import machine_at
 from leansight.exporters.convert import PREDICTION_BATCH, convert
 from leansight.exporters.int8 import quantize
 from leansight.exporters.pruning import (
@@ -25,7 +26,9 @@ from leansight.exporters.pruning import (
     spread_evenly,
     spread_globally,
 )
-from leansight.runtime.interpreter import load_interpreter
+from leansight.runtime.bundle import Bundle, write_bundle
+from leansight.runtime.errors import DataError
+from leansight.sdk.cli_bench import synthetic_image
 from leansight.sdk.data import Labelled
 from leansight.sdk.exporting import draw, read_images, step_bars
 from leansight.sdk.models import network_input
@@ -39,7 +42,7 @@ Kind = Literal["share", "global share", "macs", "size", "latency"]
 HEAD: Final = ("head",)  # whose channels are the classes
 PRUNED: Final = "pruned.safetensors"  # the network before it is trained again
 _CALIBRATION_IMAGES: Final = 32  # for size and latency, which do not depend on the ranges
-_WARM_UPS: Final = 20
+_WARM_UPS: Final = 5  # before each of the rounds of `measure`
 _RUNS: Final = 100
 # Of the run's own training: what was learnt is not to be forgotten.
 _RATE_SHARE: Final = 0.3
@@ -52,11 +55,18 @@ class Target:
 
     `value`: the share of channels that go (0 to 1) of every group, or of all of them wherever
     they matter least; or how many multiply-accumulates, bytes of the int8 file or milliseconds
-    (int8 TFLite, one thread, this machine, median) may be left.
+    (int8 TFLite, one thread, median) may be left; milliseconds of this machine, or of the one that
+    `on` and `remote_python` name (see `machine_at`).
     """
 
     kind: Kind
     value: float
+    on: str | None = None
+    remote_python: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind != "latency" and (self.on, self.remote_python) != (None, None):
+            raise DataError("--on is for --latency: nothing else is measured on a machine")
 
 
 def prune_run(
@@ -85,7 +95,9 @@ def prune_run(
     run = Run.load(path)
     root = data or run.data
     sample = read_images(run, root, draw(run.split().train, images), "training")
-    recipe = override(_recipe_after(run.recipe), overrides)
+    # One that was pruned before has a shorter, gentler training already.
+    after = run.recipe if (path / PRUNED).exists() else _recipe_after(run.recipe)
+    recipe = override(after, overrides)
     part = _share_of_the_way(target, run, sample, steps)
     for step in range(1, steps + 1):
         folder = out if step == steps else out / f"step-{step}"
@@ -124,7 +136,8 @@ def prune_network(run: Run, target: Target, importance: Importance, sample: Labe
             return cut(spread_evenly(groups, target.value))
         case "global share":
             return cut(spread_globally(groups, target.value))
-    with step_bars() as progress:
+    # Connected first: what that lacks is said before the long part.
+    with machine_at(target.on, target.remote_python) as machine, step_bars() as progress:
         cuts = measure_sensitivity(
             network,
             example,
@@ -136,15 +149,18 @@ def prune_network(run: Run, target: Target, importance: Importance, sample: Labe
         tried = itertools.count(1)
 
         def cost_of(channels: Mapping[str, int]) -> float:
-            found = cost(cut(channels), target.kind, run, sample)
+            found = cost(cut(channels), target.kind, run, sample, machine)
             progress("trying what is small enough", next(tried), 1 + len(cuts).bit_length())
             return found
 
         return cut(search(cuts, cost_of, target.value))
 
 
-def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled) -> float:
-    """Return the multiply-accumulates, bytes or milliseconds of a network of the run's kind."""
+def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled, machine: Machine) -> float:
+    """Return the multiply-accumulates, bytes or milliseconds of a network of the run's kind.
+
+    Milliseconds are those of the machine, as `leansight bench` measures them.
+    """
     preprocessing = run.recipe.preprocessing
     if kind == "macs":
         return count_macs(network, _example(run))
@@ -152,13 +168,20 @@ def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled) -> float:
     model = quantize(convert(network, preprocessing), pixels, lambda *_: None)["tflite"]
     if kind == "size":
         return len(model)
-    interpreter = load_interpreter(model, "tflite", threads=1)
-    times_ms = []
-    for _ in range(_WARM_UPS + _RUNS):
-        start = time.perf_counter()
-        interpreter(pixels[:1])
-        times_ms.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times_ms[_WARM_UPS:])
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Bundle(
+            path=Path(folder) / "pruned.bundle",
+            name=run.recipe.name,
+            task=run.recipe.task,
+            labels=run.labels,
+            preprocessing=preprocessing,
+            decision=run.recipe.decision,
+            precision="int8",
+        )
+        models = find_models([write_bundle(bundle, {"model.tflite": model}).path])
+        image = synthetic_image()
+        (result,) = measure(models, image, runs=_RUNS, warmup=_WARM_UPS, on=machine)
+    return result.latency_ms.inference.p50
 
 
 def _example(run: Run) -> Tensor:
@@ -175,7 +198,8 @@ def _share_of_the_way(
         return lambda _: each
     if steps == 1:
         return lambda _: target
-    whole = cost(run.network(), target.kind, run, sample)
+    with machine_at(target.on, target.remote_python) as machine:
+        whole = cost(run.network(), target.kind, run, sample, machine)
     factor = target.value / whole
     return lambda step: replace(target, value=whole * factor ** (step / steps))
 

@@ -272,6 +272,8 @@ def test_a_pruned_run_is_a_run_that_has_learnt_again(run: Run, tmp_path: Path) -
     again = leansight("prune", small, "--share", 0.3, "--workers", 0, "--out", smaller)
     assert again.exit_code == 0, (again.output, again.exception)
     assert macs(Run.load(smaller)) < macs(pruned)
+    # It was made shorter and gentler once, not twice.
+    assert Run.load(smaller).recipe.training == pruned.recipe.training
     bundle = tmp_path / "small.bundle"
     exported = leansight("export", small, "--out", bundle, "--max-drop", 20)
     assert exported.exit_code == 0, (exported.output, exported.exception)

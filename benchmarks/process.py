@@ -1,0 +1,95 @@
+"""A worker's process on this machine: started, asked in JSON lines, ended."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from typing import IO, Any, Final, Self
+
+from leansight.benchmarks.worker import STATUS, peak_rss_bytes
+from leansight.runtime.errors import BundleError
+
+_EMPTY_PROCESS: Final = f"""
+import numpy, pathlib
+status = pathlib.Path({str(STATUS)!r})
+print(status.read_text() if status.exists() else "")
+"""
+
+
+def empty_process_bytes() -> int | None:
+    """Return the peak memory of a process that has only imported numpy."""
+    command = [sys.executable, "-P", "-c", _EMPTY_PROCESS]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 -- no shell
+    return peak_rss_bytes(done.stdout)
+
+
+class WorkerProcess:
+    """One model's process: started inside a `with`, ended after it.
+
+    `name` is what error messages call the model; `arguments` are the worker's own, without the
+    time of the start.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[str]) -> None:
+        self._name, self._arguments = name, arguments
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            # -P: no file of the user's folder may take the place of a module.
+            command = [sys.executable, "-P", "-m", "leansight.benchmarks.worker"]
+            command += [*self._arguments, str(time.monotonic_ns())]
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(  # noqa: S603 -- our own module, no shell
+                command, stdin=pipe, stdout=pipe, stderr=self._log, text=True
+            )
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._open:
+            self._process.kill()
+            self._process.communicate()
+
+    @property
+    def stdout(self) -> IO[str]:
+        """Where answers come from."""
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def ask(self, request: Mapping[str, int]) -> dict[str, Any]:
+        """Send a request and return its answer; BundleError if there is none."""
+        self.send(request)
+        return self.answer()
+
+    def send(self, request: Mapping[str, int]) -> None:
+        """Send a request; its answer comes later."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it died: the missing answer says so
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for a line; BundleError if it is an error, or the process dies."""
+        line = self.stdout.readline()
+        if not line:
+            raise BundleError(f"{self._name}: {self._death()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise BundleError(answer["error"])
+        return answer
+
+    def _death(self) -> str:
+        code = self._process.wait()
+        if code >= 0:
+            self._log.seek(0)
+            said = self._log.read().decode(errors="replace").split("\n")
+            last = next((line for line in reversed(said) if line.strip()), "nothing said")
+            return f"its process ended with code {code}: {last}"
+        name = signal.Signals(-code).name
+        hint = " (not enough memory?)" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{hint}; the model may be damaged"
