@@ -23,6 +23,7 @@ from leansight.exporters.verification import (
     LabelledImages,
     Promise,
     Target,
+    Verified,
     compare,
     run_all,
 )
@@ -57,6 +58,7 @@ def export(
     effort: Effort = EFFORTS[-1],
     target: Target = "x86",
     progress: Progress,
+    watch: Callable[[Verified], None] = lambda _: None,
 ) -> dict[str, ExportReport]:
     """Write the bundle that `draft` describes; return what was verified, by set of images.
 
@@ -70,6 +72,7 @@ def export(
         effort: the most that is tried.
         target: where the int8 files are to run fastest; they run everywhere.
         progress: told of every step.
+        watch: given what is verified on the validation images, of each try.
 
     Raises:
         ExportRefusedError: the promise is not kept; nothing is written.
@@ -83,10 +86,10 @@ def export(
     progress("converting to ONNX and TFLite", 1, 1)
     verifier = Verifier(network, floats, draft, progress)
     made = _int8_or_float(floats, draft, images, effort, target, progress)
-    files, report = _keep(promise, made, draft, images.validation, verifier)
+    files, report = _keep(promise, made, draft, images.validation, verifier, watch)
     reports = {"validation": report}
     if images.test is not None:
-        reports["test"] = verifier(files, images.test)
+        reports["test"] = verifier(files, images.test).report
     metrics = {what: report.to_dict() for what, report in reports.items()}
     bundle = replace(draft, metrics=metrics)
     contents = {f"model.{kind}": model for kind, model in files.items()}
@@ -102,14 +105,17 @@ def _keep(
     draft: Bundle,
     validation: LabelledImages,
     verifier: "Verifier",
+    watch: Callable[[Verified], None],
 ) -> tuple[Mapping[Format, bytes], ExportReport]:
     """Return the first files that keep the promise, with their report."""
     refusals: dict[str, str] = {}
     for tried, plain in made:
-        report = verifier(files := describe(plain, draft), validation)
+        verified = verifier(files := describe(plain, draft), validation)
+        report = replace(verified.report, effort=tried, refusals=dict(refusals))
+        watch(replace(verified, report=report))
         refusal = report.refusal(promise)
         if refusal is None:
-            return files, replace(report, effort=tried, refusals=refusals)
+            return files, report
         refusals[tried] = refusal
     raise ExportRefusedError(f"{refusal}. Tried: {', '.join(refusals)}. Nothing was written")
 
@@ -144,7 +150,7 @@ class Verifier:
         self._draft, self._progress = draft, progress
         self._exact: dict[int, dict[str, NDArray[np.float32]]] = {}
 
-    def __call__(self, files: Mapping[Format, bytes], images: LabelledImages) -> ExportReport:
+    def __call__(self, files: Mapping[Format, bytes], images: LabelledImages) -> Verified:
         """Compare files of the draft's precision with torch."""
         draft = self._draft
         if id(images) not in self._exact:
@@ -156,7 +162,7 @@ class Verifier:
         if draft.precision == "int8":
             logits = logits | self._run(files, "int8", images)
         sizes |= {f"{kind} {draft.precision}": len(model) for kind, model in files.items()}
-        return compare(
+        report = compare(
             logits,
             sizes,
             images,
@@ -165,6 +171,7 @@ class Verifier:
             task=draft.task,
             shipped=tuple(f"{kind} {draft.precision}" for kind in files),
         )
+        return Verified(report=report, logits=logits, classes=images.classes)
 
     def _run(
         self, files: Mapping[Format, bytes], precision: Precision, images: LabelledImages

@@ -15,6 +15,7 @@ from leansight.exporters.calibration import Range, calibrate, count_values, shar
 from leansight.exporters.convert import FloatGraphs, convert_folded, predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.folding import for_any_number
+from leansight.exporters.inspection import inspect_onnx, inspect_tflite
 from leansight.exporters.onnx_int8 import quantize_onnx
 from leansight.exporters.pairing import pair_nodes, pair_tensors
 from leansight.exporters.refinement import (
@@ -76,7 +77,12 @@ class Calibrated:
         model = onnx.load_from_string(self.floats.onnx)
         partners = pair_tensors(model, self.graph, self.pixels)
         signed = self.target in SIGNED_TARGETS
-        return {"tflite": tflite, "onnx": quantize_onnx(model, quantized, partners, signed=signed)}
+        quantized_onnx = quantize_onnx(model, quantized, partners, signed=signed)
+        inspect_tflite(tflite, in_float)
+        # In ONNX the same is left in float, and what lies between two such layers.
+        left = {n for n, theirs in partners.items() if not quantized.tensors[theirs].quantization}
+        inspect_onnx(quantized_onnx, left)
+        return {"tflite": tflite, "onnx": quantized_onnx}
 
     @property
     def measured(self) -> tuple[Image, Tensor]:

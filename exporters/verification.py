@@ -138,6 +138,18 @@ class ExportReport:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What every format said of the same images, and what that comes to.
+
+    `logits` (N, K) float32 by format, torch's first; `classes` as in `LabelledImages`.
+    """
+
+    report: ExportReport
+    logits: Mapping[str, NDArray[np.float32]]
+    classes: NDArray[np.int64]
+
+
 def run_all(
     interpreter: Interpreter, pixels: Image, progress: Callable[[int, int], None]
 ) -> NDArray[np.float32]:
@@ -171,8 +183,7 @@ def compare(
     if images.classes.shape != shape:
         raise ValueError(f"classes for {task} have shape {shape}, not {images.classes.shape}")
     judged = {
-        name: _judge(values, images.classes, policy, labels, task)
-        for name, values in logits.items()
+        name: judge(values, images.classes, policy, labels, task) for name, values in logits.items()
     }
     torch = next(iter(judged.values()))
     reports = [
@@ -191,8 +202,12 @@ def compare(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judged:
-    """What one file said: `right` and `decisions` (N,), with many labels (N, K); `sure` (N,)."""
+class Judged:
+    """What one file said: `right` and `decisions` (N,), with many labels (N, K); `sure` (N,).
+
+    `probabilities` are (N, K); a decision is the position of a label, or `REJECTED`; with many
+    labels 1 or 0 for each.
+    """
 
     probabilities: NDArray[np.float64]
     right: NDArray[np.bool_]
@@ -200,13 +215,13 @@ class _Judged:
     sure: NDArray[np.bool_]
 
 
-def _judge(
+def judge(
     logits: NDArray[np.float32],
     classes: NDArray[np.int64],
     policy: DecisionPolicy,
     labels: tuple[str, ...],
     task: Task,
-) -> _Judged:
+) -> Judged:
     """Decide as `leansight.runtime.decision.decide` does, for all images (N, K) at once."""
     probabilities = probabilities_of(logits, task, policy.temperature)
     thresholds = policy.thresholds_of(labels)
@@ -217,13 +232,13 @@ def _judge(
     else:
         right = (probabilities >= MORE_LIKELY_THAN_NOT) == classes
         decisions = (probabilities >= thresholds).astype(np.int64)
-    return _Judged(probabilities=probabilities, right=right, decisions=decisions, sure=sure)
+    return Judged(probabilities=probabilities, right=right, decisions=decisions, sure=sure)
 
 
 def _compare_one(
     name: str,
-    result: _Judged,
-    torch: _Judged,
+    result: Judged,
+    torch: Judged,
     size_bytes: int,
     classes: NDArray[np.int64],
     labels: tuple[str, ...],

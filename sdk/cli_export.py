@@ -1,9 +1,11 @@
 """`leansight export`: from a run, or a network from elsewhere, to a bundle."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
@@ -14,12 +16,12 @@ from leansight.runtime.preprocessing import Fit, Interpolation
 
 if TYPE_CHECKING:
     from leansight.runtime.bundle import Precision
+    from leansight.sdk.foreign import Origin
 
 
 PACKAGES = ("torch", "litert_torch", "onnx", "onnxscript", "onnxruntime", "rich")
+REPORT_PACKAGES = ("torchmetrics", "sklearn", "scipy", "matplotlib", "jinja2", "cleanlab")
 _PATH = click.Path(path_type=Path)
-# What no network from elsewhere says of itself, and nobody can guess.
-_NEEDED = ("data", "labels", "colour", "mean", "std")
 _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
 
 
@@ -37,9 +39,90 @@ def _numbers(
         ) from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What the options say of a network from elsewhere, None where they say nothing."""
+
+    labels: Path | None
+    colour: Literal["rgb", "bgr", "gray"] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    size: int | None
+    fit: Fit | None
+    interpolation: Interpolation | None
+    overrides: tuple[str, ...]
+    keras_python: Path | None
+
+    @property
+    def options(self) -> list[str]:
+        """The options that were given, as they are typed."""
+        names = [name for name, value in vars(self).items() if value not in (None, ())]
+        return [f"--{_TYPED.get(name, name)}" for name in names]
+
+
+_TYPED = {"overrides": "set", "keras_python": "keras-python"}
+_OF_MODEL = (
+    click.option("--labels", type=_PATH, help="MODEL's labels, one a line, in its order."),
+    click.option(
+        "--colour",
+        type=click.Choice(["rgb", "bgr", "gray"]),
+        help="The channels that MODEL wants; bgr is of Keras's older networks.",
+    ),
+    click.option(
+        "--mean",
+        callback=_numbers,
+        metavar="NUMBERS",
+        help="MODEL wants (pixel - mean) / std, of pixels from 0 to 255.",
+    ),
+    click.option(
+        "--std",
+        callback=_numbers,
+        metavar="NUMBERS",
+        help="As --mean one number, or one for each channel: 58.395,57.12,57.375.",
+    ),
+    click.option("--size", type=click.IntRange(min=1), help="Pixels, where MODEL takes any size."),
+    click.option("--fit", type=click.Choice(get_args(Fit)), help="Of MODEL's images.  [stretch]"),
+    click.option(
+        "--interpolation", type=click.Choice(get_args(Interpolation)), help="Of MODEL's.  [area]"
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="How MODEL's images are read and split, such as split.by=image.",
+    ),
+    click.option(
+        "--keras-python",
+        type=_PATH,
+        metavar="PYTHON",
+        help="The one that has TensorFlow and tf2onnx.",
+    ),
+)
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that describe MODEL; the command takes them together, as `said`."""
+
+    @wraps(command)
+    def gathered(**options: Any) -> None:  # noqa: ANN401 -- click's, by their names
+        said = Said(**{field.name: options.pop(field.name) for field in fields(Said)})
+        command(said=said, **options)
+
+    for option in reversed(_OF_MODEL):
+        gathered = option(gathered)
+    return gathered
+
+
 @click.command()
 @click.argument("model", metavar="RUN|MODEL", type=_PATH)
 @click.option("--out", type=_PATH, required=True, help="Where to write the bundle.")
+@click.option(
+    "--report",
+    type=_PATH,
+    metavar="FOLDER",
+    help="Write what the files say beside the network, image by image; of refused ones too.",
+)
 @click.option(
     "--precision", type=click.Choice(["int8", "float32"]), default="int8", show_default=True
 )
@@ -76,43 +159,12 @@ def _numbers(
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), help="Instead of the recipe's (a MODEL's: 0)."
 )
-@click.option("--labels", type=_PATH, help="MODEL's labels, one a line, in its order.")
-@click.option(
-    "--colour",
-    type=click.Choice(["rgb", "bgr", "gray"]),
-    help="The channels that MODEL wants; bgr is of Keras's older networks.",
-)
-@click.option(
-    "--mean",
-    callback=_numbers,
-    metavar="NUMBERS",
-    help="MODEL wants (pixel - mean) / std, of pixels from 0 to 255.",
-)
-@click.option(
-    "--std",
-    callback=_numbers,
-    metavar="NUMBERS",
-    help="As --mean one number, or one for each channel: 58.395,57.12,57.375.",
-)
-@click.option("--size", type=click.IntRange(min=1), help="Pixels, where MODEL takes any size.")
-@click.option("--fit", type=click.Choice(get_args(Fit)), help="Of MODEL's images.  [stretch]")
-@click.option(
-    "--interpolation", type=click.Choice(get_args(Interpolation)), help="Of MODEL's.  [area]"
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="How MODEL's images are read and split, such as split.by=image.",
-)
-@click.option(
-    "--keras-python", type=_PATH, metavar="PYTHON", help="The one that has TensorFlow and tf2onnx."
-)
+@model_options
 def command(
     *,
     model: Path,
     out: Path,
+    report: Path | None,
     precision: "Precision",
     max_drop: float,
     max_class_drop: float,
@@ -121,15 +173,7 @@ def command(
     data: Path | None,
     calibration_images: int,
     threshold: float | None,
-    labels: Path | None,
-    colour: Literal["rgb", "bgr", "gray"] | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    size: int | None,
-    fit: Fit | None,
-    interpolation: Interpolation | None,
-    overrides: tuple[str, ...],
-    keras_python: Path | None,
+    said: Said,
 ) -> None:
     """Export a run, or MODEL, as a bundle with a TFLite and an ONNX file.
 
@@ -156,75 +200,59 @@ def command(
     --std 1.
     """
     check_installed(*PACKAGES, extra="export")
+    if report is not None:
+        check_installed(*REPORT_PACKAGES, extra="evaluate")
     from leansight.sdk.exporting import export_run
-    from leansight.sdk.foreign import Origin, export_foreign, is_foreign
+    from leansight.sdk.foreign import export_foreign, is_foreign
 
-    of_model: dict[str, object] = {
-        "labels": labels,
-        "colour": colour,
-        "mean": mean,
-        "std": std,
-        "size": size,
-        "fit": fit,
-        "interpolation": interpolation,
-        "set": overrides or None,
-        "keras-python": keras_python,
-    }
-    promise = Promise(max_drop=max_drop, max_class_drop=max_class_drop)
-    foreign = is_foreign(model)
-    _check_options(model, {"data": data, **of_model}, foreign=foreign)
-    if foreign:
-        assert data is not None  # by _check_options, as what follows
-        assert labels is not None
-        assert colour is not None
-        assert mean is not None
-        assert std is not None
-        reports = export_foreign(
-            model,
-            Origin(
-                labels=labels,
-                colour=colour,
-                mean=mean,
-                std=std,
-                size=size,
-                fit=fit or "stretch",
-                interpolation=interpolation or "area",
-                overrides=overrides,
-                python=keras_python or Path(sys.executable),
-            ),
-            data,
-            out=out,
-            precision=precision,
-            promise=promise,
-            calibration_images=calibration_images,
-            threshold=threshold,
-            effort=effort,
-            target=target,
-        )
+    if is_foreign(model):
+        origin, images = _require_all(model, said, data)
+        export = partial(export_foreign, model, origin, images)
     else:
-        reports = export_run(
-            model,
-            out=out,
-            precision=precision,
-            promise=promise,
-            data=data,
-            calibration_images=calibration_images,
-            threshold=threshold,
-            effort=effort,
-            target=target,
-        )
-    for what, report in reports.items():
-        click.echo(_table(what, report))
+        _require_run(model, said)
+        export = partial(export_run, model, data=data)
+    reports = export(
+        out=out,
+        precision=precision,
+        promise=Promise(max_drop=max_drop, max_class_drop=max_class_drop),
+        calibration_images=calibration_images,
+        threshold=threshold,
+        effort=effort,
+        target=target,
+        report=report,
+    )
+    for what, found in reports.items():
+        click.echo(_table(what, found))
+    if report is not None:
+        click.echo(f"report: {report / 'parity.html'}")
     click.echo(f"bundle: {out}")
 
 
-def _check_options(model: Path, options: Mapping[str, object], *, foreign: bool) -> None:
-    """Raise DataError where options are missing, or are of a model where there is a run."""
-    given = [name for name, value in options.items() if value is not None]
-    if foreign:
-        if missing := [f"--{name}" for name in _NEEDED if name not in given]:
-            raise DataError(f"{model} does not say of itself {', '.join(missing)}: give them")
-        return
+def _require_all(model: Path, said: Said, data: Path | None) -> "tuple[Origin, Path]":
+    """Return what MODEL is and where its images are; DataError if something was not said."""
+    labels, colour, mean, std = said.labels, said.colour, said.mean, said.std
+    if data is None or labels is None or colour is None or mean is None or std is None:
+        needed = {"data": data, "labels": labels, "colour": colour, "mean": mean, "std": std}
+        missing = ", ".join(f"--{name}" for name, value in needed.items() if value is None)
+        raise DataError(f"{model} does not say of itself {missing}: give them")
+    from leansight.sdk.foreign import Origin
+
+    origin = Origin(
+        labels=labels,
+        colour=colour,
+        mean=mean,
+        std=std,
+        size=said.size,
+        fit=said.fit or "stretch",
+        interpolation=said.interpolation or "area",
+        overrides=said.overrides,
+        python=said.keras_python or Path(sys.executable),
+    )
+    return origin, data
+
+
+def _require_run(model: Path, said: Said) -> None:
+    """Raise DataError for a file that is no network, or options that are not of a run."""
     if model.is_file():
         hint = (
             "of torch weights the network is missing: hand it to leansight.exporters.export"
@@ -232,8 +260,8 @@ def _check_options(model: Path, options: Mapping[str, object], *, foreign: bool)
             else "those are .onnx, .keras, .h5 and SavedModel folders"
         )
         raise DataError(f"{model} is no network that can be read: {hint}")
-    if strange := [f"--{name}" for name in given if name != "data"]:
-        raise DataError(f"{', '.join(strange)}: of a run that is known already. Leave it out")
+    if said.options:
+        raise DataError(f"{', '.join(said.options)}: of a run that is known already. Leave it out")
 
 
 def _table(what: str, report: ExportReport) -> str:

@@ -1,22 +1,33 @@
 """Export a run: its images, its network and its labels handed to the exporters."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import rich.progress
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from torch import nn
 
 from leansight.exporters.export import ExportImages, export
 from leansight.exporters.int8 import Progress
-from leansight.exporters.verification import EFFORTS, Effort, ExportReport, Promise, Target
+from leansight.exporters.verification import (
+    EFFORTS,
+    Effort,
+    ExportRefusedError,
+    ExportReport,
+    Promise,
+    Target,
+    Verified,
+)
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.errors import DataError
 from leansight.sdk.console import console
 from leansight.sdk.data import Labelled, Sample, Split, images_folder, load_labelled, read_sample
+from leansight.sdk.memory import keep_freed_memory
 from leansight.sdk.run import Run
 
 GOLDEN_PHOTOS = 8
@@ -35,16 +46,19 @@ def export_run(
     threshold: float | None,
     effort: Effort = EFFORTS[-1],
     target: Target = "x86",
+    report: Path | None = None,
 ) -> dict[str, ExportReport]:
     """Export the run at `path` as a bundle at `out`; see `leansight.exporters.export.export`.
 
     Calibration images are drawn from the training images; `data` replaces the folder that the
-    run remembers; `threshold` the recipe's.
+    run remembers; `threshold` the recipe's. `report` is a folder for what the
+    files say beside torch, also of files that are refused.
 
     Raises:
-        DataError: the run is not finished, or its images have gone.
+        DataError: the run is not finished, its images have gone, or `report` is there already.
 
     """
+    prepare_report(report)
     run = Run.load(path)
     root = data or run.data
     if not root.exists():
@@ -64,15 +78,85 @@ def export_run(
     )
     draft = _draft(run, split, len(drawn), out=out, precision=precision, threshold=threshold)
     with step_bars() as progress:
-        return export(
+        return export_with_report(
             run.network(),
+            draft,
+            images,
+            plan_report(report, root, split.validation),
+            promise=promise,
+            effort=effort,
+            target=target,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPlan:
+    """A folder for a report of parity, and the validation images in it, which are at `root`."""
+
+    folder: Path
+    root: Path
+    samples: Sequence[Sample]
+
+
+def prepare_report(folder: Path | None) -> None:
+    """Raise DataError if a folder for a report is taken, before any work is done for it."""
+    if folder is not None:
+        from leansight.sdk.parity import refuse_folder
+
+        refuse_folder(folder)
+
+
+def plan_report(folder: Path | None, root: Path, samples: Sequence[Sample]) -> ReportPlan | None:
+    """Return the plan of a report, where one is wanted."""
+    return None if folder is None else ReportPlan(folder=folder, root=root, samples=samples)
+
+
+def export_with_report(
+    network: nn.Module,
+    draft: Bundle,
+    images: ExportImages,
+    plan: ReportPlan | None,
+    *,
+    promise: Promise,
+    effort: Effort,
+    target: Target,
+    progress: Progress,
+) -> dict[str, ExportReport]:
+    """Export; write what the files that were tried last say beside torch, if that is planned.
+
+    Of refused files as well: the message says where it is.
+    """
+    keep_freed_memory()
+    tried = deque[Verified](maxlen=1)
+    try:
+        reports = export(
+            network,
             draft,
             images,
             promise=promise,
             effort=effort,
             target=target,
             progress=progress,
+            watch=tried.append,
         )
+    except ExportRefusedError as error:
+        if plan is None:
+            raise
+        page = _write_report(plan, draft, tried[-1], refusal=str(error))
+        raise ExportRefusedError(f"{error} but {page}") from error
+    if plan is not None:
+        _write_report(plan, draft, tried[-1])
+    return reports
+
+
+def _write_report(plan: ReportPlan, draft: Bundle, verified: Verified, refusal: str = "") -> Path:
+    """Write the report; return its page."""
+    from leansight.sdk.parity import PAGE, Parity, write_parity
+
+    parity = Parity(bundle=draft, verified=verified, samples=plan.samples, refusal=refusal)
+    write_parity(parity, plan.root, plan.folder)
+    return plan.folder / PAGE
 
 
 @contextmanager

@@ -119,6 +119,23 @@ def draw_map(
     return _svg(figure)
 
 
+def draw_beside(
+    exact: NDArray[np.float64], given: NDArray[np.float64], differs: NDArray[np.bool_]
+) -> str:
+    """Draw the probabilities that a file gives over torch's; all (N,).
+
+    Where the decisions differ, the points are larger and of another colour.
+    """
+    figure, axes = _figure(4.2, 3.6)
+    axes.plot([0, 100], [0, 100], color=_FAINT, zorder=0)
+    for chosen, colour, size in ((~differs, _COLOURS[0], 2), (differs, _COLOURS[1], 4)):
+        # As pixels: thousands of points would make the page slow.
+        axes.plot(100 * exact[chosen], 100 * given[chosen], "o", color=colour, markersize=size,
+                  markeredgewidth=0, rasterized=True)  # fmt: skip
+    axes.set(xlabel="torch, %", ylabel="file, %", xlim=(-1, 101), ylim=(-1, 101))
+    return _svg(figure)
+
+
 def draw_tiles(tiles: NDArray[np.floating[Any]]) -> str:
     """Draw the first 64 pictures side by side: gray (N, H, W) or colour (N, H, W, 3).
 

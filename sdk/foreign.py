@@ -13,7 +13,7 @@ from torch import nn
 
 from leansight.exporters.convert import predict
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.export import ExportImages, export
+from leansight.exporters.export import ExportImages
 from leansight.exporters.foreign import (
     Normalisation,
     convert_keras,
@@ -37,7 +37,15 @@ from leansight.sdk.data import (
     load_labelled,
     read_sample,
 )
-from leansight.sdk.exporting import GOLDEN_PHOTOS, PACKAGES, draw, step_bars
+from leansight.sdk.exporting import (
+    GOLDEN_PHOTOS,
+    PACKAGES,
+    draw,
+    export_with_report,
+    plan_report,
+    prepare_report,
+    step_bars,
+)
 from leansight.sdk.layouts import find_labels, find_samples
 from leansight.sdk.leaks import check_twins, check_videos, find_twins
 from leansight.sdk.recipe import Recipe, override
@@ -85,6 +93,31 @@ def is_foreign(path: Path) -> bool:
     return path.suffix.lower() in known or (path / "saved_model.pb").is_file()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Network:
+    """A network that was read: `module` as the exporters take it, `recipe` for its images."""
+
+    path: Path
+    origin: Origin
+    classifier: OnnxClassifier
+    module: nn.Module
+    labels: tuple[str, ...]
+    recipe: Recipe
+
+    def provenance(self, split: Split, calibration: int, difference: float) -> dict[str, Any]:
+        """Return where the bundle comes from; `difference` of torch from the file as it came."""
+        return {
+            "origin": _origin(self.path, self.origin, self.classifier) | {"difference": difference},
+            "recipe": {key: self.recipe.to_dict()[key] for key in _TABLES},
+            "images": {
+                "validation": len(split.validation),
+                "test": len(split.test),
+                "calibration": calibration,
+            },
+            "versions": {"leansight": version("leansight")} | {p: version(p) for p in PACKAGES},
+        }
+
+
 def export_foreign(
     path: Path,
     origin: Origin,
@@ -97,58 +130,42 @@ def export_foreign(
     threshold: float | None,
     effort: Effort = EFFORTS[-1],
     target: Target = "x86",
+    report: Path | None = None,
 ) -> dict[str, ExportReport]:
     """Export the network at `path` as a bundle at `out`; see `leansight.exporters.export.export`.
 
     The images at `data` are split by whole videos, as for a training; ranges are found on one
     side, the other says what was lost. It must hold images that the network has not learnt, or
-    its accuracy flatters it.
+    its accuracy flatters it. `report` is as for `leansight.sdk.exporting.export_run`.
 
     Raises:
-        DataError: labels, images and network do not belong together.
+        DataError: labels, images and network do not belong together; `report` is there already.
         ConversionError: the network cannot be read, or torch does not give what the file gives.
 
     """
     refuse_existing(out)
-    labels, normalisation = read_labels(origin.labels), origin.normalisation
-    classifier = _read(path, origin)
-    recipe = _recipe(path, origin, classifier, threshold)
-    _require_outputs(classifier, labels, origin.labels, recipe.task)
-    samples = find_samples(data, recipe.data)
-    _require_known(samples, labels, origin.labels, data)
-    split = _split(data, samples, recipe)
+    prepare_report(report)
+    given = _read(path, origin, threshold)
+    split = _split(data, given)
     drawn = draw(split.train, calibration_images)
-    images = _images(data, split, drawn, labels, recipe)
-    try:
-        network = normalised(classifier.network, normalisation, channels=classifier.channels)
-    except ValueError as error:
-        raise DataError(str(error)) from error
+    images = _images(data, split, drawn, given)
     with step_bars() as progress:
-        pixels = images.validation.pixels
-        difference = _require_same(classifier, network, normalisation, pixels, progress)
+        difference = _require_same(given, images.validation.pixels, progress)
         draft = Bundle(
             path=out,
             name=path.stem,
-            task=recipe.task,
-            labels=labels,
-            preprocessing=recipe.preprocessing,
-            decision=recipe.decision,
+            task=given.recipe.task,
+            labels=given.labels,
+            preprocessing=given.recipe.preprocessing,
+            decision=given.recipe.decision,
             precision=precision,
-            provenance={
-                "origin": _origin(path, origin, classifier) | {"difference": difference},
-                "recipe": {key: recipe.to_dict()[key] for key in _TABLES},
-                "images": {
-                    "validation": len(split.validation),
-                    "test": len(split.test),
-                    "calibration": len(drawn),
-                },
-                "versions": {"leansight": version("leansight")} | {p: version(p) for p in PACKAGES},
-            },
+            provenance=given.provenance(split, len(drawn), difference),
         )
-        return export(
-            network,
+        return export_with_report(
+            given.module,
             draft,
             images,
+            plan_report(report, data, split.validation),
             promise=promise,
             effort=effort,
             target=target,
@@ -171,7 +188,27 @@ def read_labels(file: Path) -> tuple[str, ...]:
     return labels
 
 
-def _read(path: Path, origin: Origin) -> OnnxClassifier:
+def _read(path: Path, origin: Origin, threshold: float | None) -> _Network:
+    """Read the network; DataError if its labels, its task or what --set asks for do not fit."""
+    labels, normalisation = read_labels(origin.labels), origin.normalisation
+    classifier = _read_classifier(path, origin)
+    recipe = _recipe(path, origin, classifier, threshold)
+    _require_outputs(classifier, labels, origin.labels, recipe.task)
+    try:
+        module = normalised(classifier.network, normalisation, channels=classifier.channels)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return _Network(
+        path=path,
+        origin=origin,
+        classifier=classifier,
+        module=module,
+        labels=labels,
+        recipe=recipe,
+    )
+
+
+def _read_classifier(path: Path, origin: Origin) -> OnnxClassifier:
     channels = CHANNELS["gray" if origin.colour == "gray" else "rgb"]
     if not path.exists():
         raise DataError(f"{path} does not exist")
@@ -259,21 +296,24 @@ def _require_known(
         )
 
 
-def _split(data: Path, samples: Sequence[Sample], recipe: Recipe) -> Split:
+def _split(data: Path, given: _Network) -> Split:
+    settings = given.recipe.split
+    samples = find_samples(data, given.recipe.data)
+    _require_known(samples, given.labels, given.origin.labels, data)
     twins = find_twins(data, samples)
-    split = split_samples(samples, recipe.split, twins=twins)
-    check_videos(split, by=recipe.split.by)
+    split = split_samples(samples, settings, twins=twins)
+    check_videos(split, by=settings.by)
     check_twins(split, [[samples[i] for i in group] for group in twins])
     return split
 
 
-def _images(
-    data: Path, split: Split, drawn: Sequence[Sample], labels: Sequence[str], recipe: Recipe
-) -> ExportImages:
+def _images(data: Path, split: Split, drawn: Sequence[Sample], given: _Network) -> ExportImages:
+    recipe = given.recipe
+
     def read(samples: Sequence[Sample], what: str) -> Labelled:
         what = f"reading {what} images"
         return load_labelled(
-            data, samples, labels, recipe.preprocessing, what=what, task=recipe.task
+            data, samples, given.labels, recipe.preprocessing, what=what, task=recipe.task
         )
 
     folder = images_folder(data)
@@ -285,21 +325,15 @@ def _images(
     )
 
 
-def _require_same(
-    classifier: OnnxClassifier,
-    network: nn.Module,
-    normalisation: Normalisation,
-    pixels: Image,
-    progress: Progress,
-) -> float:
+def _require_same(given: _Network, pixels: Image, progress: Progress) -> float:
     """Return by how much torch differs from the file; ConversionError if it is too much."""
-    step = "comparing torch with the file"
+    step, classifier = "comparing torch with the file", given.classifier
     count = len(pixels)
     # A copy: what has predicted cannot be converted any more (its weights have changed their kind).
     logits = predict(
-        copy.deepcopy(network), pixels, lambda done, _: progress(step, done, 2 * count)
+        copy.deepcopy(given.module), pixels, lambda done, _: progress(step, done, 2 * count)
     )
-    wanted = (normalisation(image) for image in pixels)
+    wanted = map(given.origin.normalisation, pixels)
     outputs = classifier.run(wanted, lambda done: progress(step, count + done, 2 * count))
     difference = largest_difference(classifier, logits, outputs)
     if not difference <= _TOLERANCE:

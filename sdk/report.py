@@ -13,7 +13,7 @@ from jinja2 import Environment
 from leansight.runtime.extras import opencv
 from leansight.sdk import figures
 from leansight.sdk.comparison import compare_models, mean_interval
-from leansight.sdk.data import images_folder, read_sample
+from leansight.sdk.data import Sample, images_folder, read_sample
 from leansight.sdk.evaluation import Answers
 from leansight.sdk.files import write_json, write_text
 from leansight.sdk.metrics import calibration_curve, measure_metrics
@@ -64,7 +64,7 @@ def write_report(
         files("leansight.sdk").joinpath("report.html").read_text()
     )
     thumbnails = {
-        mistake["index"]: _thumbnail(data, answers, mistake["index"])
+        mistake["index"]: thumbnail(data, answers.samples[mistake["index"]])
         for kind in ("mistakes", "label_errors")
         for mistake in report[kind]
     }
@@ -141,10 +141,10 @@ def _draw(report: Mapping[str, Any], answers: Answers) -> dict[str, str]:
     return pictures
 
 
-def _thumbnail(data: Path, answers: Answers, index: int) -> str:
+def thumbnail(data: Path, sample: Sample) -> str:
     """Return an image as a data URL, no side longer than `_THUMBNAIL`."""
     cv2 = opencv()
-    image = read_sample(images_folder(data), answers.samples[index])
+    image = read_sample(images_folder(data), sample)
     scale = _THUMBNAIL / max(image.shape[:2])
     size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
     _, jpeg = cv2.imencode(".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA))

@@ -43,6 +43,7 @@ from leansight.sdk.loader import (
     read_part,
     training_batches,
 )
+from leansight.sdk.memory import keep_freed_memory
 from leansight.sdk.models import build_network, load_network
 from leansight.sdk.recipe import Precision, Recipe
 from leansight.sdk.run import Options, Run, Start, read_split
@@ -86,6 +87,7 @@ def train(
         DataError: the data cannot be split, an image cannot be read, the loss diverged.
 
     """
+    keep_freed_memory()
     hardware = hardware or Hardware()
     start = begin_or_join(data, recipe, out, options or Options())
     split, chosen = read_split(out), start.options

@@ -1,3 +1,4 @@
+import csv
 import json
 import shutil
 import subprocess
@@ -123,11 +124,23 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
     (poor / "train.csv").write_text(f"{header}\ndisc/gray.png,disc,,,\n")
     out = tmp_path / "new" / "shapes.bundle"
     arguments = ["export", str(poor), "--out", str(out), "--data", str(photos), "--max-drop", "0"]
-    arguments += ["--effort", "calibration"]
+    report = tmp_path / "report"
+    arguments += ["--effort", "calibration", "--report", str(report)]
     line = refusal(arguments, monkeypatch, capsys)
     assert "points of accuracy" in line
-    assert line.endswith("more than --max-drop 0. Tried: calibration. Nothing was written")
-    assert {path.name for path in tmp_path.iterdir()} == {"photos", "run"}
+    said = "more than --max-drop 0. Tried: calibration. Nothing was written"
+    assert line.endswith(f"{said} but {report / 'parity.html'}")
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "run", "report"}
+    values = json.loads((report / "parity.json").read_text())
+    assert f"leansight: {values['refusal']} but" in line
+    assert values["images"] == 24
+    lost = 24 * (values["formats"][0]["accuracy"] - values["formats"][3]["accuracy"])
+    with (report / "differences.csv").open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    assert len(rows) >= round(lost) >= 1
+    for row in rows:
+        assert (data / row["path"]).is_file()
+        assert row["label"] == Path(row["path"]).parent.name
 
 
 @pytest.mark.slow

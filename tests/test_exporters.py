@@ -35,6 +35,7 @@ from leansight.exporters.verification import (
     ExportReport,
     FormatReport,
     Promise,
+    Verified,
     compare,
     run_all,
 )
@@ -228,6 +229,14 @@ def test_the_onnx_file_takes_pixels_as_they_are(converted: Converted) -> None:
     assert first.op_type == "DequantizeLinear"
     assert onnx_file.grid(first) == (1 / 128, 128)
     assert {d.domain for d in onnx_file.model.opset_import} <= {"", "ai.onnx"}
+
+
+@pytest.mark.slow
+def test_no_file_tells_the_paths_of_the_machine_that_made_it(plain: Converted) -> None:
+    for files in (plain.int8, plain.floats.files):
+        for file in files.values():
+            assert b"site-packages" not in file
+            assert str(Path(__file__).parent.parent).encode() not in file
 
 
 @pytest.mark.slow
@@ -832,16 +841,25 @@ def test_a_network_that_int8_spoils_is_refused_and_nothing_written(
     # Calibrated on plain gray, the grids are too small for what shapes bring about.
     gray = np.full_like(no_conversion.calibration[:1], 128)
     message = r"int8 lost .* points.*--max-drop 1\. Tried: calibration\. Nothing was written$"
+    given, seen = replace(images(no_conversion), calibration=gray), list[Verified]()
     with pytest.raises(ExportRefusedError, match=message):
         export(
             no_conversion.network,
             draft(tmp_path / "new" / "shapes.bundle"),
-            replace(images(no_conversion), calibration=gray),
+            given,
             promise=Promise(max_drop=1),
             effort="calibration",
             progress=ignore,
+            watch=seen.append,
         )
     assert list(tmp_path.iterdir()) == []
+    # Of what was tried remains what every format said.
+    (tried,) = seen
+    assert tried.report.effort == "calibration"
+    assert list(tried.logits) == [report.name for report in tried.report.formats]
+    right = {n: (v.argmax(1) == given.validation.classes).mean() for n, v in tried.logits.items()}
+    assert right == {report.name: report.accuracy for report in tried.report.formats}
+    assert right["tflite int8"] < right["torch float32"]
 
 
 @pytest.mark.slow
