@@ -11,7 +11,13 @@ import onnx
 import torch
 from torch import Tensor, fx
 
-from leansight.exporters.calibration import Range, calibrate, count_values, shared_grids
+from leansight.exporters.calibration import (
+    Range,
+    calibrate,
+    count_values,
+    divide_by_odd_numbers,
+    shared_grids,
+)
 from leansight.exporters.convert import FloatGraphs, convert_folded, predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.folding import for_any_number
@@ -67,7 +73,8 @@ class Calibrated:
             ConversionError: a layer cannot be int8, or not the same in both formats.
 
         """
-        tflite = quantize_tflite(self.floats.tflite, self.graph, self.ranges, in_float)
+        ranges = divide_by_odd_numbers(self.graph, self.ranges)
+        tflite = quantize_tflite(self.floats.tflite, self.graph, ranges, in_float)
         try:
             quantized = TfliteGraph(tflite)
         except RuntimeError as error:  # scales too far apart for its kernels

@@ -29,7 +29,7 @@ class TensorInfo:
 
     name: str
     dtype: str
-    rank: int
+    shape: tuple[int, ...]
     quantization: Quantization | None
     values: NDArray[Any] | None
 
@@ -81,7 +81,7 @@ class TfliteGraph:
         return TensorInfo(
             name=detail["name"],
             dtype=np.dtype(detail["dtype"]).name,
-            rank=len(detail["shape"]),
+            shape=tuple(int(n) for n in detail["shape"]),
             quantization=quantization if quantization.scale.size else None,
             values=self._interpreter.get_tensor(detail["index"]) if constant else None,
         )

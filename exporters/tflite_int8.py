@@ -85,7 +85,7 @@ def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) ->
         scale = max((ranges[source].width) / 255, SMALLEST_SCALE)
         least = np.abs(biases) * LEVELS / (LARGEST_BIAS * scale)
         axis = CHANNEL_AXES[op.kind]
-        largest = np.abs(weights.values).max(axis=tuple({*range(weights.rank)} - {axis}))
+        largest = np.abs(weights.values).max(axis=tuple({*range(weights.values.ndim)} - {axis}))
         stored = np.moveaxis(_stored(file, buffers[weights.name], weights.values.shape), axis, 0)
         for channel in np.flatnonzero(largest < least):
             stored[channel].flat[0] = least[channel]
@@ -138,4 +138,4 @@ def _recipe(graph: TfliteGraph, in_float: Collection[str]) -> qtyping.ModelQuant
 def _of_rank(
     graph: TfliteGraph, name: str, value: float
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return np.full((1,) * graph.tensors[name].rank, value, np.float32)
+    return np.full((1,) * len(graph.tensors[name].shape), value, np.float32)

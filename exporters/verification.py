@@ -84,6 +84,8 @@ class FormatReport:
 class ExportReport:
     """What was verified: `formats` starts with torch; `agreement` is between the two shipped.
 
+    `identical` is the share of images on which these give the same logits, bit for bit.
+
     `effort` made the int8 files that keep the promise; `refusals` says why less did not.
     """
 
@@ -91,6 +93,7 @@ class ExportReport:
     formats: tuple[FormatReport, ...]
     shipped: tuple[str, ...]
     agreement: float
+    identical: float
     task: Task = "classification"
     effort: str = ""
     refusals: Mapping[str, str] = field(default_factory=dict)
@@ -132,6 +135,7 @@ class ExportReport:
         return {
             "images": self.images,
             "agreement": round(self.agreement, 6),
+            "identical": round(self.identical, 6),
             "effort": self.effort,
             "refusals": dict(self.refusals),
             "formats": [report.to_dict() for report in self.formats],
@@ -192,11 +196,14 @@ def compare(
     ]
     decisions = [judged[name].decisions for name in shipped]
     equal = np.all([chosen == decisions[0] for chosen in decisions], axis=0)
+    numbers = [logits[name] for name in shipped]
+    same = np.all([found == numbers[0] for found in numbers], axis=(0, 2))
     return ExportReport(
         images=len(images.classes),
         formats=tuple(reports),
         shipped=shipped,
         agreement=float(equal.mean()),
+        identical=float(same.mean()),
         task=task,
     )
 

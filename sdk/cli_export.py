@@ -276,5 +276,6 @@ def _table(what: str, report: ExportReport) -> str:
         for f in report.formats
     ]
     formats = " and ".join(report.shipped)
-    lines.append(f"  {formats} decide alike on {report.agreement:.2%}")
+    same = f", give the same numbers on {report.identical:.2%}" * ("int8" in formats)
+    lines.append(f"  {formats} decide alike on {report.agreement:.2%}{same}")
     return "\n".join(lines)

@@ -270,6 +270,17 @@ def test_what_is_added_counts_in_steps_of_one_size(plain: Converted) -> None:
 
 
 @pytest.mark.slow
+def test_a_mean_is_divided_by_an_odd_number(plain: Converted) -> None:
+    tflite = Tflite(plain.int8["tflite"])
+    ((inputs, output),) = [(i, o) for kind, i, o in tflite.operators if kind == "MEAN"]
+    before, after = (np.prod(tflite.tensors[index].shape) for index in (inputs[0], output))
+    averaged = before / after
+    divisor = averaged * tflite.grid(output)[0] / tflite.grid(inputs[0])[0]
+    assert divisor == pytest.approx(round(divisor), rel=1e-6)
+    assert round(divisor) % 2 == 1
+
+
+@pytest.mark.slow
 def test_a_concatenation_gives_its_parts_one_grid(mixed: Converted) -> None:
     tflite, onnx_file = Tflite(mixed.int8["tflite"]), Onnx(mixed.int8["onnx"])
     ((inputs, output),) = [(i, o) for kind, i, o in tflite.operators if kind == "CONCATENATION"]
@@ -458,6 +469,7 @@ def test_formats_are_compared_with_torch_class_by_class() -> None:
     # Of image 4 two probabilities of three changed places.
     assert tflite.mean_difference == pytest.approx(2 * expected / 15)
     assert report.agreement == 0.8  # the two that are shipped, with each other
+    assert report.identical == 0.8
     assert report.images == 5
 
 
@@ -607,6 +619,7 @@ def a_report(*, torch_accuracy: float, accuracy: float, agreement: float) -> Exp
         ),
         shipped=("tflite int8", "onnx int8"),
         agreement=agreement,
+        identical=agreement,
     )
 
 
