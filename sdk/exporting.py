@@ -174,6 +174,8 @@ def step_bars() -> Iterator[Progress]:
         def progress(step: str, done: int, total: int) -> None:
             if step not in tasks:
                 tasks[step] = bar.add_task(step, total=total)
+            if done < total and bar.tasks[tasks[step]].finished:  # the same, of other images
+                bar.reset(tasks[step], total=total)
             bar.update(tasks[step], completed=done, total=total)
 
         yield progress
