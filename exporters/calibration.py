@@ -169,8 +169,8 @@ def divide_by_odd_numbers(graph: TfliteGraph, ranges: Mapping[str, Range]) -> Ma
             continue
         numbers = math.prod(graph.tensors[source].shape) / math.prod(graph.tensors[made].shape)
         divisor = numbers * ranges[made].width / ranges[source].width
-        odd = 2 * math.ceil((divisor - 1) / 2) + 1
-        if divisor <= odd < MOST_WIDENED * divisor:
+        odd = 2 * math.ceil((divisor - 1) / 2 - 1e-6) + 1  # an odd number stays what it is
+        if odd < MOST_WIDENED * divisor:
             width = odd * ranges[source].width / numbers
             widened |= {name: ranges[name].widened(width) for name in own}
     return widened

@@ -73,8 +73,7 @@ class Calibrated:
             ConversionError: a layer cannot be int8, or not the same in both formats.
 
         """
-        ranges = divide_by_odd_numbers(self.graph, self.ranges)
-        tflite = quantize_tflite(self.floats.tflite, self.graph, ranges, in_float)
+        tflite = quantize_tflite(self.floats.tflite, self.graph, self._exact_ranges, in_float)
         try:
             quantized = TfliteGraph(tflite)
         except RuntimeError as error:  # scales too far apart for its kernels
@@ -100,7 +99,11 @@ class Calibrated:
 
     def simulate(self) -> Simulation:
         """Return what the int8 files compute, in torch."""
-        return Simulation(self.floats.folded, self.graph, self.nodes, self.ranges)
+        return Simulation(self.floats.folded, self.graph, self.nodes, self._exact_ranges)
+
+    @property
+    def _exact_ranges(self) -> Mapping[str, Range]:
+        return divide_by_odd_numbers(self.graph, self.ranges)
 
 
 def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[Format, bytes]:
