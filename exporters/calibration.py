@@ -1,6 +1,5 @@
 """The range of every activation, found once, on training images, for both formats."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -91,7 +90,6 @@ MOVING = frozenset(
 )
 # What adds the numbers that it takes: exact in integers where all of them count in equal steps.
 ADDING = frozenset({"ADD", "SUB"})
-MOST_WIDENED = 1.3  # a mean's range, to make it exact: less than half a bit is lost
 
 
 def calibrate(
@@ -148,32 +146,6 @@ def calibrate(
         widths[scales[name]] = max(widths[scales[name]], found.width)
     widened = {name: found.widened(widths[scales[name]]) for name, found in ranges.items()}
     return {**widened, graph.input: INPUT_RANGE}
-
-
-def divide_by_odd_numbers(graph: TfliteGraph, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
-    """Return the ranges, those of means a little wider, so that no mean lies between two levels.
-
-    A mean of N numbers is their sum times s / (N t), with the steps s of what it takes and t of
-    what it gives. The runtimes do this with different precision, and near the middle between two
-    levels one rounds up where the other rounds down. With N t / s an odd number M, no sum comes
-    nearer to a middle than 1 / (2 M), far more than either's error.
-    """
-    grids, scales = shared_grids(graph), shared_scales(graph)
-    widened = dict(ranges)
-    for op in graph.operators:
-        source, made = op.inputs[0], op.outputs[0]
-        own = [name for name, grid in grids.items() if grid == grids[made]]
-        together = [name for name, scale in scales.items() if scale == scales[made]]
-        # What is added to something has no steps of its own.
-        if op.kind != "MEAN" or own != together or not ranges[source].width > 0:
-            continue
-        numbers = math.prod(graph.tensors[source].shape) / math.prod(graph.tensors[made].shape)
-        divisor = numbers * ranges[made].width / ranges[source].width
-        odd = 2 * math.ceil((divisor - 1) / 2 - 1e-6) + 1  # an odd number stays what it is
-        if odd < MOST_WIDENED * divisor:
-            width = odd * ranges[source].width / numbers
-            widened |= {name: ranges[name].widened(width) for name in own}
-    return widened
 
 
 def count_values(

@@ -59,6 +59,7 @@ def export(
     target: Target = "x86",
     progress: Progress,
     watch: Callable[[Verified], None] = lambda _: None,
+    float_files: bool = False,
 ) -> dict[str, ExportReport]:
     """Write the bundle that `draft` describes; return what was verified, by set of images.
 
@@ -73,6 +74,8 @@ def export(
         target: where the int8 files are to run fastest; they run everywhere.
         progress: told of every step.
         watch: given what is verified on the validation images, of each try.
+        float_files: whether float files are run on the images as well where int8 is shipped.
+            They take as long as all the rest, and tell which conversion a difference came with.
 
     Raises:
         ExportRefusedError: the promise is not kept; nothing is written.
@@ -84,7 +87,7 @@ def export(
     progress("converting to ONNX and TFLite", 0, 1)
     floats = convert(network, draft.preprocessing)
     progress("converting to ONNX and TFLite", 1, 1)
-    verifier = Verifier(network, floats, draft, progress)
+    verifier = Verifier(network, floats, draft, progress, float_files=float_files)
     made = _int8_or_float(floats, draft, images, effort, target, progress)
     files, report = _keep(promise, made, draft, images.validation, verifier, watch)
     reports = {"validation": report}
@@ -138,15 +141,22 @@ def _int8_or_float(
 
 
 class Verifier:
-    """Runs torch and all files on the same images and compares their decisions.
+    """Runs torch and the files on the same images and compares their decisions.
 
-    Torch and the float files are run once for each set of images, whatever is tried in int8.
+    What is float is run once for each set of images, whatever is tried in int8.
     """
 
     def __init__(
-        self, network: nn.Module, floats: FloatGraphs, draft: Bundle, progress: Progress
+        self,
+        network: nn.Module,
+        floats: FloatGraphs,
+        draft: Bundle,
+        progress: Progress,
+        *,
+        float_files: bool,
     ) -> None:
-        self._network, self._floats = network, floats
+        self._network = network
+        self._floats = floats.files if float_files or draft.precision == "float32" else {}
         self._draft, self._progress = draft, progress
         self._exact: dict[int, dict[str, NDArray[np.float32]]] = {}
 
@@ -156,9 +166,9 @@ class Verifier:
         if id(images) not in self._exact:
             told = self._told("torch float32")
             exact = {"torch float32": predict(self._network, images.pixels, told)}
-            self._exact[id(images)] = exact | self._run(self._floats.files, "float32", images)
+            self._exact[id(images)] = exact | self._run(self._floats, "float32", images)
         logits = self._exact[id(images)]
-        sizes = {f"{kind} float32": len(model) for kind, model in self._floats.files.items()}
+        sizes = {f"{kind} float32": len(model) for kind, model in self._floats.items()}
         if draft.precision == "int8":
             logits = logits | self._run(files, "int8", images)
         sizes |= {f"{kind} {draft.precision}": len(model) for kind, model in files.items()}

@@ -5,6 +5,7 @@ and int8 rounds nothing that need not be computed.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
@@ -18,6 +19,8 @@ _DROPOUTS = {_ATEN.dropout.default, _ATEN.feature_dropout.default}
 _FACTORS = {_ATEN.mul.Tensor, _ATEN.mul.Scalar}
 _SUMMANDS = {_ATEN.add.Tensor, _ATEN.add.Scalar}
 _RELUS = {_ATEN.relu.default, _ATEN.relu6.default}
+# What a layer can clip its result to by itself.
+ACTIVATIONS = {*_RELUS, _ATEN.hardtanh.default, _ATEN.clamp.default, _ATEN.clamp_min.default}
 _RESHAPES = {_ATEN.reshape.default, _ATEN.view.default}
 _MEANS_AND_MAXIMA = {_ATEN.max_pool2d.default, _ATEN.avg_pool2d.default}
 # What gives k times as much for k times as much, k > 0, channel by channel.
@@ -43,6 +46,8 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         _pool_mean,
         _fold_batch_norm,
         _fold_number,
+        _spread_hard_swish,
+        _write_averages_as_layers,
     )
     return module
 
@@ -65,6 +70,15 @@ def layer_constants(module: nn.Module, node: fx.Node) -> list[Tensor | None]:
     They are the graph's own: changed in place, they stay changed.
     """
     return [_constant(module, argument) for argument in (*node.args[1:3], None)[:2]]
+
+
+def upper_bound(node: fx.Node) -> float:
+    """Return what a ReLU that ends somewhere gives at most: 6 of ReLU6, 0 of any other node."""
+    if node.target is _ATEN.relu6.default:
+        return 6.0
+    if node.target is _ATEN.hardtanh.default and node.args[1:2] == (0,):
+        return float(node.args[2])  # type: ignore[arg-type]
+    return 0.0
 
 
 @torch.no_grad()
@@ -177,6 +191,47 @@ def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:
         factor, summand = (number, 0) if node.target in _FACTORS else (1, number)
         _scale_weights(module, source, _given(None, factor), _given(None, summand))
         _replace(module, node, source)
+
+
+def _spread_hard_swish(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write hard-swish of what a layer gives as (x / 6) × relu6(6 × (x / 6) + 3).
+
+    Both formats compute it in integers, and alike: LiteRT has hard-swish of int8 outside of
+    XNNPACK only, ONNX Runtime in float. The layer gives x / 6 at no cost.
+    """
+    if node.target is not _ATEN.hardswish.default or not _is_foldable(source := _input(node)):
+        return
+    channels = source.meta["val"].shape[1]
+    _scale_weights(module, source, _given(None, 1 / 6), _given(None, 0))
+    raised = _channelwise(module, node, torch.full((channels,), 6.0), torch.full((channels,), 3.0))
+    with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        clipped = call(_ATEN.hardtanh.default, (raised, 0.0, 6.0))
+        result = call(_ATEN.mul.Tensor, (source, clipped))
+    _replace(module, node, result)
+
+
+def _write_averages_as_layers(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write the mean of each window as a convolution of each channel alone.
+
+    As pooling LiteRT rounds ties away from zero and ONNX Runtime to even, and every second mean
+    of four numbers is one. A layer has a grid of its own, on which both round alike.
+    """
+    if node.target is not _ATEN.avg_pool2d.default:
+        return
+    source, kernel, stride, padding, ceil, counted = (*node.args, *(None,) * 6)[:6]
+    kernel, padding = _both(kernel), _both(padding or [0])
+    if ceil or (counted is False and any(padding)) or node.args[6:]:
+        return
+    assert isinstance(source, fx.Node)
+    channels = source.meta["val"].shape[1]
+    (weight,) = _constants(module, node, torch.full((channels, 1, *kernel), 1 / math.prod(kernel)))
+    strides = _both(stride) if stride else kernel
+    with module.graph.inserting_before(node):
+        arguments = (source, weight, None, strides, padding, [1, 1], channels)
+        result = module.graph.call_function(_ATEN.conv2d.default, arguments)
+    result.meta = node.meta
+    _replace(module, node, result)
 
 
 def _reshape_any_number(module: fx.GraphModule, node: fx.Node) -> None:

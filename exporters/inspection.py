@@ -9,8 +9,8 @@ Of every layer is asked:
 - it transposes nothing. Only where a picture is flattened for a dense layer its axes need an
   order: TFLite has channels last, torch has them first.
 
-Where ONNX Runtime has no integer kernel for a layer that is quantized (hard-swish,
-docs/decisions/0005), it computes it in float all the same: that is not seen here.
+Where ONNX Runtime has no integer kernel for a layer that is quantized (hard-swish that follows no
+layer, docs/decisions/0005), it computes it in float all the same: that is not seen here.
 """
 
 from collections.abc import Collection, Iterable

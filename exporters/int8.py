@@ -15,7 +15,6 @@ from leansight.exporters.calibration import (
     Range,
     calibrate,
     count_values,
-    divide_by_odd_numbers,
     shared_grids,
 )
 from leansight.exporters.convert import FloatGraphs, convert_folded, predict
@@ -34,6 +33,7 @@ from leansight.exporters.refinement import (
 from leansight.exporters.simulation import Simulation
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.exporters.tflite_int8 import FLOAT_ONLY, quantize_tflite, require_integers
+from leansight.exporters.ties import avoid_ties
 from leansight.exporters.verification import EFFORTS, Effort, Target
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
@@ -103,7 +103,7 @@ class Calibrated:
 
     @property
     def _exact_ranges(self) -> Mapping[str, Range]:
-        return divide_by_odd_numbers(self.graph, self.ranges)
+        return avoid_ties(self.graph, self.ranges)
 
 
 def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[Format, bytes]:
@@ -210,7 +210,7 @@ def _refined(found: Calibrated, preprocessing: Preprocessing, progress: Progress
 def _equalised(found: Calibrated) -> Calibrated:
     """Return the network with equalised channels in torch; its files are still the old ones."""
     folded = copy.deepcopy(found.floats.folded)
-    if not equalise(folded, found.measured[0]):
+    if not equalise(folded, found.pixels):
         return found
     ranges = calibrate(for_any_number(folded), found.graph, found.nodes, found.pixels)
     return replace(found, floats=replace(found.floats, folded=folded), ranges=ranges)

@@ -102,7 +102,6 @@ class _Writer:
         self._levels = levels
         (self.input,) = graph.input
         self._floats = {i.name: i for i in graph.initializer}
-        self._written: set[str] = set()
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
@@ -124,10 +123,8 @@ class _Writer:
     def weights(self, node: onnx.NodeProto, operator: Operator, graph: TfliteGraph) -> None:
         """Replace a layer's float weights and bias by TFLite's integers."""
         for index, (name, theirs) in enumerate(
-            zip(node.input[1:], operator.inputs[1:], strict=False)
+            zip(list(node.input[1:]), operator.inputs[1:], strict=False)
         ):
-            if name in self._written:
-                continue
             tensor = graph.tensors[theirs]
             assert tensor.values is not None
             assert tensor.quantization is not None
@@ -136,20 +133,22 @@ class _Writer:
             if index == 0:
                 biases = [graph.tensors[n].values for n in operator.inputs[2:3] if n]
                 self._check_weights(node, name, integers, scale, *biases)
+            # Its own even where layers share weights: biases count in steps of the layer's input,
+            # and ONNX Runtime leaves in float what reads integers that others read as well.
+            own = f"{name}_for_{node.output[0]}"
             # Symmetric, but written out: ONNX Runtime leaves a dense layer without it in float.
             zero_point = np.zeros(scale.shape, integers.dtype)
             parts = {"integer": integers, "scale": scale, "zero": zero_point}
             for part, values in parts.items():
-                self._add(f"{name}_{part}", values)
-            inputs = [f"{name}_{part}" for part in parts]
-            self._nodes.append(helper.make_node("DequantizeLinear", inputs, [name], axis=0))
-            self._written.add(name)
-            del self._floats[name]
+                self._add(f"{own}_{part}", values)
+            inputs = [f"{own}_{part}" for part in parts]
+            self._nodes.append(helper.make_node("DequantizeLinear", inputs, [own], axis=0))
+            node.input[1 + index] = own
 
     def operand(self, node: onnx.NodeProto, theirs: list[TensorInfo]) -> None:
         """Replace the constant of a sum or product, one number or one a channel, by TFLite's."""
         constants = [tensor for tensor in theirs if tensor.values is not None]
-        names = [name for name in node.input if name in self._floats and name not in self._written]
+        names = [name for name in node.input if name in self._floats]
         if len(constants) != 1 or len(names) != 1:
             return
         ((name,), (tensor,)) = names, constants
@@ -305,9 +304,11 @@ def _fuse_activations(
     producers = {name: node for node in result.node for name in node.output}
     for node in [n for n in result.node if n.op_type in ACTIVATIONS]:
         before = producers.get(node.input[0])
-        if before is None or uses[node.input[0]] > 1 or node.input[0] in partners:
-            continue
         partner = partners.get(node.output[0])
+        if before is None or uses[node.input[0]] > 1:
+            continue
+        if partners.get(node.input[0], partner) != partner:  # TFLite has two tensors as well
+            continue
         if partner and not _is_rounded(quantized, partner):
             partners[node.input[0]] = partner
             continue

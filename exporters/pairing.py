@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from leansight.exporters.convert import network_input
-from leansight.exporters.folding import watch
+from leansight.exporters.folding import ACTIVATIONS, watch
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.runtime.preprocessing import Image
 
@@ -42,6 +42,9 @@ def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> M
 def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Mapping[str, str]:
     """Return the TFLite partner of each node of torch's folded graph that has one.
 
+    What an activation takes has none where TFLite computes both in one: no probe need show that
+    the two differ, and the grid is that of the result.
+
     Args:
         folded: the network, input (1, C, S, S), from `leansight.exporters.folding.fold`.
         graph: the same network as float TFLite, input (1, S, S, C).
@@ -49,7 +52,13 @@ def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Map
 
     """
     probes = [network_input(image) for image in pixels[:PROBES]]
-    return _pair(_run_torch(folded, probes), graph, probes)
+    partners = _pair(_run_torch(folded, probes), graph, probes)
+    fused = {
+        node.args[0].name
+        for node in folded.graph.nodes
+        if node.target in ACTIVATIONS and partners.get(node.args[0].name) == partners.get(node.name)
+    }
+    return {name: partner for name, partner in partners.items() if name not in fused}
 
 
 def _pair(

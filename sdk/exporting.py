@@ -51,8 +51,8 @@ def export_run(
     """Export the run at `path` as a bundle at `out`; see `leansight.exporters.export.export`.
 
     Calibration images are drawn from the training images; `data` replaces the folder that the
-    run remembers; `threshold` the recipe's. `report` is a folder for what the
-    files say beside torch, also of files that are refused.
+    run remembers; `threshold` the recipe's. `report` is a folder for what the files, float ones
+    as well, say beside torch, also of files that are refused.
 
     Raises:
         DataError: the run is not finished, its images have gone, or `report` is there already.
@@ -139,6 +139,7 @@ def export_with_report(
             target=target,
             progress=progress,
             watch=tried.append,
+            float_files=plan is not None,
         )
     except ExportRefusedError as error:
         if plan is None:

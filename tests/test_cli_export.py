@@ -76,7 +76,7 @@ def test_export_says_what_it_verified_and_where_it_wrote(exported: Exported) -> 
     assert last == f"bundle: {out}"
     named = [line[2:18].strip() for line in result.stdout.splitlines()[2:-2]]
     assert named == [
-        *("torch float32", "tflite float32", "onnx float32", "tflite int8", "onnx int8"),
+        *("torch float32", "tflite int8", "onnx int8"),
     ]
 
 
@@ -135,6 +135,9 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
     values = json.loads((report / "parity.json").read_text())
     assert f"leansight: {values['refusal']} but" in line
     assert values["images"] == 24
+    assert [found["name"] for found in values["formats"]] == [
+        *("torch float32", "tflite float32", "onnx float32", "tflite int8", "onnx int8"),
+    ]
     lost = 24 * (values["formats"][0]["accuracy"] - values["formats"][3]["accuracy"])
     with (report / "differences.csv").open(newline="") as text:
         rows = list(csv.DictReader(text))

@@ -749,7 +749,7 @@ def test_a_written_bundle_is_whole(written: Written) -> None:
     }
     assert reports["validation"].shipped == ("tflite int8", "onnx int8")
     assert [f.name for f in reports["validation"].formats] == [
-        *("torch float32", "tflite float32", "onnx float32", "tflite int8", "onnx int8"),
+        *("torch float32", "tflite int8", "onnx int8"),
     ]
     assert bundle.provenance == {"images": {"train": 90}}
 
@@ -926,8 +926,6 @@ def test_each_step_is_told_to_its_end(no_conversion: Converted, tmp_path: Path) 
         "converting to ONNX and TFLite": (1, 1),
         "calibrating": (60, 60),
         "verifying torch float32": (60, 60),
-        "verifying tflite float32": (60, 60),
-        "verifying onnx float32": (60, 60),
         "verifying tflite int8": (60, 60),
         "verifying onnx int8": (60, 60),
     }

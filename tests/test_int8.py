@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from int8_files import TYPES, Tflite
 from numpy.typing import NDArray
 from shapes import LABELS, photos
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from leansight.exporters.calibration import Histogram, Range
-from leansight.exporters.convert import convert, convert_folded, predict
+from leansight.exporters.convert import batches, convert, convert_folded, predict
 from leansight.exporters.export import ExportImages, export
-from leansight.exporters.folding import for_any_number
+from leansight.exporters.folding import for_any_number, watch
 from leansight.exporters.int8 import Calibrated, attempts, calibrated
 from leansight.exporters.refinement import (
     choose_ranges,
@@ -61,11 +61,11 @@ def ignore(*_: object) -> None:
 class Residual(nn.Module):
     """Convolutions, one of each channel alone, a shortcut, a maximum."""
 
-    def __init__(self) -> None:
+    def __init__(self, activation: type[nn.ReLU | nn.ReLU6] = nn.ReLU) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
-        self.wide = nn.Sequential(nn.Conv2d(8, 16, 1), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
-        self.alone = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1, groups=16), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), activation())
+        self.wide = nn.Sequential(nn.Conv2d(8, 16, 1), nn.BatchNorm2d(16), activation(inplace=True))
+        self.alone = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1, groups=16), activation())
         self.narrow = nn.Conv2d(16, 8, 1)
         self.head = nn.Linear(8, len(LABELS))
 
@@ -128,6 +128,19 @@ def test_what_is_measured_is_of_all_images(found: Calibrated) -> None:
     assert len(pixels) == 32
     np.testing.assert_array_equal(pixels[[0, -1]], found.pixels[[0, -1]])
     torch.testing.assert_close(logits[-1], exact(found)[-1], rtol=1e-4, atol=1e-4)
+
+
+def test_what_an_activation_takes_is_not_on_its_grid() -> None:
+    """Even where the images by which tensors are paired show no difference between the two."""
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(1, 8, 3, 2, 1, bias=False)
+    nn.init.dirac_(convolution.weight)  # the picture as it comes: from -1 to 1
+    network = nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), nn.Linear(8 * 12**2, 3))
+    pixels = np.full((8, 24, 24, 1), 255, np.uint8)
+    pixels[4:] = 0
+    found = calibrated(convert(network, PREPROCESSING), pixels, ignore)
+    layer = next(op for op in found.graph.operators if "CONV_2D" in op.kind)
+    assert found.ranges[layer.outputs[0]] == Range(low=0.0, high=127 / 128)
 
 
 # Histograms
@@ -244,6 +257,43 @@ def test_equalising_changes_nothing_in_float_and_much_in_int8(spoilt: Calibrated
         logit_error(tried.simulate(), tried.pixels, exact(spoilt)) for tried in (spoilt, after)
     ]
     assert errors[1] < 0.2 * errors[0]
+
+
+@pytest.mark.slow
+def test_equalising_lets_relu6_cut_off_what_it_did() -> None:
+    """One channel reaches 6 and one has hardly a level; both of them lead to the logits."""
+    torch.manual_seed(0)
+    network = teach(Residual(nn.ReLU6))
+    norm, after = network.wide[1], network.alone[0].weight
+    with torch.no_grad():
+        norm.weight[3] /= 1000
+        norm.bias[3] /= 1000
+        after[3] *= 1000
+        norm.bias[5] += 7
+        network.narrow.weight[:, 5] += 0.1
+    found = calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    folded = copy.deepcopy(found.floats.folded)
+    assert equalise(folded, found.pixels) == 2
+    even = calibrated(convert_folded(folded, PREPROCESSING), found.pixels, ignore)
+    torch.testing.assert_close(exact(even), exact(found), rtol=1e-3, atol=1e-3)
+    errors = [logit_error(tried.simulate(), tried.pixels, exact(found)) for tried in (found, even)]
+    assert errors[1] < 0.5 * errors[0]
+    before, now = (reached(tried.floats.folded) for tried in (found, even))
+    assert before[5] == now[5] == 6.0
+    assert 10 * before[3] < now[3] <= 6.0
+
+
+def reached(folded: fx.GraphModule) -> Tensor:
+    """Return the largest value of each of the 16 channels that ReLU6 gives first."""
+    largest: list[Tensor] = []
+
+    def seen(name: str, values: Tensor) -> None:
+        if name.startswith("hardtanh") and values.shape[1] == 16:
+            largest.append(values.amax((0, 2, 3)))
+
+    ((_, images),) = batches(prepared(60, seed=1).pixels, 60)
+    watch(for_any_number(folded), images, seen)
+    return largest[0]
 
 
 @pytest.mark.slow
