@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from leansight.exporters.convert import batches, network_input
-from leansight.exporters.folding import watch
 from leansight.exporters.tflite_graph import TfliteGraph
+from leansight.exporters.torch_graph import watch
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image
 
 BINS = 2048
@@ -140,12 +140,16 @@ def calibrate(
         for name in unknown:
             see(grids[name], float(run[name].min()), float(run[name].max()))
     ranges = {name: Range(low=low[grid], high=high[grid]) for name, grid in grids.items()}
+    return {**_widened_to_share_steps(graph, ranges), graph.input: INPUT_RANGE}
+
+
+def _widened_to_share_steps(graph: TfliteGraph, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
+    """Return ranges as wide as the widest of those that must count in steps of the same size."""
     scales = shared_scales(graph)
     widths = dict.fromkeys(scales.values(), 0.0)
     for name, found in ranges.items():
         widths[scales[name]] = max(widths[scales[name]], found.width)
-    widened = {name: found.widened(widths[scales[name]]) for name, found in ranges.items()}
-    return {**widened, graph.input: INPUT_RANGE}
+    return {name: found.widened(widths[scales[name]]) for name, found in ranges.items()}
 
 
 def count_values(

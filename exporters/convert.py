@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from leansight.exporters.folding import fold, pad_before_pooling
+from leansight.exporters.folding import fold
+from leansight.exporters.rewriting import pad_before_pooling
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image, Preprocessing
 

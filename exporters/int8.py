@@ -19,7 +19,6 @@ from leansight.exporters.calibration import (
 )
 from leansight.exporters.convert import FloatGraphs, convert_folded, predict
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.folding import for_any_number
 from leansight.exporters.inspection import inspect_onnx, inspect_tflite
 from leansight.exporters.onnx_int8 import quantize_onnx
 from leansight.exporters.pairing import pair_nodes, pair_tensors
@@ -34,6 +33,7 @@ from leansight.exporters.simulation import Simulation
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.exporters.tflite_int8 import FLOAT_ONLY, quantize_tflite, require_integers
 from leansight.exporters.ties import avoid_ties
+from leansight.exporters.torch_graph import for_any_number
 from leansight.exporters.verification import EFFORTS, Effort, Target
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from leansight.exporters.convert import network_input
-from leansight.exporters.folding import ACTIVATIONS, watch
 from leansight.exporters.tflite_graph import TfliteGraph
+from leansight.exporters.torch_graph import ACTIVATIONS, watch
 from leansight.runtime.preprocessing import Image
 
 PROBES = 4  # one picture can make two different tensors equal: all zero, say

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from leansight.exporters.calibration import Histogram
 from leansight.exporters.convert import batches, predict
-from leansight.exporters.folding import (
+from leansight.exporters.simulation import Simulation
+from leansight.exporters.torch_graph import (
     EQUIVARIANT,
     for_any_number,
     layer_constants,
@@ -23,7 +24,6 @@ from leansight.exporters.folding import (
     upper_bound,
     watch,
 )
-from leansight.exporters.simulation import Simulation
 from leansight.runtime.preprocessing import Image
 
 Progress = Callable[[int, int], None]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from leansight.exporters.calibration import STEPS, Range, shared_grids, shared_scales
-from leansight.exporters.folding import for_any_number, layers
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.exporters.tflite_int8 import LEVELS, SMALLEST_SCALE
+from leansight.exporters.torch_graph import for_any_number, layers
 
 
 class Grid(nn.Module):

@@ -29,9 +29,10 @@ from torch.nn import functional
 from leansight.exporters.calibration import Range
 from leansight.exporters.convert import convert
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.folding import fold, pad_before_pooling
+from leansight.exporters.folding import fold
 from leansight.exporters.int8 import quantize
 from leansight.exporters.pairing import pair_tensors
+from leansight.exporters.rewriting import pad_before_pooling
 from leansight.exporters.tflite_graph import TfliteGraph
 from leansight.exporters.tflite_int8 import quantize_tflite, require_integers
 from leansight.runtime.interpreter import Format, load_interpreter
@@ -473,6 +474,27 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Hardsigmoid()),
         {"conv2d": 1, "hardtanh": 1, "mul": 1},
     ),
+    "hard-swish": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Hardswish()),
+        {"conv2d": 2, "hardtanh": 1, "mul": 1},
+    ),
+    "hard-swish, dense": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.Hardswish()),
+        {"flatten": 1, "linear": 1, "reshape": 2, "conv2d": 1, "hardtanh": 1, "mul": 1},
+    ),
+    "hard-swish of no layer": (nn.Hardswish, {"hardswish": 1}),
+    "windows": (lambda: nn.AvgPool2d(2), {"conv2d": 1}),
+    "windows of what was rewritten": (
+        lambda: nn.Sequential(nn.SiLU(), nn.BatchNorm2d(3), nn.AvgPool2d((2, 3), 1), nn.SiLU()),
+        {"sigmoid": 2, "mul": 2, "conv2d": 2},
+    ),
+    "windows beyond the border": (lambda: nn.AvgPool2d(3, 2, 1), {"conv2d": 1}),
+    "windows of the border alone": (
+        lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        {"avg_pool2d": 1},
+    ),
+    "windows, rounded up": (lambda: nn.AvgPool2d(3, 2, ceil_mode=True), {"avg_pool2d": 1}),
+    "windows with a divisor": (lambda: nn.AvgPool2d(2, divisor_override=3), {"avg_pool2d": 1}),
     "a mean over the picture": (
         lambda: Mean((2, 3), keepdim=False),
         {"adaptive_avg_pool2d": 1, "reshape": 1},

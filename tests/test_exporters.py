@@ -25,11 +25,11 @@ from leansight.exporters.calibration import Range, calibrate
 from leansight.exporters.convert import FloatGraphs, convert
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages, export
-from leansight.exporters.folding import for_any_number
 from leansight.exporters.int8 import quantize
 from leansight.exporters.metadata import describe
 from leansight.exporters.pairing import pair_nodes, pair_tensors
 from leansight.exporters.tflite_graph import TfliteGraph
+from leansight.exporters.torch_graph import for_any_number
 from leansight.exporters.verification import (
     ExportRefusedError,
     ExportReport,

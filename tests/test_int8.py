@@ -19,7 +19,6 @@ from torch.nn import functional
 from leansight.exporters.calibration import Histogram, Range
 from leansight.exporters.convert import batches, convert, convert_folded, predict
 from leansight.exporters.export import ExportImages, export
-from leansight.exporters.folding import for_any_number, watch
 from leansight.exporters.int8 import Calibrated, attempts, calibrated
 from leansight.exporters.refinement import (
     choose_ranges,
@@ -29,6 +28,7 @@ from leansight.exporters.refinement import (
     logit_error,
 )
 from leansight.exporters.simulation import Grid, round_weights
+from leansight.exporters.torch_graph import for_any_number, watch
 from leansight.exporters.verification import EFFORTS, ExportRefusedError, Promise
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy

@@ -1,0 +1,165 @@
+"""The graph that torch.export makes of a network: its layers, what they hold, how to change it."""
+
+import copy
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Any, Final
+
+import torch
+from torch import Tensor, fx, nn
+
+ATEN: Final = torch.ops.aten
+WEIGHTED: Final = {ATEN.conv2d.default, ATEN.conv2d.padding, ATEN.linear.default}
+RELUS: Final = {ATEN.relu.default, ATEN.relu6.default}
+# What a layer can clip its result to by itself.
+ACTIVATIONS: Final = RELUS | {ATEN.hardtanh.default, ATEN.clamp.default, ATEN.clamp_min.default}
+MEANS_AND_MAXIMA: Final = {ATEN.max_pool2d.default, ATEN.avg_pool2d.default}
+# What gives k times as much for k times as much, k > 0, channel by channel.
+EQUIVARIANT: Final = MEANS_AND_MAXIMA | {ATEN.relu.default, ATEN.adaptive_avg_pool2d.default}
+_RESHAPES: Final = {ATEN.reshape.default, ATEN.view.default}
+
+
+def layers(module: fx.GraphModule) -> Iterator[fx.Node]:
+    """Give the nodes of convolutions and dense layers, in the order in which they run."""
+    return (node for node in module.graph.nodes if node.target in WEIGHTED)
+
+
+def layer_constants(module: nn.Module, node: fx.Node) -> list[Tensor | None]:
+    """Return a layer's weights (out, ...) and its bias (out,), None where it has none.
+
+    They are the graph's own: changed in place, they stay changed.
+    """
+    return [_constant(module, argument) for argument in (*node.args[1:3], None)[:2]]
+
+
+def upper_bound(node: fx.Node) -> float:
+    """Return what a ReLU that ends somewhere gives at most: 6 of ReLU6, 0 of any other node."""
+    if node.target is ATEN.relu6.default:
+        return 6.0
+    if node.target is ATEN.hardtanh.default and node.args[1:2] == (0,):
+        return float(node.args[2])  # type: ignore[arg-type]
+    return 0.0
+
+
+@torch.no_grad()
+def watch(folded: fx.GraphModule, images: Tensor, seen: Callable[[str, Tensor], None]) -> None:
+    """Run images (N, C, S, S) through a graph; `seen` is told each node's name and what it gave."""
+
+    class Watched(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 -- whatever a node gives
+            result = super().run_node(n)
+            if isinstance(result, Tensor) and n.op not in {"get_attr", "output"}:
+                seen(n.name, result)
+            return result
+
+    Watched(folded).run(images)
+
+
+def for_any_number(folded: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy of a graph made for one image (1, C, S, S) that takes (N, C, S, S)."""
+    copied = copy.deepcopy(folded)
+    rewrite_each(copied, _reshape_any_number)
+    return copied
+
+
+def rewrite_each(
+    module: fx.GraphModule, *rewrites: Callable[[fx.GraphModule, fx.Node], None]
+) -> None:
+    """Give every node of a graph to each of these in turn, and drop what nothing reads any more."""
+    for rewrite in rewrites:
+        for node in list(module.graph.nodes):
+            rewrite(module, node)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+
+
+def is_foldable(node: fx.Node) -> bool:
+    """Whether a node is a layer whose weights can take in what is done to its result."""
+    return node.target in WEIGHTED and len(node.users) == 1
+
+
+def scale_weights(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: Tensor) -> None:
+    """Let a layer give factor × its result + summand; both (out,) or () float64."""
+    _, weight_node, bias_node, *rest = (*node.args, None)[: max(3, len(node.args))]
+    weight, bias = value_of(module, weight_node), value_of(module, bias_node)
+    assert weight is not None
+    scaled = weight * factor.expand(len(weight)).reshape(-1, *(1,) * (weight.ndim - 1))
+    shifted = (given(bias, 0) * factor + summand).expand(len(weight))
+    constants = add_constants(module, node, scaled, shifted)
+    node.args = (input_of(node), *constants, *rest)
+
+
+def channelwise(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: Tensor) -> fx.Node:
+    """Write factor × x + summand, both (C,), as a convolution of each channel alone."""
+    source, channels = input_of(node), len(factor)
+    weight, bias = add_constants(module, node, factor.reshape(-1, 1, 1, 1), summand)
+    settings = ([1, 1], [0, 0], [1, 1], channels)
+    with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        if node.meta["val"].ndim == 4:  # noqa: PLR2004 -- NCHW
+            return call(ATEN.conv2d.default, (source, weight, bias, *settings))
+        square = call(ATEN.reshape.default, (source, [1, channels, 1, 1]))
+        result = call(ATEN.conv2d.default, (square, weight, bias, *settings))
+        return call(ATEN.reshape.default, (result, [1, channels]))
+
+
+def add_constants(module: fx.GraphModule, node: fx.Node, *values: Tensor) -> list[fx.Node]:
+    """Add float32 constants to the graph, for a node that comes after them."""
+    nodes = []
+    for index, value in enumerate(values):
+        name = f"{node.name}_folded_{index}"
+        while hasattr(module, name):  # folded twice
+            name += "_again"
+        module.register_buffer(name, value.float().contiguous())
+        with module.graph.inserting_before(node):
+            nodes.append(module.graph.get_attr(name))
+    return nodes
+
+
+def replace(module: fx.GraphModule, node: fx.Node, other: fx.Node) -> None:
+    """Let what reads a node read another of the same shape, and drop it."""
+    other.meta.setdefault("val", node.meta.get("val"))
+    node.replace_all_uses_with(other)
+    module.graph.erase_node(node)
+
+
+def input_of(node: fx.Node) -> fx.Node:
+    """Return the node that one takes first."""
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    return source
+
+
+def value_of(module: fx.GraphModule, node: object) -> Tensor | None:
+    """Return a parameter in float64, so that folding rounds once; None where there is none."""
+    value = _constant(module, node)
+    return None if value is None else value.detach().double()
+
+
+def given(value: Tensor | None, otherwise: float) -> Tensor:
+    """Return a value, or where there is none this number, in float64."""
+    return torch.tensor(otherwise, dtype=torch.float64) if value is None else value
+
+
+def both(value: Any) -> list[int]:  # noqa: ANN401 -- a node's argument
+    """Spread a size for height and width; ATen's lists hold one number for both, or two."""
+    return list(value) * (2 // len(value))
+
+
+def _reshape_any_number(module: fx.GraphModule, node: fx.Node) -> None:
+    del module
+    if node.target in _RESHAPES:
+        given: Any = node.args[1]
+        first, *rest = node.meta["val"].shape if "val" in node.meta else given
+        if first == 1:
+            node.args = (input_of(node), [-1, *rest])
+
+
+def _constant(module: nn.Module, node: object) -> Tensor | None:
+    while isinstance(node, fx.Node) and node.op != "get_attr":
+        node = node.args[0]  # rounded, in a simulation
+    if not isinstance(node, fx.Node):
+        return None
+    value = attrgetter(str(node.target))(module)
+    assert isinstance(value, Tensor)
+    return value
