@@ -30,8 +30,8 @@ def tables(results: Sequence[BenchmarkResult]) -> Group:
 def _costs(results: Sequence[BenchmarkResult]) -> Table:
     columns = {
         "Size": _starred(results, "size_bytes", _bytes),
-        "Parameters": _starred(results, "parameters", _scaled),
-        "MACs": _starred(results, "macs", _scaled),
+        "Parameters": _starred(results, "parameters", scaled),
+        "MACs": _starred(results, "macs", scaled),
         "Peak RAM": _starred(results, "peak_rss_bytes", _bytes),
         "Start ms": _starred(results, "start_ms", "{:.0f}".format),
     }
@@ -85,12 +85,12 @@ def _starred(
 
 
 def _bytes(count: float) -> str:
-    return f"{_scaled(count)}B"
+    return f"{scaled(count)}B"
 
 
-def _scaled(count: float) -> str:
+def scaled(count: float) -> str:
     """Write 258500000 as "258.5 M", in steps of 1000."""
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
         if abs(count) >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count} "

@@ -1,18 +1,20 @@
 """`leansight export`: from a run, or a network from elsewhere, to a bundle."""
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import partial, wraps
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
 from leansight.exporters.verification import Effort, ExportReport, Promise, Target
+from leansight.runtime.bundle import refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.runtime.preprocessing import Fit, Interpolation
+from leansight.sdk.cli_options import options_of
+from leansight.sdk.stopping import stopped_in_one_line
 
 if TYPE_CHECKING:
     from leansight.runtime.bundle import Precision
@@ -99,19 +101,7 @@ _OF_MODEL = (
         help="The one that has TensorFlow and tf2onnx.",
     ),
 )
-
-
-def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that describe MODEL; the command takes them together, as `said`."""
-
-    @wraps(command)
-    def gathered(**options: Any) -> None:  # noqa: ANN401 -- click's, by their names
-        said = Said(**{field.name: options.pop(field.name) for field in fields(Said)})
-        command(said=said, **options)
-
-    for option in reversed(_OF_MODEL):
-        gathered = option(gathered)
-    return gathered
+model_options = options_of(Said, "said", _OF_MODEL)
 
 
 @click.command()
@@ -202,6 +192,8 @@ def command(
     check_installed(*PACKAGES, extra="export")
     if report is not None:
         check_installed(*REPORT_PACKAGES, extra="evaluate")
+    refuse_existing(out)
+    require_images(data)
     from leansight.sdk.exporting import export_run
     from leansight.sdk.foreign import export_foreign, is_foreign
 
@@ -211,25 +203,39 @@ def command(
     else:
         _require_run(model, said)
         export = partial(export_run, model, data=data)
-    reports = export(
-        out=out,
-        precision=precision,
-        promise=Promise(max_drop=max_drop, max_class_drop=max_class_drop),
-        calibration_images=calibration_images,
-        threshold=threshold,
-        effort=effort,
-        target=target,
-        report=report,
-    )
+    with stopped_in_one_line(lambda: f"{out if out.exists() else 'nothing'} was written"):
+        reports = export(
+            out=out,
+            precision=precision,
+            promise=Promise(max_drop=max_drop, max_class_drop=max_class_drop),
+            calibration_images=calibration_images,
+            threshold=threshold,
+            effort=effort,
+            target=target,
+            report=report,
+        )
     for what, found in reports.items():
         click.echo(_table(what, found))
+    click.echo("coverage: the images that it is sure of; largest difference: of a probability")
     if report is not None:
         click.echo(f"report: {report / 'parity.html'}")
     click.echo(f"bundle: {out}")
 
 
+def require_images(data: Path | None) -> None:
+    """Raise DataError if --data names something that is not there, or an empty folder."""
+    if data is None:
+        return
+    if not data.exists():
+        raise DataError(f"--data {data} does not exist: name the folder of labelled images")
+    if data.is_dir() and not any(data.iterdir()):
+        raise DataError(f"--data {data} is empty: name the folder of labelled images")
+
+
 def _require_all(model: Path, said: Said, data: Path | None) -> "tuple[Origin, Path]":
     """Return what MODEL is and where its images are; DataError if something was not said."""
+    if not model.exists():
+        raise DataError(f"{model} does not exist")
     labels, colour, mean, std = said.labels, said.colour, said.mean, said.std
     if data is None or labels is None or colour is None or mean is None or std is None:
         needed = {"data": data, "labels": labels, "colour": colour, "mean": mean, "std": std}
@@ -276,6 +282,6 @@ def _table(what: str, report: ExportReport) -> str:
         for f in report.formats
     ]
     formats = " and ".join(report.shipped)
-    same = f", give the same numbers on {report.identical:.2%}" * ("int8" in formats)
+    same = f", same numbers on {report.identical:.2%}" * ("int8" in formats)
     lines.append(f"  {formats} decide alike on {report.agreement:.2%}{same}")
     return "\n".join(lines)

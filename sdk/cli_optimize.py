@@ -4,46 +4,35 @@ import hashlib
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from leansight.exporters.verification import Effort
 from leansight.runtime.errors import DataError, LeansightError
 from leansight.runtime.extras import check_installed
 from leansight.sdk.cli_export import PACKAGES as EXPORT_PACKAGES
+from leansight.sdk.cli_export import require_images
 from leansight.sdk.cli_train import PACKAGES as TRAIN_PACKAGES
-from leansight.sdk.cli_train import set_option
+from leansight.sdk.search_options import (
+    Choices,
+    Making,
+    Several,
+    choice_options,
+    making_options,
+)
+from leansight.sdk.stopping import stopped_in_one_line
 
 if TYPE_CHECKING:
+    from leansight.sdk.optimizing import Optimizer, Search
     from leansight.sdk.optimizing_bundles import Workshop
     from leansight.sdk.optimizing_results import Result
-    from leansight.sdk.pareto import Objective
     from leansight.sdk.run import Run
     from leansight.sdk.search_space import Point
 
 _PATH = click.Path(path_type=Path)
-_INTERRUPTED: Final = 130  # what shells expect after Ctrl-C
 _TRIALS: Final = 20  # where neither --trials nor --hours is given
 # Tables of a recipe that --set may not touch: a search changes them itself, or compares by them.
 _FIXED: Final = ("model", "preprocessing", "data", "split", "decision", "task")
-
-
-class _Several(click.ParamType[tuple[Any, ...]]):
-    """Values between commas: 8,16."""
-
-    def __init__(self, kind: type[int] | type[float] | type[str], name: str) -> None:
-        self.name = name
-        self._kind = kind
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        """Return the values."""
-        try:
-            return tuple(self._kind(part.strip()) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)
 
 
 @click.command()
@@ -62,68 +51,14 @@ class _Several(click.ParamType[tuple[Any, ...]]):
 )
 @click.option(
     "--objectives",
-    type=_Several(str, "accuracy,size"),
+    type=Several(str, "accuracy,size"),
     metavar="accuracy,size",
     default="accuracy,coverage,latency,size",
     show_default=True,
     help="Any of these.",
 )
-@click.option(
-    "--widths",
-    type=_Several(int, "8,16"),
-    help="Filters in the stem (model.width).  [default: RUN's, half of it]",
-)
-@click.option(
-    "--sizes",
-    type=_Several(int, "48,64"),
-    help="Of the input, in pixels (preprocessing.size).  [default: RUN's, three quarters of it]",
-)
-@click.option(
-    "--shares",
-    type=_Several(float, "0,0.5"),
-    help="Of the channels of every layer that go.  [default: 0,0.25,0.5,0.75]",
-)
-@click.option(
-    "--precisions",
-    type=_Several(str, "int8,float32"),
-    metavar="int8,float32",
-    help="Of the files.  [default: all]",
-)
-@click.option(
-    "--threads",
-    type=_Several(int, "1,4"),
-    help="Of the interpreter.  [default: 1, 2, 4, as the machine has cores]",
-)
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    help="Of each training; by default RUN's, and 0.4 of them after pruning.",
-)
-@set_option
-@click.option(
-    "--max-drop",
-    type=click.FloatRange(min=0),
-    default=1.0,
-    show_default=True,
-    help="Points that each file may lose of accuracy and of coverage against its network.",
-)
-@click.option(
-    "--max-class-drop",
-    type=click.FloatRange(min=0),
-    default=5.0,
-    show_default=True,
-    help="The same, of the accuracy of a single class; one image of it may always be lost.",
-)
-@click.option(
-    "--effort",
-    type=click.Choice(get_args(Effort)),
-    default="ranges",
-    show_default=True,
-    help="The most that is tried to keep that in int8 (see `leansight export`); the last two "
-    "take minutes where it does not hold by itself.",
-)
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Instead of the recipe's.")
-@click.option("--calibration-images", type=click.IntRange(min=1), default=500, show_default=True)
+@choice_options
+@making_options
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of chance.")
 @click.option(
     "--storage",
@@ -141,18 +76,8 @@ def command(
     trials: int | None,
     hours: float | None,
     objectives: tuple[str, ...],
-    widths: tuple[int, ...] | None,
-    sizes: tuple[int, ...] | None,
-    shares: tuple[float, ...] | None,
-    precisions: tuple[Any, ...] | None,
-    threads: tuple[int, ...] | None,
-    epochs: int | None,
-    overrides: tuple[str, ...],
-    max_drop: float,
-    max_class_drop: float,
-    effort: Effort,
-    threshold: float | None,
-    calibration_images: int,
+    choices: Choices,
+    making: Making,
     seed: int,
     storage: str | None,
     workers: int,
@@ -177,35 +102,27 @@ def command(
         *TRAIN_PACKAGES, *EXPORT_PACKAGES, "torch_pruning", "matplotlib", "optuna",
         extra="optimize",
     )  # fmt: skip
-    from leansight.benchmarks.measure import machine
-    from leansight.sdk.console import console
-    from leansight.sdk.optimizing import Optimizer, Search
-    from leansight.sdk.optimizing_bundles import Workshop, copy_start
-    from leansight.sdk.optimizing_process import evaluate
-    from leansight.sdk.pareto import OBJECTIVES
-    from leansight.sdk.run import WEIGHTS, Run
+    require_images(data)
+    from leansight.sdk.optimizing import Search
+    from leansight.sdk.optimizing_bundles import Workshop
+    from leansight.sdk.run import Run
     from leansight.sdk.search_space import space_of
 
-    of, out = Run.load(run), out.resolve()
-    root = (data or of.data).resolve()
-    settings = (*overrides, *((f"training.epochs={epochs}",) if epochs else ()))
-    _refuse_unusable(of, root, settings, objectives, threshold)
-    timed = "latency" in objectives
-    if threads and not timed:
+    of, timed = Run.load(run), "latency" in objectives
+    root = _images_of(of, data)
+    _refuse_unusable(of, making, objectives)
+    if choices.threads and not timed:
         raise DataError("--threads change the latency alone: add it to --objectives")
-    space = space_of(
-        of.recipe, widths=widths, sizes=sizes, shares=shares, precisions=precisions,
-        threads=threads, timed=timed,
-    )  # fmt: skip
+    space = space_of(of.recipe, **vars(choices), timed=timed)
     workshop = Workshop(
-        folder=out,
+        folder=out.resolve(),
         data=root,
-        overrides=settings,
-        max_drop=max_drop,
-        max_class_drop=max_class_drop,
-        effort=effort,
-        calibration_images=calibration_images,
-        threshold=threshold,
+        overrides=making.settings,
+        max_drop=making.max_drop,
+        max_class_drop=making.max_class_drop,
+        effort=making.effort,
+        calibration_images=making.calibration_images,
+        threshold=making.threshold,
         timed=timed,
         workers=workers,
     )
@@ -214,62 +131,39 @@ def command(
         objectives=objectives,
         first=space.nearest(of.recipe),
         seed=seed,
-        made_of={
-            "weights": hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest(),
-            "data": str(root),
-            "settings": settings,
-            "max_drop": max_drop,
-            "max_class_drop": max_class_drop,
-            "effort": effort,
-            "calibration_images": calibration_images,
-            "threshold": threshold,
-            # Times of different machines cannot be compared.
-            "machine": machine() if timed else None,
-        },
+        made_of=_made_of(of, workshop),
     )
-    if trials is None and hours is None:
-        trials = _TRIALS
-    try:
-        results = Optimizer(
-            search=search,
-            name=of.recipe.name,
-            folder=out,
-            evaluate=lambda point: evaluate(workshop, point),
-            command=lambda point, trial: _again(run, workshop, search, point, trial),
-            storage=storage,
-            prepare=lambda: copy_start(of, root, out),
-            told=lambda text: console().print(text, markup=False, highlight=False),
-            note=_note(of, workshop),
-        ).run(trials=trials, hours=hours)
-    except KeyboardInterrupt:
-        click.echo("stopped: give the same command again to go on where it was", err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from None
-    _report(results, [OBJECTIVES[name] for name in objectives], out, as_json=as_json)
+    trials = _TRIALS if trials is None and hours is None else trials
+    with stopped_in_one_line(lambda: "give the same command again to go on where it was"):
+        optimizer = _optimizer(of, workshop, search, storage)
+        results = optimizer.run(trials=trials, hours=hours)
+    _report(results, search, workshop.folder, as_json=as_json)
 
 
-def _refuse_unusable(
-    run: "Run",
-    root: Path,
-    settings: tuple[str, ...],
-    objectives: tuple[str, ...],
-    threshold: float | None,
-) -> None:
+def _images_of(run: "Run", data: Path | None) -> Path:
+    """Return where the images are; DataError if they have gone."""
+    root = (data or run.data).resolve()
+    if not root.exists():
+        raise DataError(f"the images of {run.path} are no longer at {root}: name them by --data")
+    return root
+
+
+def _refuse_unusable(run: "Run", making: Making, objectives: tuple[str, ...]) -> None:
     """Raise DataError for what would fail in every trial."""
     from leansight.sdk.recipe import override
     from leansight.sdk.run import Start
 
-    if not root.exists():
-        raise DataError(f"the images of {run.path} are no longer at {root}: name them by --data")
     if Start.load(run.path).options.everything:
         raise DataError(
             f"{run.path} has learnt its validation images (--everything): none are left to "
             "choose by. Begin with a run that has not"
         )
     policy = run.recipe.decision
-    if "coverage" in objectives and not (threshold or policy.threshold or policy.label_thresholds):
+    threshold = making.threshold or policy.threshold or policy.label_thresholds
+    if "coverage" in objectives and not threshold:
         raise DataError("everything is kept without a threshold: give one, or leave coverage out "
                         "of --objectives")  # fmt: skip
-    changed = override(run.recipe, settings)
+    changed = override(run.recipe, making.settings)
     for name in _FIXED:
         if getattr(changed, name) != getattr(run.recipe, name):
             raise DataError(
@@ -278,7 +172,47 @@ def _refuse_unusable(
             )
 
 
-def _again(run: Path, workshop: "Workshop", search: Any, point: "Point", trial: int) -> str:  # noqa: ANN401 -- importing Search costs every --help seconds
+def _made_of(run: "Run", workshop: "Workshop") -> dict[str, Any]:
+    """Return what decides, beside a point, what its bundle becomes: plain JSON values."""
+    from leansight.benchmarks.measure import machine
+    from leansight.sdk.run import WEIGHTS
+
+    return {
+        "weights": hashlib.sha256((run.path / WEIGHTS).read_bytes()).hexdigest(),
+        "data": str(workshop.data),
+        "settings": workshop.overrides,
+        "max_drop": workshop.max_drop,
+        "max_class_drop": workshop.max_class_drop,
+        "effort": workshop.effort,
+        "calibration_images": workshop.calibration_images,
+        "threshold": workshop.threshold,
+        # Times of different machines cannot be compared.
+        "machine": machine() if workshop.timed else None,
+    }
+
+
+def _optimizer(
+    run: "Run", workshop: "Workshop", search: "Search", storage: str | None
+) -> "Optimizer":
+    from leansight.sdk.console import console
+    from leansight.sdk.optimizing import Optimizer
+    from leansight.sdk.optimizing_bundles import copy_start
+    from leansight.sdk.optimizing_process import evaluate
+
+    return Optimizer(
+        search=search,
+        name=run.recipe.name,
+        folder=workshop.folder,
+        evaluate=lambda point: evaluate(workshop, point),
+        command=lambda point, trial: _again(run.path, workshop, search, point, trial),
+        storage=storage,
+        prepare=lambda: copy_start(run, workshop.data, workshop.folder),
+        told=lambda text: console().print(text, markup=False, highlight=False),
+        note=_note(run, workshop, search),
+    )
+
+
+def _again(run: Path, workshop: "Workshop", search: "Search", point: "Point", trial: int) -> str:
     """Return the command that makes one point's bundle again, in a folder of its own."""
     choices = {"widths": point.width, "sizes": point.size, "shares": f"{point.share:g}"}
     options: dict[str, Any] = choices | {"precisions": point.precision}
@@ -299,28 +233,29 @@ def _again(run: Path, workshop: "Workshop", search: Any, point: "Point", trial: 
     return shlex.join(words)
 
 
-def _note(run: "Run", workshop: "Workshop") -> str:
+def _note(run: "Run", workshop: "Workshop", search: "Search") -> str:
     """Return the small print of the picture: what was measured, on what."""
     from leansight.benchmarks.measure import machine
 
     held_out = run.split().validation
     videos = {s.video for s in held_out if s.video}
     of = f" of {len(videos):,} videos" if videos else ""
-    policy = run.recipe.decision
-    threshold = policy.threshold if workshop.threshold is None else workshop.threshold
-    kept = f"kept from a probability of {threshold:g} on"
-    said = [f"Held out: {len(held_out):,} validation images{of}; {kept}"]
+    said = ["With a number: no other bundle is as good in everything, and better in something"]
+    said.append(f"Held out: {len(held_out):,} validation images{of}")
+    if "coverage" in search.objectives:
+        threshold = run.recipe.decision.threshold
+        threshold = threshold if workshop.threshold is None else workshop.threshold
+        said[-1] += f"; kept from a probability of {threshold:g} on"
     if workshop.timed:
         said.append(f"Latency: the TFLite file on {machine()}")
     said.append(f"Every point is a verified bundle in {workshop.folder.name}/bundles")
     return ". ".join(said) + "."
 
 
-def _report(
-    results: "list[Result]", objectives: "list[Objective]", out: Path, *, as_json: bool
-) -> None:
+def _report(results: "list[Result]", search: "Search", out: Path, *, as_json: bool) -> None:
     """Print the front to standard output, and what has no bundle to standard error."""
     from leansight.sdk.optimizing_results import FRONT, PICTURE, front_of, table
+    from leansight.sdk.pareto import OBJECTIVES
 
     for result in results:
         if result.measured is None:
@@ -334,7 +269,7 @@ def _report(
         return
     from rich.console import Console
 
-    Console().print(table(results, objectives))
+    Console().print(table(results, [OBJECTIVES[name] for name in search.objectives]))
     click.echo(f"bundles: {out / 'bundles'}")
     click.echo(f"table, with the command that makes each again: {out / FRONT}")
     click.echo(f"picture: {out / PICTURE}")

@@ -175,6 +175,8 @@ def export_foreign(
 
 def read_labels(file: Path) -> tuple[str, ...]:
     """Return the labels in a file, one a line; DataError if one is empty or there twice."""
+    if not file.is_file():
+        raise DataError(f"--labels {file} is no file: the labels are expected there, one a line")
     try:
         labels = tuple(line.strip() for line in file.read_text("utf-8-sig").rstrip().splitlines())
     except UnicodeDecodeError as error:

@@ -76,7 +76,9 @@ def draw(
     columns = min(2, len(pairs))
     rows, lines = -(-len(pairs) // columns), -(-len(front) // columns)
     width = _PANEL_INCHES * columns if columns > 1 else _ALONE_INCHES
-    heights = (_TITLE_INCHES, 3.4 * rows, _LINE_INCHES * (lines + 3))
+    note = textwrap.fill(note, int(width * _LETTERS_PER_INCH))
+    below = lines + 1 + max(2, note.count("\n") + 1)
+    heights = (_TITLE_INCHES, 3.4 * rows, _LINE_INCHES * below)
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     parts: Any = figure.subfigures(3, 1, height_ratios=heights)  # an array, as matplotlib has it
@@ -87,7 +89,7 @@ def draw(
         _draw_panel(axes, shown, across, up, styles)
     for axes in panels[len(pairs) :]:
         axes.set_axis_off()
-    _write_list(bottom, front, objectives, styles, columns, width, note)
+    _write_list(bottom, front, objectives, styles, columns, (width, below), note)
     # The labels are put where there is room, so the panels must have their places first.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -184,7 +186,7 @@ def _write_title(part: "SubFigure", title: str, styles: Mapping[str, tuple[str, 
     ]
     marks += [
         Line2D([], [], marker="o", color=_GREY, linestyle="", markersize=4, label="beaten"),
-        Line2D([], [], color=_GREY, linewidth=0.9, label="front of a panel's two alone"),
+        Line2D([], [], color=_GREY, linewidth=0.9, label="nothing better was found beyond"),
     ]
     part.legend(
         handles=marks,
@@ -203,13 +205,14 @@ def _write_list(
     objectives: Sequence[Objective],
     styles: Mapping[str, tuple[str, str]],
     columns: int,
-    width: float,
+    extent: tuple[float, float],
     note: str,
 ) -> None:
     """Write what the numbers stand for; places are in inches across, in lines from the top."""
+    width, below = extent
     lines = -(-len(front) // columns)
     axes = part.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(lines + 3, 0))
+    axes.set(xlim=(0, width), ylim=(below, 0))
     axes.set_axis_off()
     values_end = [0.45 + _VALUE_INCHES * (n + 1) for n in range(len(objectives))]
     for column in range(columns):
@@ -225,8 +228,7 @@ def _write_list(
                 said = objective.say(s.values[objective.field])
                 axes.text(left + end, line + 0.5, said, ha="right", **written)
             axes.text(left + values_end[-1] + 0.15, line + 0.5, s.text, **written)
-    folded = textwrap.fill(note, int(width * _LETTERS_PER_INCH))
-    axes.text(0.12, lines + 2.8, folded, fontsize=7, color=_DARK, va="bottom")
+    axes.text(0.12, below - 0.2, note, fontsize=7, color=_DARK, va="bottom")
 
 
 def _label(axes: "Axes", front: Sequence[Shown], across: Objective, up: Objective) -> None:

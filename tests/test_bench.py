@@ -230,7 +230,7 @@ def shown(*results: BenchmarkResult) -> str:
 
 def test_the_table_marks_the_best_and_compares_with_the_first_row() -> None:
     text = shown(a_result("first", 4.0), a_result("second", 1.0, size_bytes=1000, macs=2_500))
-    for cell in ("545.1 kB ", "1.0 kB*", "258.5 M ", "2.5 k*", "1.000*", "0.25", "a board"):
+    for cell in ("545.1 KB ", "1.0 KB*", "258.5 M ", "2.5 K*", "1.000*", "0.25", "a board"):
         assert cell in text
     assert "200 runs" in text
     assert "41.0 MB*" not in text  # equal in both rows

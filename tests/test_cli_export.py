@@ -69,12 +69,15 @@ Exported = tuple[Path, subprocess.CompletedProcess[str]]
 @pytest.mark.slow
 def test_export_says_what_it_verified_and_where_it_wrote(exported: Exported) -> None:
     out, result = exported
-    first, *_, agreement, last = result.stdout.splitlines()
+    first, *_, agreement, legend, last = result.stdout.splitlines()
     assert first == "24 validation images"
-    said = "  tflite int8 and onnx int8 decide alike on 100.00%, give the same numbers on 100.00%"
+    said = "  tflite int8 and onnx int8 decide alike on 100.00%, same numbers on 100.00%"
     assert agreement == said
+    assert legend.startswith("coverage: ")
+    # What a terminal of the usual width shows in one line.
+    assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
     assert last == f"bundle: {out}"
-    named = [line[2:18].strip() for line in result.stdout.splitlines()[2:-2]]
+    named = [line[2:18].strip() for line in result.stdout.splitlines()[2:-3]]
     assert named == [
         *("torch float32", "tflite int8", "onnx int8"),
     ]
@@ -165,6 +168,46 @@ def test_photos_that_have_moved_are_asked_for(
     assert "does not exist" in line
     assert "(and 43 more)" in line
     assert not out.exists()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_ctrl_c_ends_in_one_line_that_says_what_is_there(
+    whole: bool,  # noqa: FBT001 -- a parameter of the test
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "shapes.bundle"
+
+    def export_run(*_: object, **__: object) -> None:
+        if whole:  # the report is being written
+            out.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("leansight.sdk.exporting.export_run", export_run)
+    monkeypatch.setattr(sys, "argv", ["leansight", "export", str(tmp_path), "--out", str(out)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 130
+    what = str(out) if whole else "nothing"
+    assert capsys.readouterr().err == f"stopped: {what} was written\n"
+
+
+def test_what_cannot_be_written_or_read_is_said_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No run has been looked at yet: there is none.
+    export = ["export", str(tmp_path / "run"), "--out"]
+    line = refusal([*export, str(tmp_path)], monkeypatch, capsys)
+    assert line.endswith(f"{tmp_path} exists already: choose another --out, or remove it")
+    line = refusal([*export, str(tmp_path / "out"), "--data", "nowhere"], monkeypatch, capsys)
+    assert line.endswith("--data nowhere does not exist: name the folder of labelled images")
+    (tmp_path / "empty").mkdir()
+    data = ["--data", str(tmp_path / "empty")]
+    line = refusal([*export, str(tmp_path / "out"), *data], monkeypatch, capsys)
+    assert line.endswith("empty is empty: name the folder of labelled images")
+    export = ["export", str(tmp_path / "missing.onnx"), "--out", str(tmp_path / "out")]
+    assert refusal(export, monkeypatch, capsys).endswith("missing.onnx does not exist")
 
 
 def test_a_run_that_has_not_finished_is_not_exported(

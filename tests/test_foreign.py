@@ -519,6 +519,11 @@ def test_labels_that_cannot_be_are_refused(text: str, message: str, tmp_path: Pa
         read_labels(tmp_path / "labels.txt")
 
 
+def test_a_missing_file_of_labels_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--labels .*none.txt is no file: the labels"):
+        read_labels(tmp_path / "none.txt")
+
+
 def test_labels_are_read_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_bytes("\ufeffzebra\r\nçay bahçesi\r\n\r\n".encode())
     assert read_labels(tmp_path / "labels.txt") == ("zebra", "çay bahçesi")

@@ -404,7 +404,7 @@ ALL = tuple(OBJECTIVES)
 )
 def test_no_label_of_the_picture_hides_another(seed: int, names: tuple[str, ...]) -> None:
     points, objectives = shown(seed, 24), [OBJECTIVES[name] for name in names]
-    figure = pareto_picture.draw(points, objectives, title="A title", note="Small print. " * 20)
+    figure = pareto_picture.draw(points, objectives, title="A title", note="Small print. " * 40)
     figure.draw_without_rendering()
     not_drawn = set(labels_out_of_view(figure))
     everything = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_visible())
@@ -534,7 +534,7 @@ def test_what_a_search_begins_with_has_no_test_images(untrained: Run, tmp_path: 
         (["--set", "model.width=8"], "--set model: a search is of one model"),
         (["--set", "training.epochs=none"], "training.epochs must be a whole number"),
         (["--shares", "0,1"], "shares must be from 0 to below 1"),
-        (["--data", "/nowhere"], "images of .* are no longer at /nowhere: name them by --data"),
+        (["--data", "/nowhere"], "--data /nowhere does not exist: name the folder of labelled"),
     ],
 )
 def test_what_cannot_work_is_said_before_it_begins(
@@ -544,6 +544,54 @@ def test_what_cannot_work_is_said_before_it_begins(
     assert isinstance(done.exception, DataError), done.output
     assert re.search(message, str(done.exception)), done.exception
     assert not (tmp_path / "out").exists()
+
+
+def test_images_that_have_moved_are_asked_for(untrained: Run, tmp_path: Path) -> None:
+    moved = replace(untrained, data=tmp_path / "gone")
+    moved.save(moved.network())
+    done = leansight("optimize", untrained.path, "--out", tmp_path / "out")
+    assert isinstance(done.exception, DataError)
+    assert f"no longer at {tmp_path / 'gone'}: name them by --data" in str(done.exception)
+
+
+def test_ctrl_c_ends_a_search_in_one_line(
+    untrained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(*_: object) -> Measured:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("leansight.sdk.optimizing_process.evaluate", evaluate)
+    done = leansight("optimize", untrained.path, "--out", tmp_path / "out")
+    assert done.exit_code == 130
+    last = done.output.splitlines()[-1]
+    assert last == "stopped: give the same command again to go on where it was"
+
+
+@pytest.mark.parametrize(("objectives", "kept"), [("accuracy,coverage", True), ("size", False)])
+def test_the_small_print_says_what_was_measured_and_no_more(
+    objectives: str,
+    kept: bool,  # noqa: FBT001 -- a parameter of the test
+    untrained: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notes = []
+    monkeypatch.setattr(
+        "leansight.sdk.optimizing_process.evaluate", lambda _, point: measure(point)
+    )
+    monkeypatch.setattr(
+        optimizing_results, "write_picture", lambda *_, note, **__: notes.append(note)
+    )
+    out = tmp_path / "out"
+    options = ("--objectives", objectives, "--trials", 1, "--threshold", 0.4)
+    done = leansight("optimize", untrained.path, "--out", out, *options)
+    assert done.exit_code == 0, (done.output, done.exception)
+    (note,) = notes
+    count = len(untrained.split().validation)
+    assert f"Held out: {count} validation images" in note
+    assert ("kept from a probability of 0.4 on" in note) == kept
+    assert "Latency" not in note
+    assert note.startswith("With a number: no other bundle is as good in everything, and better")
 
 
 def test_coverage_needs_a_threshold(untrained: Run, tmp_path: Path) -> None:

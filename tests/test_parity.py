@@ -186,6 +186,7 @@ def test_of_many_labels_those_that_differ_are_listed(many: Parity, tmp_path: Pat
     page = (tmp_path / "report" / "parity.html").read_text()
     assert "they differ in bars, cross" in page
     assert "1 of 2 images" in page
+    assert "Coverage: the images of which no label is in doubt." in page
 
 
 def test_the_page_needs_no_other_file_and_shows_what_differs(
@@ -200,6 +201,8 @@ def test_the_page_needs_no_other_file_and_shows_what_differs(
     assert "shapes &lt;1&gt;" in page  # escaped
     assert page.count('<img src="data:image/jpeg;base64,') == 2
     assert "2 of 5 images" in page
+    # What the columns mean is said beside them.
+    assert 'Coverage: the images that get an answer; the others are "not sure".' in page
     assert page.count("<svg") == 2
     assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*', page) == []
     assert "Refused" not in page

@@ -1,6 +1,9 @@
 """Pruning takes out what is worth least, leaves the rest as it was, and what is left learns."""
 
 import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +30,10 @@ from leansight.exporters.pruning import (
 from leansight.runtime.errors import DataError
 from leansight.sdk import cli
 from leansight.sdk.models import build_network, load_network
+from leansight.sdk.pruning import Kind, Target
 from leansight.sdk.recipe import ModelRecipe, load_recipe
-from leansight.sdk.run import Run
+from leansight.sdk.run import Options, Run
+from leansight.sdk.start import begin
 from leansight.sdk.training import Hardware, train
 
 HEAD = ("head",)
@@ -247,8 +252,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(data, load_recipe(str(recipe)), out=folder / "run", hardware=Hardware(workers=0))
 
 
-def leansight(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.leansight, [str(a) for a in arguments])
+def leansight(*arguments: object, catch: bool = True) -> Result:
+    return CliRunner().invoke(cli.leansight, [str(a) for a in arguments], catch_exceptions=catch)
 
 
 def macs(run: Run) -> int:
@@ -265,6 +270,10 @@ def test_a_pruned_run_is_a_run_that_has_learnt_again(run: Run, tmp_path: Path) -
     )  # fmt: skip
     assert done.exit_code == 0, (done.output, done.exception)
     pruned = Run.load(small)
+    assert f"multiply-accumulates: {macs(pruned) / 1e6:.1f} M (of {macs(run) / 1e6:.1f} M)" in (
+        done.output.splitlines()
+    )
+    assert f"(before: {run.metrics['validation accuracy']:.4f})" in done.output
     assert 0.3 * macs(run) < macs(pruned) <= target
     assert target < macs(Run.load(small / "step-1")) < macs(run)
     assert pruned.metrics["validation accuracy"] > 0.9
@@ -291,16 +300,168 @@ def test_a_pruned_run_is_a_run_that_has_learnt_again(run: Run, tmp_path: Path) -
     [
         ([], "say how small: one of --share"),
         (["--share", 0.5, "--macs", "1M"], "say how small: one of --share"),
+        (["--share", 0.5, "--on", "pi@board"], "--on is for --latency"),
+        (["--share", 0.5, "--data", "nowhere"], "--data nowhere does not exist"),
     ],
 )
-def test_one_target_is_asked_for(options: list[object], message: str, tmp_path: Path) -> None:
+def test_what_is_asked_for_must_make_sense(
+    options: list[object], message: str, tmp_path: Path
+) -> None:
     done = leansight("prune", tmp_path, *options, "--out", tmp_path / "out")
     assert isinstance(done.exception, DataError)
     assert message in str(done.exception)
 
 
-@pytest.mark.parametrize("amount", ["60X", "M", "-5K", "0", "1ms"])
-def test_an_amount_that_is_none_is_refused(amount: str, tmp_path: Path) -> None:
-    done = leansight("prune", tmp_path, "--macs", amount, "--out", tmp_path / "out")
+@pytest.mark.parametrize(
+    ("option", "amount", "expected"),
+    [
+        *(
+            ("--macs", amount, "60M")
+            for amount in ("60X", "M", "-5K", "0", "1ms", "nanM", "1.2.3M")
+        ),
+        *(("--size", amount, "200KB") for amount in ("200", "200M", "1.5")),
+        *(("--latency", amount, "1.0ms") for amount in ("1s", "1M")),
+        *(("--share", amount, "0.5 or 50%") for amount in ("50", "1", "100%", "0%", "half")),
+    ],
+)
+def test_an_amount_that_is_none_is_refused(
+    option: str, amount: str, expected: str, tmp_path: Path
+) -> None:
+    done = leansight("prune", tmp_path, option, amount, "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert "is not an amount such as 60M" in done.output
+    assert f"{amount!r} is not an amount such as {expected}" in done.output
+
+
+@pytest.fixture
+def asked(
+    untrained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[Target]]:
+    """Prune with these options; return the targets that reach the pruning, which does nothing."""
+
+    def prune_with(*options: object) -> list[Target]:
+        targets: list[Target] = []
+
+        def prune_run(path: Path, *, target: Target, **_: object) -> Run:
+            targets.append(target)
+            return Run.load(path)
+
+        monkeypatch.setattr("leansight.sdk.pruning.prune_run", prune_run)
+        done = leansight("prune", untrained.path, *options, "--out", tmp_path / "out")
+        assert done.exit_code == 0, (done.output, done.exception)
+        return targets
+
+    return prune_with
+
+
+@pytest.mark.parametrize(
+    ("option", "amount", "kind", "value"),
+    [
+        ("--share", "50%", "share", 0.5),
+        ("--share", "0.5", "share", 0.5),
+        ("--global-share", "25 %", "global share", 0.25),
+        ("--macs", "12k", "macs", 12e3),
+        ("--macs", "5000", "macs", 5000),
+        ("--size", "1.5MB", "size", 1.5e6),
+        ("--latency", "2ms", "latency", 2),
+        ("--latency", "0.5", "latency", 0.5),
+    ],
+)
+def test_amounts_are_read_with_their_units(
+    asked: Callable[..., list[Target]], option: str, amount: str, kind: Kind, value: float
+) -> None:
+    assert asked(option, amount) == [Target(kind=kind, value=value)]
+
+
+@pytest.fixture
+def untrained(tmp_path: Path) -> Run:
+    """A run as on disk after a training, which has not taken place."""
+    data = shapes.write_data_set(tmp_path / "shapes")
+    (tmp_path / "tiny.toml").write_text(shapes.RECIPE)
+    recipe, path = load_recipe(str(tmp_path / "tiny.toml")), tmp_path / "untrained"
+    begin(data, recipe, path, Options())
+    run = Run(path=path, data=data, recipe=recipe, labels=shapes.LABELS, metrics={"score": 0.5})
+    run.save(build_network(recipe.model, classes=3, channels=1))
+    return run
+
+
+def test_more_multiply_accumulates_than_there_are_is_no_target(
+    untrained: Run, tmp_path: Path
+) -> None:
+    done = leansight("prune", untrained.path, "--macs", "1G", "--out", tmp_path / "out")
+    assert isinstance(done.exception, DataError)
+    assert re.search(r"has [0-9.]+ K multiply-accumulates already", str(done.exception))
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_that_have_moved_are_asked_for(untrained: Run, tmp_path: Path) -> None:
+    moved = replace(untrained, data=tmp_path / "gone")
+    moved.save(moved.network())
+    done = leansight("prune", untrained.path, "--share", 0.5, "--out", tmp_path / "out")
+    assert isinstance(done.exception, DataError)
+    assert f"no longer at {tmp_path / 'gone'}: name them by --data" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ("run.json", "holds a finished run: choose another --out"),
+        ("start.json", "go on with `leansight train --resume --out "),
+        ("photo.png", r"is not empty \(photo.png\): choose another --out"),
+    ],
+)
+def test_nothing_is_written_into_what_is_there(
+    there: str, message: str, untrained: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / there).touch()
+    with pytest.raises(DataError, match=message):
+        leansight("prune", untrained.path, "--share", 0.5, "--out", out, catch=False)
+    assert [path.name for path in out.iterdir()] == [there]
+
+
+def test_a_file_is_no_folder_for_a_run(untrained: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"tiny.toml is a file: choose another --out"):
+        leansight(
+            "prune", untrained.path, "--share", 0.5, "--out", tmp_path / "tiny.toml", catch=False
+        )
+
+
+def test_what_an_interrupted_call_has_left_is_no_hindrance(
+    asked: Callable[..., list[Target]], tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "step-1").mkdir(parents=True)
+    for name in ("pruned.safetensors", "train.csv", "validation.csv"):
+        (tmp_path / "out" / name).touch()
+    assert len(asked("--share", 0.5, "--steps", 2)) == 1
+
+
+@pytest.mark.parametrize(
+    ("begun", "hint"),
+    [
+        (False, "stopped: give the same command again to go on where it was"),
+        (True, "stopped: go on with `leansight train --resume --out '{out}'`"),
+    ],
+)
+# In a training Lightning takes it, and exits.
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(1)])
+def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(
+    begun: bool,  # noqa: FBT001 -- a parameter of the test
+    hint: str,
+    stop: BaseException,
+    untrained: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "two words"
+
+    def prune_run(*_: object, **__: object) -> Run:
+        if begun:
+            out.mkdir()
+            (out / "start.json").touch()
+        raise stop
+
+    monkeypatch.setattr("leansight.sdk.pruning.prune_run", prune_run)
+    done = leansight("prune", untrained.path, "--share", 0.5, "--out", out)
+    assert done.exit_code == 130
+    assert done.output.splitlines() == [hint.format(out=out)]

@@ -1,0 +1,24 @@
+"""How long work ends after Ctrl-C: in one line that says what to do."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import click
+
+INTERRUPTED: Final = 130  # the exit code that shells expect after Ctrl-C
+
+
+@contextmanager
+def stopped_in_one_line(hint: Callable[[], str]) -> Iterator[None]:
+    """End the command after Ctrl-C with what `hint` then says.
+
+    Within a training Lightning takes the Ctrl-C, and exits with 1 without a word.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and stop.code != 1:
+            raise
+        click.echo(f"stopped: {hint()}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
