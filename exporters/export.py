@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from leansight.exporters.convert import FloatGraphs, convert, predict
+from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8 import Progress, attempts
 from leansight.exporters.metadata import describe
 from leansight.exporters.model_card import model_card
@@ -80,10 +81,12 @@ def export(
     Raises:
         ExportRefusedError: the promise is not kept; nothing is written.
         BundleError: something is at the bundle's path already.
-        ConversionError: the two formats cannot be made one network.
+        ConversionError: the network does not give logits (N, K) for K labels, or the two formats
+            cannot be made one network.
 
     """
     refuse_existing(draft.path)
+    _require_logits(network, draft)
     progress("converting to ONNX and TFLite", 0, 1)
     floats = convert(network, draft.preprocessing)
     progress("converting to ONNX and TFLite", 1, 1)
@@ -100,6 +103,18 @@ def export(
     contents["README.md"] = model_card(bundle, reports["validation"]).encode()
     write_bundle(bundle, contents)
     return reports
+
+
+@torch.no_grad()
+def _require_logits(network: nn.Module, draft: Bundle) -> None:
+    size, channels = draft.preprocessing.size, draft.preprocessing.channels
+    logits: object = network.eval()(torch.zeros(2, channels, size, size))
+    given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits)}"
+    if given != (wanted := (2, len(draft.labels))):
+        raise ConversionError(
+            f"the network gives {given} for 2 images: with {wanted[1]} labels logits of {wanted} "
+            "are expected"
+        )
 
 
 def _keep(

@@ -63,6 +63,8 @@ def main() -> None:
     """Run the command; a user's mistake ends in one line and exit code 1, without a traceback."""
     # What OpenCV logs of a file that it cannot read, the command says in one line.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    # What ai-edge-quantizer draws through our bars.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         leansight()
     except (LeansightError, OSError) as error:

@@ -910,6 +910,26 @@ def test_what_exists_is_refused_before_any_work(
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("network", "given"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(32**2, 4)), r"\(2, 4\)"),
+        (nn.Conv2d(1, 3, 32), r"\(2, 3, 1, 1\)"),
+        (nn.AdaptiveMaxPool2d(3, return_indices=True), r"a <class 'tuple'>"),
+    ],
+)
+def test_a_network_that_gives_no_logits_is_refused_before_any_work(
+    network: nn.Module, given: str, tmp_path: Path
+) -> None:
+    nothing = np.zeros((0, 32, 32, 1), np.uint8)
+    shown = ExportImages(calibration=nothing, validation=Images(nothing, np.zeros(0, np.int64)))
+    out = draft(tmp_path / "shapes.bundle")
+    said = rf"^the network gives {given} for 2 images: with 3 labels logits of \(2, 3\) are"
+    with pytest.raises(ConversionError, match=said):
+        export(network, out, shown, promise=Promise(max_drop=1), progress=ignore)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_each_step_is_told_to_its_end(no_conversion: Converted, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
