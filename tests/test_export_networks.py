@@ -45,7 +45,7 @@ SIZE, EPOCHS = 32, 3
 PREPROCESSING = Preprocessing(size=SIZE)
 # What ONNX Runtime computes on integers, and what only moves them.
 INTEGER = {
-    *("QLinearConv", "QGemm", "QLinearAdd", "QLinearMul", "QLinearConcat"),
+    *("QLinearConv", "QGemm", "QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearSigmoid"),
     *("QLinearAveragePool", "QLinearGlobalAveragePool", "NhwcMaxPool", "MaxPool"),
 }
 MOVING = {"Reshape", "Transpose", "Clip"}
@@ -93,15 +93,19 @@ class Inception(nn.Module):
 
 
 def grouped_and_gated() -> nn.Module:
-    """ResNeXt and MobileNetV3 side by side, with a head of batch norms."""
+    """ResNeXt, MobileNetV3 and EfficientNet side by side, with a head of batch norms."""
     block = partial(Bottleneck, 32, 8, cardinality=4, base_width=32)
     resnext = nn.Sequential(layer(3, 32, 7, stride=2), nn.MaxPool2d(3, 2, 1), block())
     gate = partial(SqueezeExcite, gate_layer="hard_sigmoid", rd_ratio=0.25)
     gated = partial(InvertedResidual, act_layer=nn.Hardswish, se_layer=gate)
     stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.Hardswish())
     mobile = nn.Sequential(stem, gated(16, 16, stride=1), gated(16, 24, stride=2, exp_ratio=3))
-    dense = [nn.Linear(56, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Dropout(0.2)]
-    return Bodies(resnext, mobile, head=nn.Sequential(*dense, nn.Linear(24, len(LABELS))))
+    smooth = partial(InvertedResidual, act_layer=nn.SiLU, se_layer=SqueezeExcite)
+    efficient = nn.Sequential(layer(3, 16, 3, stride=2), smooth(16, 24, stride=2, exp_ratio=3))
+    dense = [nn.Linear(80, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Dropout(0.2)]
+    return Bodies(
+        resnext, mobile, efficient, head=nn.Sequential(*dense, nn.Linear(24, len(LABELS)))
+    )
 
 
 def preactivated() -> nn.Module:
