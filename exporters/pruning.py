@@ -201,28 +201,38 @@ def measure_sensitivity(
 
 
 def search(
-    cuts: Sequence[Cut], cost: Callable[[Mapping[str, int]], float], target: float
+    cuts: Sequence[Cut],
+    cost: Callable[[Mapping[str, int]], float],
+    target: float,
+    *,
+    say: Callable[[float], str] = "{:g}".format,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, int]:
     """Return the channels to keep that hurt least of those that cost no more than `target`.
 
     Every group is cut as deep as it can be without a larger rise of its own than a limit; the
-    lowest limit that is cheap enough is found by halving.
+    lowest limit that is cheap enough is found by halving. `say` writes a cost with its unit;
+    `progress` is told how often `cost` was asked, and the most that it may take in all.
 
     Raises:
         PruningError: the deepest cuts still cost more.
 
     """
     limits = sorted({cut.rise for cut in cuts})
-    if not limits or (least := cost(_cut_to(cuts, limits[-1]))) > target:
-        reached = f": the deepest cuts leave {least:g}" if limits else ""
-        raise PruningError(f"{target:g} cannot be reached by taking out channels{reached}")
-    low, high = 0, len(limits) - 1
+    low, high, tried = 0, len(limits) - 1, 0
+    progress(0, 1 + max(high, 0).bit_length())
+    if not limits or (least := cost(_cut_to(cuts, limits[high]))) > target:
+        reached = f": the deepest cuts leave {say(least)}" if limits else ""
+        raise PruningError(f"{say(target)} cannot be reached by taking out channels{reached}")
     while low < high:
+        tried += 1
+        progress(tried, tried + (high - low).bit_length())
         middle = (low + high) // 2
         if cost(_cut_to(cuts, limits[middle])) <= target:
             high = middle
         else:
             low = middle + 1
+    progress(tried + 1, tried + 1)
     return _cut_to(cuts, limits[low])
 
 

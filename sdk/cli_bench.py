@@ -1,11 +1,13 @@
 """`leansight bench`: size, MACs, memory and latency of models, side by side."""
 
 import json
+import shlex
 from pathlib import Path
 
 import click
 import numpy as np
 
+from leansight.runtime.errors import BundleError
 from leansight.runtime.extras import require
 from leansight.runtime.images import read_image
 from leansight.runtime.interpreter import FORMATS, Format
@@ -85,6 +87,7 @@ def command(
     from leansight.benchmarks.table import tables
     from leansight.sdk.console import console
 
+    _refuse_runs(models)
     found = find_models(models, model_format)
     picture = synthetic_image() if image is None else read_image(image)
     bar = progress.Progress(
@@ -108,6 +111,15 @@ def command(
         click.echo(json.dumps([result.to_dict() for result in results], indent=2))
     else:
         Console().print(tables(results))
+
+
+def _refuse_runs(models: tuple[Path, ...]) -> None:
+    """Raise BundleError for a run, which is what is trained and not what is deployed."""
+    for path in models:
+        if any((path / name).is_file() for name in ("run.json", "start.json")):
+            out = f"{path.resolve().name}.bundle"
+            export = shlex.join(["leansight", "export", str(path), "--out", out])
+            raise BundleError(f"{path} is a run, not a bundle: export it first, `{export}`")
 
 
 def synthetic_image() -> Image:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from leansight.sdk.cli_export import PACKAGES as EXPORT_PACKAGES
 from leansight.sdk.cli_export import require_images
 from leansight.sdk.cli_options import options_of
 from leansight.sdk.cli_train import PACKAGES as TRAIN_PACKAGES
-from leansight.sdk.cli_train import set_option
+from leansight.sdk.cli_train import resume_command, set_option, without_alarm
 from leansight.sdk.stopping import stopped_in_one_line
 
 if TYPE_CHECKING:
@@ -176,6 +175,7 @@ def command(
 
     How many: say one of --share, --global-share, --macs, --size, --latency. For the last three
     each layer is cut alone, to see which can spare most. The result is a run like any other.
+    Give the same command again to go on after a kill or Ctrl-C.
 
     \b
     leansight prune run/ --macs 60M --out small/
@@ -188,7 +188,6 @@ def command(
         raise DataError("--on is for --latency: nothing else is measured on a machine")
     require_images(data)
     _refuse_taken(out)
-    from leansight.benchmarks.table import scaled
     from leansight.sdk.pruning import Target, prune_run
     from leansight.sdk.run import Run
     from leansight.sdk.training import Hardware
@@ -196,13 +195,12 @@ def command(
     before = Run.load(run)
     if data is None and not before.data.exists():
         raise DataError(f"the images of {run} are no longer at {before.data}: name them by --data")
-    if kind == "macs" and (there := _macs(before)) <= value:
-        raise DataError(
-            f"{run} has {scaled(there).strip()} multiply-accumulates already: ask for less"
-        )
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
-    with stopped_in_one_line(lambda: _how_to_go_on(out)):
+    with (
+        stopped_in_one_line(lambda: "give the same command again to go on where it was"),
+        without_alarm(),
+    ):
         pruned = prune_run(
             run,
             out=out,
@@ -224,26 +222,19 @@ def _refuse_taken(out: Path) -> None:
     there = {path.name for path in out.iterdir()} if out.exists() else set()
     if "run.json" in there:
         raise DataError(f"{out} holds a finished run: choose another --out")
+    from leansight.sdk.pruning import ASKED, PRUNED
+    from leansight.sdk.run import LISTS
+
+    if ASKED in there:
+        return
     if "start.json" in there:
         raise DataError(
             f"{out} holds a run that has not finished: go on with "
-            f"`{_resume(out)}`, or choose another --out"
+            f"`{resume_command(out)}`, or choose another --out"
         )
-    from leansight.sdk.pruning import PRUNED
-    from leansight.sdk.run import LISTS
-
-    if strange := sorted(n for n in there - LISTS - {PRUNED} if not _STEP.fullmatch(n)):
+    ours = LISTS | {PRUNED, Path(PRUNED).with_suffix(".part").name}
+    if strange := sorted(name for name in there - ours if not _STEP.fullmatch(name)):
         raise DataError(f"{out} is not empty ({strange[0]}): choose another --out")
-
-
-def _resume(out: Path) -> str:
-    return shlex.join(["leansight", "train", "--resume", "--out", str(out)])
-
-
-def _how_to_go_on(out: Path) -> str:
-    if (out / "start.json").exists():
-        return f"go on with `{_resume(out)}`"
-    return "give the same command again to go on where it was"
 
 
 def _macs(run: "Run") -> int:

@@ -1,11 +1,16 @@
 """`leansight train`: from labelled images to a run."""
 
+import shlex
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
+from leansight.sdk.stopping import stopped_in_one_line
 
 PACKAGES = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "timm", "rich")
 _PATH = click.Path(path_type=Path)
@@ -98,30 +103,55 @@ def command(
     data = _data_of(out, data, resume=resume)
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
-    run = train(
-        data,
-        load_recipe(recipe_name, overrides),
-        out=out,
-        options=Options(
-            test_on=test_on,
-            lists=lists,
-            weights=weights,
-            teacher=teacher,
-            skip_bad=skip_bad,
-            everything=everything,
-            score_test=not no_test,
-        ),
-        hardware=Hardware(
-            accelerator=accelerator,
-            devices=devices,
-            nodes=nodes,
-            strategy=strategy,
-            workers=workers,
-        ),
-    )
+    with stopped_in_one_line(lambda: _how_to_go_on(out)), without_alarm():
+        run = train(
+            data,
+            load_recipe(recipe_name, overrides),
+            out=out,
+            options=Options(
+                test_on=test_on,
+                lists=lists,
+                weights=weights,
+                teacher=teacher,
+                skip_bad=skip_bad,
+                everything=everything,
+                score_test=not no_test,
+            ),
+            hardware=Hardware(
+                accelerator=accelerator,
+                devices=devices,
+                nodes=nodes,
+                strategy=strategy,
+                workers=workers,
+            ),
+        )
     for name, score in run.metrics.items():
         click.echo(f"{name}: {score:.4f}")
     click.echo(f"run: {out}")
+
+
+@contextmanager
+def without_alarm() -> Iterator[None]:
+    """Keep off the screen that Lightning deletes the logs of a training that goes on.
+
+    What was learnt up to the last checkpoint stays in them; only metrics.csv is written anew.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Experiment logs directory .* is not empty")
+        yield
+
+
+def resume_command(out: Path) -> str:
+    """Return what to type to go on with the training in `out`."""
+    return shlex.join(["leansight", "train", "--resume", "--out", str(out)])
+
+
+def _how_to_go_on(out: Path) -> str:
+    from leansight.sdk.run import Start
+
+    if Start.exists(out):
+        return f"go on with `{resume_command(out)}`"
+    return "nothing has begun: give the same command again, with --resume"
 
 
 def _data_of(out: Path, data: Path | None, *, resume: bool) -> Path:

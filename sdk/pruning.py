@@ -1,11 +1,12 @@
 """Prune a run: channels are taken out of its network, which then learns from what it was."""
 
-import itertools
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from leansight.benchmarks.measure import Machine, find_models, measure
 from leansight.benchmarks.remote import machine_at
 from leansight.exporters.convert import PREDICTION_BATCH, convert
-from leansight.exporters.int8 import quantize
+from leansight.exporters.errors import PruningError
+from leansight.exporters.int8 import Progress, quantize
 from leansight.exporters.pruning import (
+    ChannelGroup,
     Importance,
     Loss,
     count_macs,
@@ -31,9 +34,12 @@ from leansight.runtime.errors import DataError
 from leansight.sdk.cli_bench import synthetic_image
 from leansight.sdk.data import Labelled
 from leansight.sdk.exporting import draw, read_images, step_bars
+from leansight.sdk.files import write_json
+from leansight.sdk.grid import differences
 from leansight.sdk.models import network_input
+from leansight.sdk.optimizing_process import how_it_ended, run_in_own_process
 from leansight.sdk.recipe import Recipe, override
-from leansight.sdk.run import Options, Run
+from leansight.sdk.run import Options, Run, Start
 from leansight.sdk.task import label_loss
 from leansight.sdk.training import Hardware, train
 
@@ -41,12 +47,21 @@ Kind = Literal["share", "global share", "macs", "size", "latency"]
 
 HEAD: Final = ("head",)  # whose channels are the classes
 PRUNED: Final = "pruned.safetensors"  # the network before it is trained again
+ASKED: Final = "prune.json"  # what was asked for, once there is something to go on with
 _CALIBRATION_IMAGES: Final = 32  # for size and latency, which do not depend on the ranges
 _WARM_UPS: Final = 5  # before each of the rounds of `measure`
 _RUNS: Final = 100
 # Of the run's own training: what was learnt is not to be forgotten.
 _RATE_SHARE: Final = 0.3
 _EPOCHS_SHARE: Final = 0.4
+_CONVERTED: Final = ("size", "latency")  # to find out what is left
+_SPREADS: Final = {"share": spread_evenly, "global share": spread_globally}
+# What amounts are written in.
+_UNITS: Final[Mapping[Kind, tuple[float, str]]] = {
+    "macs": (1e6, "M multiply-accumulates"),
+    "size": (1e3, "KB"),
+    "latency": (1.0, "ms"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +83,11 @@ class Target:
         if self.kind != "latency" and (self.on, self.remote_python) != (None, None):
             raise DataError("--on is for --latency: nothing else is measured on a machine")
 
+    def say(self, amount: float) -> str:
+        """Write multiply-accumulates, bytes or milliseconds as people do."""
+        factor, unit = _UNITS[self.kind]
+        return f"{round(amount / factor, 3):g} {unit}"
+
 
 def prune_run(
     path: Path,
@@ -87,27 +107,40 @@ def prune_run(
     runs between are in `out`/step-1 and so on. `images` are drawn from the training images to
     measure what channels are worth. `overrides` change the recipe of the training that follows.
 
+    Where an earlier call with the same arguments was interrupted, this one goes on.
+
     Raises:
-        DataError: the run has not finished, or its images have gone.
+        DataError: the run has not finished, its images have gone, it is as small already, or
+            `out` was begun with other arguments.
         PruningError: the target cannot be reached.
 
     """
     run = Run.load(path)
     root = data or run.data
-    sample = read_images(run, root, draw(run.split().train, images), "training")
     # One that was pruned before has a shorter, gentler training already.
     after = run.recipe if (path / PRUNED).exists() else _recipe_after(run.recipe)
     recipe = override(after, overrides)
-    part = _share_of_the_way(target, run, sample, steps)
+    asked = {
+        "RUN": str(path.resolve()),
+        "--data": str(root.resolve()),
+        f"--{target.kind.replace(' ', '-')}": target.value,
+        "--on": target.on,
+        "--importance": importance,
+        "--images": images,
+        "--steps": steps,
+        "--set": [*overrides],
+    }
+    _refuse_others(out, asked)
     for step in range(1, steps + 1):
         folder = out if step == steps else out / f"step-{step}"
-        if (folder / "run.json").exists():  # of a call that was interrupted
+        if (folder / "run.json").exists():
             run = Run.load(folder)
             continue
-        network = prune_network(run, part(step), importance, sample)
-        folder.mkdir(parents=True, exist_ok=True)
         file = folder / PRUNED
-        save_file({n: t.contiguous() for n, t in network.state_dict().items()}, file)
+        if not Start.exists(folder):  # else its training goes on
+            make = partial(write_pruned, file, run, root, target, importance, images, step, steps)
+            _convert_elsewhere(make) if target.kind in _CONVERTED else make()
+            write_json(out / ASKED, asked)
         run = train(
             root,
             recipe,
@@ -118,42 +151,93 @@ def prune_run(
     return run
 
 
-def prune_network(run: Run, target: Target, importance: Importance, sample: Labelled) -> nn.Module:
+def write_pruned(
+    file: Path,
+    run: Run,
+    root: Path,
+    target: Target,
+    importance: Importance,
+    images: int,
+    step: int,
+    steps: int,
+) -> None:
+    """Write the weights of the run's network with fewer channels, see `prune_network`."""
+    sample = read_images(run, root, draw(run.split().train, images), "training")
+    network = prune_network(run, target, importance, sample, step=step, steps=steps)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, part)
+    part.replace(file)
+
+
+def prune_network(
+    run: Run,
+    target: Target,
+    importance: Importance,
+    sample: Labelled,
+    *,
+    step: int = 1,
+    steps: int = 1,
+) -> nn.Module:
     """Return the run's network with fewer channels, not yet trained again.
 
-    `sample`: prepared training images, on which the loss is measured.
+    `sample`: prepared training images, on which the loss is measured. Every one of several
+    `steps` takes away the same part of what is left.
+
+    Raises:
+        DataError: the target is reached before the first step.
+        PruningError: the target cannot be reached.
+
     """
-    network = run.network()
-    example = _example(run)
+    network, example = run.network(), _example(run)
     loss = _loss_on(sample, run.recipe)
-    groups = score_channels(network, example, outputs=HEAD, importance=importance, loss=loss)
+    score = partial(score_channels, network, example, outputs=HEAD, importance=importance)
+    if target.kind in _SPREADS:
+        groups = score(loss=loss)
+        kept = _SPREADS[target.kind](groups, 1 - (1 - target.value) ** (1 / steps))
+        return prune(network, example, groups, kept, outputs=HEAD)
+    # Connected first: what that lacks is said before the long part.
+    with machine_at(target.on, target.remote_python) as machine, step_bars() as progress:
+        cost_of = partial(cost, kind=target.kind, run=run, sample=sample, machine=machine)
+        progress("measuring the whole network", 0, 1)
+        there = cost_of(network)
+        progress("measuring the whole network", 1, 1)
+        if step == 1 and there <= target.value:
+            raise DataError(f"{run.path} is at {target.say(there)} already: ask for less")
+        part = replace(target, value=there * (target.value / there) ** (1 / (steps - step + 1)))
+        return _reach(part, network, example, score(loss=loss), loss, cost_of, progress)
+
+
+def _reach(
+    target: Target,
+    network: nn.Module,
+    example: Tensor,
+    groups: Sequence[ChannelGroup],
+    loss: Loss,
+    cost_of: Callable[[nn.Module], float],
+    progress: Progress,
+) -> nn.Module:
+    """Return the network, cut where it hurts least until it costs what it may."""
 
     def cut(channels: Mapping[str, int]) -> nn.Module:
         return prune(network, example, groups, channels, outputs=HEAD)
 
-    match target.kind:
-        case "share":
-            return cut(spread_evenly(groups, target.value))
-        case "global share":
-            return cut(spread_globally(groups, target.value))
-    # Connected first: what that lacks is said before the long part.
-    with machine_at(target.on, target.remote_python) as machine, step_bars() as progress:
-        cuts = measure_sensitivity(
-            network,
-            example,
-            groups,
-            outputs=HEAD,
-            loss=loss,
-            progress=lambda n, of: progress("measuring each layer's worth", n, of),
-        )
-        tried = itertools.count(1)
-
-        def cost_of(channels: Mapping[str, int]) -> float:
-            found = cost(cut(channels), target.kind, run, sample, machine)
-            progress("trying what is small enough", next(tried), 1 + len(cuts).bit_length())
-            return found
-
-        return cut(search(cuts, cost_of, target.value))
+    cuts = measure_sensitivity(
+        network,
+        example,
+        groups,
+        outputs=HEAD,
+        loss=loss,
+        progress=partial(progress, "measuring each layer's worth"),
+    )
+    kept = search(
+        cuts,
+        lambda channels: cost_of(cut(channels)),
+        target.value,
+        say=target.say,
+        progress=partial(progress, "trying what is small enough"),
+    )
+    return cut(kept)
 
 
 def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled, machine: Machine) -> float:
@@ -189,19 +273,25 @@ def _example(run: Run) -> Tensor:
     return torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
 
 
-def _share_of_the_way(
-    target: Target, run: Run, sample: Labelled, steps: int
-) -> Callable[[int], Target]:
-    """Return the target of each step: every one takes away the same part of what is left."""
-    if target.kind in {"share", "global share"}:
-        each = replace(target, value=1 - (1 - target.value) ** (1 / steps))
-        return lambda _: each
-    if steps == 1:
-        return lambda _: target
-    with machine_at(target.on, target.remote_python) as machine:
-        whole = cost(run.network(), target.kind, run, sample, machine)
-    factor = target.value / whole
-    return lambda step: replace(target, value=whole * factor ** (step / steps))
+def _convert_elsewhere(make: Callable[[], None]) -> None:
+    """Call it in a process of its own: JAX, which converts, and forked readers do not agree."""
+    run_in_own_process(make, died=lambda code: PruningError(f"pruning: {how_it_ended(code)}"))
+
+
+def _refuse_others(out: Path, asked: Mapping[str, Any]) -> None:
+    """Raise DataError if pruning has begun in `out`, but something else was asked for."""
+    file = out / ASKED
+    if not file.is_file():
+        return
+    try:
+        earlier = dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{file} is damaged: {error}") from error
+    if differing := differences(earlier, asked):
+        raise DataError(
+            f"{out} was begun with other options: {'; '.join(differing)}. Give the same command "
+            "again to go on, or choose another --out"
+        )
 
 
 def _recipe_after(recipe: Recipe) -> Recipe:
