@@ -120,11 +120,9 @@ def prune_run(
     # One that was pruned before has a shorter, gentler training already.
     after = run.recipe if (path / PRUNED).exists() else _recipe_after(run.recipe)
     recipe = override(after, overrides)
-    asked = {
+    asked = _said(target) | {
         "RUN": str(path.resolve()),
         "--data": str(root.resolve()),
-        f"--{target.kind.replace(' ', '-')}": target.value,
-        "--on": target.on,
         "--importance": importance,
         "--images": images,
         "--steps": steps,
@@ -138,7 +136,17 @@ def prune_run(
             continue
         file = folder / PRUNED
         if not Start.exists(folder):  # else its training goes on
-            make = partial(write_pruned, file, run, root, target, importance, images, step, steps)
+            make = partial(
+                write_pruned,
+                file,
+                run,
+                root=root,
+                images=images,
+                target=target,
+                importance=importance,
+                step=step,
+                steps=steps,
+            )
             _convert_elsewhere(make) if target.kind in _CONVERTED else make()
             write_json(out / ASKED, asked)
         run = train(
@@ -154,10 +162,11 @@ def prune_run(
 def write_pruned(
     file: Path,
     run: Run,
+    *,
     root: Path,
+    images: int,
     target: Target,
     importance: Importance,
-    images: int,
     step: int,
     steps: int,
 ) -> None:
@@ -204,7 +213,8 @@ def prune_network(
         progress("measuring the whole network", 1, 1)
         if step == 1 and there <= target.value:
             raise DataError(f"{run.path} is at {target.say(there)} already: ask for less")
-        part = replace(target, value=there * (target.value / there) ** (1 / (steps - step + 1)))
+        way = 1 / (steps - step + 1)
+        part = replace(target, value=there ** (1 - way) * target.value**way)
         return _reach(part, network, example, score(loss=loss), loss, cost_of, progress)
 
 
@@ -276,6 +286,11 @@ def _example(run: Run) -> Tensor:
 def _convert_elsewhere(make: Callable[[], None]) -> None:
     """Call it in a process of its own: JAX, which converts, and forked readers do not agree."""
     run_in_own_process(make, died=lambda code: PruningError(f"pruning: {how_it_ended(code)}"))
+
+
+def _said(target: Target) -> dict[str, Any]:
+    """Return the target as its options."""
+    return {f"--{target.kind.replace(' ', '-')}": target.value, "--on": target.on}
 
 
 def _refuse_others(out: Path, asked: Mapping[str, Any]) -> None:
