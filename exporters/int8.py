@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from leansight.exporters.calibration import (
@@ -93,7 +94,19 @@ class Calibrated:
     @property
     def measured(self) -> tuple[Image, Tensor]:
         """Images of all of the calibration's, and the logits (N, K) that they should give."""
-        chosen = np.linspace(0, len(self.pixels) - 1, min(MEASURED, len(self.pixels))).astype(int)
+        return self._with_logits(self._measured)
+
+    @property
+    def held_back(self) -> tuple[Image, Tensor]:
+        """Other images, by which no ranges were chosen; the same ones where there are too few."""
+        others = np.setdiff1d(np.arange(len(self.pixels)), self._measured)
+        return self._with_logits(_evenly(others) if len(others) else self._measured)
+
+    @property
+    def _measured(self) -> NDArray[np.int64]:
+        return _evenly(np.arange(len(self.pixels)))
+
+    def _with_logits(self, chosen: NDArray[np.int64]) -> tuple[Image, Tensor]:
         pixels = self.pixels[chosen]
         return pixels, torch.from_numpy(predict(self.exact, pixels))
 
@@ -104,6 +117,13 @@ class Calibrated:
     @property
     def _exact_ranges(self) -> Mapping[str, Range]:
         return avoid_ties(self.graph, self.ranges)
+
+
+def _evenly(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return `MEASURED` of these at most, from the first to the last."""
+    steps = np.linspace(0, len(positions) - 1, min(MEASURED, len(positions))).astype(int)
+    chosen: NDArray[np.int64] = positions[steps]
+    return chosen
 
 
 def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[Format, bytes]:
@@ -219,8 +239,11 @@ def _equalised(found: Calibrated) -> Calibrated:
 def _trained(
     found: Calibrated, preprocessing: Preprocessing, images: Image, progress: Progress
 ) -> Calibrated:
-    """Return the network after training under rounding, or as it was where that is better."""
-    measured, expected = found.measured
+    """Return the network after training under rounding, or as it was where that is better.
+
+    Measured on images that are held back: the ranges follow the others closer than any other image.
+    """
+    measured, expected = found.held_back
     simulation = found.simulate()
     before = logit_error(simulation, measured, expected)
     learn(

@@ -128,6 +128,11 @@ def test_what_is_measured_is_of_all_images(found: Calibrated) -> None:
     assert len(pixels) == 32
     np.testing.assert_array_equal(pixels[[0, -1]], found.pixels[[0, -1]])
     torch.testing.assert_close(logits[-1], exact(found)[-1], rtol=1e-4, atol=1e-4)
+    held_back, logits = found.held_back
+    assert len(held_back) == len(logits) == 60 - 32
+    assert not {p.tobytes() for p in pixels} & {p.tobytes() for p in held_back}
+    few = replace(found, pixels=found.pixels[:32])
+    np.testing.assert_array_equal(few.held_back[0], few.measured[0])
 
 
 def test_what_an_activation_takes_is_not_on_its_grid() -> None:
