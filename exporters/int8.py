@@ -114,6 +114,33 @@ class Calibrated:
         """Return what the int8 files compute, in torch."""
         return Simulation(self.floats.folded, self.graph, self.nodes, self._exact_ranges)
 
+    def with_weights(
+        self, simulation: Simulation, preprocessing: Preprocessing, progress: Progress
+    ) -> "Calibrated":
+        """Return the network with the simulation's weights, converted anew; its ranges stay.
+
+        Raises:
+            ConversionError: the converter writes it in other operators now.
+
+        """
+        folded = copy.deepcopy(self.floats.folded)
+        simulation.write_weights(folded)
+        progress("converting again", 0, 1)
+        floats = convert_folded(folded, preprocessing)
+        progress("converting again", 1, 1)
+        graph = TfliteGraph(floats.tflite)
+        if graph.wiring != self.graph.wiring:
+            raise ConversionError("the converter gave the same network another graph")
+        # Their names count the constants as well, and of equal ones there was only one.
+        names = dict(zip(self.graph.activations, graph.activations, strict=True))
+        return replace(
+            self,
+            floats=floats,
+            graph=graph,
+            nodes={node: names[partner] for node, partner in self.nodes.items()},
+            ranges={names[name]: found for name, found in self.ranges.items()},
+        )
+
     @property
     def _exact_ranges(self) -> Mapping[str, Range]:
         return avoid_ties(self.graph, self.ranges)
@@ -224,7 +251,7 @@ def _refined(found: Calibrated, preprocessing: Preprocessing, progress: Progress
         simulation = found.simulate()  # with the biases as they were
         if found.floats is plain.floats:
             return found
-    return _with_weights(found, simulation, preprocessing, progress)
+    return found.with_weights(simulation, preprocessing, progress)
 
 
 def _equalised(found: Calibrated) -> Calibrated:
@@ -256,22 +283,7 @@ def _trained(
     if logit_error(simulation, measured, expected) >= before:
         return found
     found = replace(found, ranges=simulation.ranges)
-    return _with_weights(found, simulation, preprocessing, progress)
-
-
-def _with_weights(
-    found: Calibrated, simulation: Simulation, preprocessing: Preprocessing, progress: Progress
-) -> Calibrated:
-    """Return the network with the simulation's weights, converted anew; its ranges stay."""
-    folded = copy.deepcopy(found.floats.folded)
-    simulation.write_weights(folded)
-    progress("converting again", 0, 1)
-    floats = convert_folded(folded, preprocessing)
-    progress("converting again", 1, 1)
-    graph = TfliteGraph(floats.tflite)
-    if graph.activations != found.graph.activations:
-        raise ConversionError("the converter gave the same network another graph")
-    return replace(found, floats=floats, graph=graph)
+    return found.with_weights(simulation, preprocessing, progress)
 
 
 def _most_sensitive(found: Calibrated, progress: Progress) -> list[list[str]]:

@@ -63,6 +63,15 @@ class TfliteGraph:
             if name in details
         }
 
+    @property
+    def wiring(self) -> list[tuple[str, list[int], list[int]]]:
+        """What each operator takes and gives, as positions in `activations`; -1 is a constant."""
+        at = {name: index for index, name in enumerate(self.activations)}
+        return [
+            (op.kind, [at.get(n, -1) for n in op.inputs], [at[n] for n in op.outputs])
+            for op in self.operators
+        ]
+
     def run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return every activation of a float graph for one input (1, S, S, C) float32."""
         self._interpreter.set_tensor(self._indices[self.input], image)

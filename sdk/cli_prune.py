@@ -232,8 +232,8 @@ def _refuse_taken(out: Path) -> None:
             f"{out} holds a run that has not finished: go on with "
             f"`{resume_command(out)}`, or choose another --out"
         )
-    ours = LISTS | {PRUNED, Path(PRUNED).with_suffix(".part").name}
-    if strange := sorted(name for name in there - ours if not _STEP.fullmatch(name)):
+    left = {name for name in there if name.removesuffix(".part") not in LISTS | {PRUNED, ASKED}}
+    if strange := sorted(name for name in left if not _STEP.fullmatch(name)):
         raise DataError(f"{out} is not empty ({strange[0]}): choose another --out")
 
 

@@ -37,7 +37,7 @@ from leansight.sdk.exporting import draw, read_images, step_bars
 from leansight.sdk.files import write_json
 from leansight.sdk.grid import differences
 from leansight.sdk.models import network_input
-from leansight.sdk.optimizing_process import how_it_ended, run_in_own_process
+from leansight.sdk.own_process import how_it_ended, run_in_own_process
 from leansight.sdk.recipe import Recipe, override
 from leansight.sdk.run import Options, Run, Start
 from leansight.sdk.task import label_loss
@@ -120,14 +120,8 @@ def prune_run(
     # One that was pruned before has a shorter, gentler training already.
     after = run.recipe if (path / PRUNED).exists() else _recipe_after(run.recipe)
     recipe = override(after, overrides)
-    asked = _said(target) | {
-        "RUN": str(path.resolve()),
-        "--data": str(root.resolve()),
-        "--importance": importance,
-        "--images": images,
-        "--steps": steps,
-        "--set": [*overrides],
-    }
+    how = {"importance": importance, "images": images, "steps": steps, "set": [*overrides]}
+    asked = _asked(path, root, target, how)
     _refuse_others(out, asked)
     for step in range(1, steps + 1):
         folder = out if step == steps else out / f"step-{step}"
@@ -137,15 +131,7 @@ def prune_run(
         file = folder / PRUNED
         if not Start.exists(folder):  # else its training goes on
             make = partial(
-                write_pruned,
-                file,
-                run,
-                root=root,
-                images=images,
-                target=target,
-                importance=importance,
-                step=step,
-                steps=steps,
+                write_pruned, file, run, root, target, importance, images, step=step, steps=steps
             )
             _convert_elsewhere(make) if target.kind in _CONVERTED else make()
             write_json(out / ASKED, asked)
@@ -162,11 +148,11 @@ def prune_run(
 def write_pruned(
     file: Path,
     run: Run,
-    *,
     root: Path,
-    images: int,
     target: Target,
     importance: Importance,
+    images: int,
+    *,
     step: int,
     steps: int,
 ) -> None:
@@ -174,7 +160,7 @@ def write_pruned(
     sample = read_images(run, root, draw(run.split().train, images), "training")
     network = prune_network(run, target, importance, sample, step=step, steps=steps)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
+    part = file.with_name(f"{file.name}.part")
     save_file({name: t.contiguous() for name, t in network.state_dict().items()}, part)
     part.replace(file)
 
@@ -288,9 +274,11 @@ def _convert_elsewhere(make: Callable[[], None]) -> None:
     run_in_own_process(make, died=lambda code: PruningError(f"pruning: {how_it_ended(code)}"))
 
 
-def _said(target: Target) -> dict[str, Any]:
-    """Return the target as its options."""
-    return {f"--{target.kind.replace(' ', '-')}": target.value, "--on": target.on}
+def _asked(run: Path, data: Path, target: Target, how: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for, as the command's options: plain JSON values."""
+    wanted = {target.kind.replace(" ", "-"): target.value, "on": target.on}
+    options = wanted | {"data": str(data.resolve())} | how
+    return {"RUN": str(run.resolve())} | {f"--{name}": value for name, value in options.items()}
 
 
 def _refuse_others(out: Path, asked: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ from leansight.sdk.start import begin_or_join, is_first_process
 from leansight.sdk.task import SCORE, LearningTask
 
 _SAFE_CHANNELS: Final = 16
-LAST_CHECKPOINT: Final = "last.ckpt"  # Lightning's name for it
+LAST_CHECKPOINT: Final = "last.ckpt"
 VALIDATION_BATCH: Final = 16  # small batches stay in the processor's cache
 FINDER_STEPS: Final = 100
 
@@ -243,16 +243,16 @@ def _loaders(
 
 def _trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool) -> pl.Trainer:
     training = recipe.training
-    chosen = {} if everything else {"monitor": SCORE, "mode": "max"}
+    best = ModelCheckpoint(
+        folder, filename="best", monitor=SCORE, mode="max", enable_version_counter=False
+    )
+    # Of every epoch: Lightning's own `save_last` is of the last that was the best.
+    last = ModelCheckpoint(
+        folder, filename=LAST_CHECKPOINT.removesuffix(".ckpt"), enable_version_counter=False
+    )
     callbacks: list[Callback] = [
-        ModelCheckpoint(
-            folder,
-            filename="best",
-            save_last=True,
-            save_top_k=0 if everything else 1,
-            enable_version_counter=False,
-            **chosen,  # type: ignore[arg-type]
-        ),
+        *(() if everything else (best,)),
+        last,
         RichProgressBar(leave=False, console_kwargs={"stderr": True}),
     ]
     if training.average_decay:
@@ -334,6 +334,7 @@ def _metrics_log(folder: Path) -> CSVLogger:
             # Lightning warns that it deletes the file; its rows are written again.
             warnings.simplefilter("ignore", UserWarning)
             logger.experiment.metrics.extend(earlier)
+        logger.save()  # it has deleted them
     return logger
 
 

@@ -285,6 +285,20 @@ def test_a_bad_file_is_named(
         bench(files / name)
 
 
+@pytest.mark.parametrize("file", ["run.json", "start.json"])
+def test_a_run_is_to_be_exported_first(files: Path, file: str) -> None:
+    run = files / "signs 2"
+    run.mkdir()
+    (run / file).touch()
+    arguments = [str(files / "tiny.onnx"), str(run)]
+    with pytest.raises(BundleError) as refused:
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert str(refused.value) == (
+        f"{run} is a run, not a bundle: export it first, "
+        f"`leansight export '{run}' --out 'signs 2.bundle'`"
+    )
+
+
 def test_a_bundle_with_a_changed_byte_is_refused(tiny_bundle: Path) -> None:
     model = tiny_bundle / "model.onnx"
     model.write_bytes(model.read_bytes().replace(b"means", b"meanz"))

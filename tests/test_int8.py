@@ -344,6 +344,31 @@ def test_training_under_rounding_learns_to_be_the_float_network(found: Calibrate
 # Files
 
 
+@pytest.mark.slow
+def test_a_network_whose_equal_constants_became_different_is_the_same_network() -> None:
+    """The converter shares equal constants, and counts them in the names of what is computed."""
+    torch.manual_seed(0)
+    hard = (nn.Conv2d(1, 8, 3, 2), nn.Hardswish(), nn.Conv2d(8, 8, 3), nn.Hardswish())
+    network = nn.Sequential(*hard, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    found = calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    simulation = found.simulate()
+    with torch.no_grad():
+        for parameter in simulation.network.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    learnt = found.with_weights(simulation, PREPROCESSING, ignore)
+    assert learnt.graph.activations != found.graph.activations
+    assert [*learnt.ranges] == learnt.graph.activations
+    assert [*learnt.ranges.values()] == [*found.ranges.values()]
+    pixels, expected = learnt.measured
+    simulated = predict(learnt.simulate(), pixels)
+    files = [load_interpreter(file, kind) for kind, file in learnt.write().items()]
+    logits = [np.concatenate([file(image[None]) for image in pixels]) for file in files]
+    np.testing.assert_array_equal(*(values.reshape(-1, 3) for values in logits))
+    step = learnt.ranges[learnt.graph.output].width / 255
+    assert np.abs(logits[0].reshape(-1, 3) - simulated).max() < 1.5 * step
+    assert np.abs(simulated - expected.numpy()).max() > step  # it has other weights now
+
+
 @pytest.fixture(scope="module")
 def tried(spoilt: Calibrated) -> dict[str, list[dict[Format, bytes]]]:
     made: dict[str, list[dict[Format, bytes]]] = {}

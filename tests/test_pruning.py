@@ -1,9 +1,15 @@
 """Pruning takes out what is worth least, leaves the rest as it was, and what is left learns."""
 
 import json
+import os
 import re
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +33,14 @@ from leansight.exporters.pruning import (
     spread_evenly,
     spread_globally,
 )
-from leansight.runtime.errors import DataError
+from leansight.runtime.errors import DataError, LeansightError, MissingExtraError
+from leansight.runtime.extras import require
 from leansight.sdk import cli
 from leansight.sdk.models import build_network, load_network
-from leansight.sdk.pruning import Kind, Target
+from leansight.sdk.own_process import how_it_ended, run_in_own_process
+from leansight.sdk.pruning import ASKED, PRUNED, Kind, Target
 from leansight.sdk.recipe import ModelRecipe, load_recipe
-from leansight.sdk.run import Options, Run
+from leansight.sdk.run import Options, Run, Start
 from leansight.sdk.start import begin
 from leansight.sdk.training import Hardware, train
 
@@ -206,12 +214,39 @@ def channels_left(kept: dict[str, int]) -> float:
     ],
 )
 def test_the_search_cuts_no_deeper_than_it_must(target: float, kept: dict[str, int]) -> None:
-    assert search(CUTS, channels_left, target) == kept
+    asked: list[float] = []
+
+    def cost(channels: Mapping[str, int]) -> float:
+        asked.append(channels_left(dict(channels)))
+        return asked[-1]
+
+    told: list[tuple[int, int]] = []
+    assert search(CUTS, cost, target, progress=lambda n, of: told.append((n, of))) == kept
+    assert [done for done, _ in told] == list(range(len(asked) + 1))
+    assert told[0][1] == 3  # the deepest cuts, then two halvings of four limits
+    assert told[-1] == (len(asked), len(asked))  # the bar ends full
 
 
 def test_what_cannot_be_reached_is_said() -> None:
-    with pytest.raises(PruningError, match=r"15 cannot be reached .* the deepest cuts leave 16"):
+    with pytest.raises(PruningError, match=r"15 cannot be reached .* the deepest cuts leave 16$"):
         search(CUTS, channels_left, 15)
+    with pytest.raises(
+        PruningError, match=r"0.015 KB cannot be .* the deepest cuts leave 0.016 KB"
+    ):
+        search(CUTS, channels_left, 15, say=Target(kind="size", value=15).say)
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount", "text"),
+    [
+        ("macs", 64_600_000, "64.6 M multiply-accumulates"),
+        ("size", 18_304, "18.304 KB"),
+        ("size", 200_000.0, "200 KB"),
+        ("latency", 1.23456, "1.235 ms"),
+    ],
+)
+def test_an_amount_is_said_with_its_unit(kind: Kind, amount: float, text: str) -> None:
+    assert Target(kind=kind, value=1).say(amount) == text
 
 
 def test_a_layer_that_matters_is_more_sensitive() -> None:
@@ -375,8 +410,12 @@ def test_amounts_are_read_with_their_units(
 @pytest.fixture
 def untrained(tmp_path: Path) -> Run:
     """A run as on disk after a training, which has not taken place."""
+    return untrained_run(tmp_path, shapes.RECIPE)
+
+
+def untrained_run(tmp_path: Path, text: str) -> Run:
     data = shapes.write_data_set(tmp_path / "shapes")
-    (tmp_path / "tiny.toml").write_text(shapes.RECIPE)
+    (tmp_path / "tiny.toml").write_text(text)
     recipe, path = load_recipe(str(tmp_path / "tiny.toml")), tmp_path / "untrained"
     begin(data, recipe, path, Options())
     run = Run(path=path, data=data, recipe=recipe, labels=shapes.LABELS, metrics={"score": 0.5})
@@ -389,7 +428,8 @@ def test_more_multiply_accumulates_than_there_are_is_no_target(
 ) -> None:
     done = leansight("prune", untrained.path, "--macs", "1G", "--out", tmp_path / "out")
     assert isinstance(done.exception, DataError)
-    assert re.search(r"has [0-9.]+ K multiply-accumulates already", str(done.exception))
+    assert re.search(r"untrained is at [0-9.]+ M multiply-accumulates already: ask for less",
+                     str(done.exception))  # fmt: skip
     assert not (tmp_path / "out").exists()
 
 
@@ -431,37 +471,190 @@ def test_what_an_interrupted_call_has_left_is_no_hindrance(
     asked: Callable[..., list[Target]], tmp_path: Path
 ) -> None:
     (tmp_path / "out" / "step-1").mkdir(parents=True)
-    for name in ("pruned.safetensors", "train.csv", "validation.csv"):
+    for name in (PRUNED, f"{PRUNED}.part", f"{ASKED}.part", "train.csv", "validation.csv"):
         (tmp_path / "out" / name).touch()
     assert len(asked("--share", 0.5, "--steps", 2)) == 1
 
 
-@pytest.mark.parametrize(
-    ("begun", "hint"),
-    [
-        (False, "stopped: give the same command again to go on where it was"),
-        (True, "stopped: go on with `leansight train --resume --out '{out}'`"),
-    ],
-)
 # In a training Lightning takes it, and exits.
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(1)])
 def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(
-    begun: bool,  # noqa: FBT001 -- a parameter of the test
-    hint: str,
-    stop: BaseException,
-    untrained: Run,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    stop: BaseException, untrained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "two words"
-
     def prune_run(*_: object, **__: object) -> Run:
-        if begun:
-            out.mkdir()
-            (out / "start.json").touch()
         raise stop
 
     monkeypatch.setattr("leansight.sdk.pruning.prune_run", prune_run)
-    done = leansight("prune", untrained.path, "--share", 0.5, "--out", out)
+    done = leansight("prune", untrained.path, "--share", 0.5, "--out", tmp_path / "out")
     assert done.exit_code == 130
-    assert done.output.splitlines() == [hint.format(out=out)]
+    assert done.output == "stopped: give the same command again to go on where it was\n"
+
+
+# Going on
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_training_that_was_interrupted_goes_on(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = untrained_run(tmp_path, shapes.RECIPE.replace("width = 4", "width = 16"))
+    out = tmp_path / "out"
+
+    def pruned(share: float, *options: object) -> Result:
+        arguments = ["--share", share, "--steps", steps, "--epochs", 1, "--workers", 0, *options]
+        return leansight("prune", before.path, *arguments, "--out", out)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("leansight.sdk.training.train_network", stop)
+        assert pruned(0.5).exit_code == 130
+    begun = out if steps == 1 else out / "step-1"
+    assert Start.exists(begun)
+    assert not (begun / "run.json").exists()
+    file = begun / PRUNED
+    there, weights = file.stat(), file.read_bytes()
+
+    other = pruned(0.25, "--images", 7)
+    assert isinstance(other.exception, DataError)
+    said = str(other.exception)
+    assert (
+        "out was begun with other options: --share was 0.5, not 0.25; --images was 256, not 7. "
+        in said
+    )
+    assert said.endswith("Give the same command again to go on, or choose another --out")
+
+    again = pruned(0.5)
+    assert again.exit_code == 0, (again.output, again.exception)
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (there.st_ino, there.st_mtime_ns)
+    assert file.read_bytes() == weights
+    assert macs(Run.load(out)) <= macs(Run.load(begun)) < macs(before)
+    assert Run.load(out).recipe.training.epochs == 1
+
+
+def test_a_damaged_note_of_what_was_asked_is_named(untrained: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ASKED).write_text("[1]")
+    with pytest.raises(DataError, match=r"prune.json is damaged: "):
+        leansight("prune", untrained.path, "--share", 0.5, "--out", tmp_path / "out", catch=False)
+
+
+# A process of its own
+
+PRUNE_BY_SIZE = """
+import sys
+from pathlib import Path
+from leansight.runtime.errors import DataError
+from leansight.sdk.pruning import Target, prune_run
+from leansight.sdk.training import Hardware
+
+def pruned(size):
+    prune_run(
+        Path(sys.argv[1]), out=Path(sys.argv[2]), target=Target(kind="size", value=size),
+        importance="magnitude", images=16, steps=1, overrides=["training.epochs=1"], data=None,
+        hardware=Hardware(accelerator="cpu", workers=1),
+    )
+
+try:
+    pruned(1e6)
+except DataError as error:
+    print(error)
+assert not Path(sys.argv[2]).exists()
+pruned(40e3)
+print([name for name in ("jax", "litert_torch") if name in sys.modules])
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_converted_in_a_process_that_forks_readers(run: Run, tmp_path: Path) -> None:
+    # JAX in it would make a warning of every fork, and so an error.
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "error::RuntimeWarning",
+            "-c",
+            PRUNE_BY_SIZE,
+            run.path,
+            tmp_path / "small",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    refusal, *_, loaded = done.stdout.splitlines()
+    assert re.fullmatch(rf"{run.path} is at \d\d\.\d+ KB already: ask for less", refusal)
+    assert loaded == "[]"
+    assert "fork" not in done.stderr
+    assert macs(Run.load(tmp_path / "small")) < macs(run)
+
+
+def died(code: int) -> LeansightError:
+    return LeansightError(how_it_ended(code))
+
+
+@pytest.mark.parametrize(
+    ("work", "kind", "message"),
+    [
+        (partial(Target, kind="share", value=0.5, on="pi"), DataError, "--on is for --latency"),
+        (
+            partial(require, "gone", package="Gone", extra="x"),
+            MissingExtraError,
+            r"Gone is not .*\[x\]'$",
+        ),
+        (partial(os.stat, "/nowhere"), OSError, "No such file or directory: '/nowhere'$"),
+        (partial(os._exit, 3), LeansightError, "its process ended with code 3$"),
+        (
+            partial(signal.raise_signal, signal.SIGKILL),
+            LeansightError,
+            r"killed by SIGKILL \(not en",
+        ),
+    ],
+)
+def test_what_ends_a_process_is_raised_here(
+    work: Callable[[], object], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as raised:
+        run_in_own_process(work, died=died)
+    assert type(raised.value) is kind
+
+
+INTERRUPTED = """
+import subprocess, sys
+from functools import partial
+from leansight.sdk.own_process import run_in_own_process
+try:
+    wait = ["sh", "-c", "echo $PPID $$ > pids.part; mv pids.part pids; sleep 100"]
+    run_in_own_process(partial(subprocess.run, wait), died=SystemExit)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_ctrl_c_ends_both_processes_and_what_they_have_started(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    try:
+        end = time.monotonic() + 60
+        while not (tmp_path / "pids").exists():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        assert process.communicate(timeout=60) == ("stopped\n", "")
+    finally:
+        process.kill()
+        process.wait()
+    for pid in (tmp_path / "pids").read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import shapes
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from leansight.exporters.convert import predict
@@ -86,6 +87,8 @@ def test_a_run_is_its_recipe_lists_weights_and_scores(run: Run, data: Path, reci
     assert {p.name for p in (run.path / "checkpoints").iterdir()} == {
         *("best.ckpt", "last.ckpt", "metrics.csv", "tensorboard"),
     }
+    last = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == recipe.training.epochs - 1  # not that of the best
     loaded = Run.load(run.path)
     assert (loaded.recipe, loaded.labels, loaded.data) == (recipe, shapes.LABELS, data.resolve())
     split = loaded.split()
@@ -398,6 +401,64 @@ def test_a_full_disk_loses_no_checkpoint(data: Path, recipe_file: Path, tmp_path
     assert (out / "checkpoints" / "last.ckpt").read_bytes() == before
     train(data, longer, out=out, hardware=HERE)
     assert len([row for row in rows(out) if row["val_accuracy"]]) == 3
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on_and_going_on_alarms_nobody(data: Path, tmp_path: Path) -> None:
+    recipe_file, out = tmp_path / "tiny.toml", tmp_path / "two words"
+    recipe_file.write_text(shapes.RECIPE.replace("batch_size = 8", "batch_size = 1"))
+    begin = command(data, "--recipe", recipe_file, "--out", out, "--epochs", 1)
+    process = subprocess.Popen(
+        begin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        logged = out / "checkpoints" / "metrics.csv"
+        wait_until(lambda: logged.exists() or process.poll() is not None, 120)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    hint = f"stopped: go on with `leansight train --resume --out '{out}'`"
+    assert said.splitlines()[-1] == hint
+    assert "Traceback" not in said
+    # In the first epoch: Lightning warns that it deletes the log of what is learnt again.
+    assert not (out / "checkpoints" / "last.ckpt").exists()
+    resumed = subprocess.run(
+        command("--resume", "--out", out), capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "delete" not in resumed.stderr
+    assert [int(row["step"]) for row in rows(out) if row["train_loss"]] == list(range(48))
+
+
+@pytest.mark.parametrize(
+    ("begun", "hint"),
+    [
+        (True, "go on with `leansight train --resume --out {out}`"),
+        (False, "nothing has begun: give the same command again, with --resume"),
+    ],
+)
+# Before the training, and in it, where Lightning takes it and exits.
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(1)])
+def test_ctrl_c_ends_in_one_line(
+    begun: bool,  # noqa: FBT001 -- a parameter of the test
+    hint: str,
+    stop: BaseException,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "run"
+
+    def train(*_: object, **__: object) -> Run:
+        out.mkdir()
+        (out / ("start.json" if begun else "train.csv")).touch()
+        raise stop
+
+    monkeypatch.setattr("leansight.sdk.training.train", train)
+    done = CliRunner().invoke(cli.leansight, ["train", str(tmp_path), "--out", str(out)])
+    assert done.exit_code == 130
+    assert done.output == f"stopped: {hint.format(out=out)}\n"
 
 
 def run_main(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
