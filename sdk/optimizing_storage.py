@@ -47,7 +47,8 @@ def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | 
 def refuse_foreign(folder: Path) -> None:
     """Raise DataError if the folder holds something else than a search."""
     names = {path.name for path in folder.iterdir()}
-    if DEFINITION not in names and names - {"locks"}:
+    # Another process may be about to begin the search, or was killed then.
+    if DEFINITION not in names and names - {"locks", f"{DEFINITION}.part"}:
         raise DataError(f"{folder} is neither empty nor a search: choose another --out")
 
 

@@ -310,6 +310,16 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_picture")
+def test_a_search_that_another_process_is_about_to_begin_is_no_foreign_folder(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "optimize.json.part").write_text("{")  # or was killed while it did
+    assert len(optimizer(tmp_path).run(trials=1, hours=None)) == 1
+    assert not (tmp_path / "optimize.json.part").exists()
+
+
+@pytest.mark.usefixtures("no_picture")
 def test_another_search_is_refused_and_what_differs_is_said(tmp_path: Path) -> None:
     optimizer(tmp_path).run(trials=1, hours=None)
     changed = replace(SPACE, sizes=(64,))
