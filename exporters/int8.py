@@ -268,7 +268,8 @@ def _trained(
 ) -> Calibrated:
     """Return the network after training under rounding, or as it was where that is better.
 
-    Measured on images that are held back: the ranges follow the others closer than any other image.
+    Measured on images by which no ranges were chosen: they follow the others closer than any. Both
+    are images of training, which it may have learnt from; validation tells what it is worth.
     """
     measured, expected = found.held_back
     simulation = found.simulate()
