@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leansight.benchmarks.graph import GraphCount, count_graph
-from leansight.benchmarks.process import WorkerProcess, empty_process_bytes
+from leansight.benchmarks.graph_count import GraphCount, count_graph
 from leansight.benchmarks.worker import STEPS, is_bare_model
+from leansight.benchmarks.worker_process import WorkerProcess, empty_process_bytes
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import Format, model_format

@@ -116,7 +116,7 @@ class RemoteMachine:
 
     def _connect(self) -> "subprocess.Popen[bytes]":
         # -P: no file in the home there may take the place of a module.
-        there = shlex.join([self._python, "-P", "-m", "leansight.benchmarks.launcher"])
+        there = shlex.join([self._python, "-P", "-m", "leansight.benchmarks.remote_worker"])
         options = [word for option in _OPTIONS for word in ("-o", option)]
         pipe = subprocess.PIPE
         try:

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from leansight.exporters.convert import FloatGraphs, convert, predict
+from leansight.exporters.conversion.convert import FloatGraphs, convert, predict
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.int8 import Progress, attempts
-from leansight.exporters.metadata import describe
-from leansight.exporters.model_card import model_card
-from leansight.exporters.verification import (
+from leansight.exporters.int8.effort import Progress, attempts
+from leansight.exporters.packaging.metadata import describe
+from leansight.exporters.packaging.model_card import model_card
+from leansight.exporters.verification.compare import (
     EFFORTS,
     Effort,
     ExportRefusedError,

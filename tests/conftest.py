@@ -12,7 +12,7 @@ from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.preprocessing import Preprocessing
 
 # pytest's importlib mode puts no folder of tests on the path; builders are shared all the same.
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 import tiny_models
 

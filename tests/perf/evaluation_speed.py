@@ -13,9 +13,9 @@ import statistics
 import time
 from pathlib import Path
 
-from leansight.sdk.data import images_folder, read_sample
-from leansight.sdk.evaluation import BATCH, ask, load_model
-from leansight.sdk.layouts import find_samples
+from leansight.sdk.data.layouts.detect import find_samples
+from leansight.sdk.data.samples import images_folder, read_sample
+from leansight.sdk.evaluation.answers import BATCH, ask, load_model
 
 
 def main() -> None:

@@ -18,15 +18,20 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from leansight.sdk.augmentation import mirrored_labels
-from leansight.sdk.backbones import freeze
-from leansight.sdk.data import Labelled
-from leansight.sdk.loader import Images, TrainingScenes, scene_preprocessing, training_batches
-from leansight.sdk.models import build_network, network_input
-from leansight.sdk.recipe import Recipe, load_recipe
-from leansight.sdk.run import Start
-from leansight.sdk.task import one_cycle, optimiser
-from leansight.sdk.training import Hardware, train_network
+from leansight.sdk.augmentation.photometric import mirrored_labels
+from leansight.sdk.data.samples import Labelled
+from leansight.sdk.models.backbones import freeze
+from leansight.sdk.models.networks import build_network, network_input
+from leansight.sdk.recipes.schema import Recipe, load_recipe
+from leansight.sdk.runs.run import Start
+from leansight.sdk.training.batches import (
+    Images,
+    TrainingScenes,
+    scene_preprocessing,
+    training_batches,
+)
+from leansight.sdk.training.lightning_module import one_cycle, optimiser
+from leansight.sdk.training.train import Hardware, train_network
 
 LABELS = tuple(f"class-{i:02}" for i in range(21))
 WORKERS = 2

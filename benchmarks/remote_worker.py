@@ -1,0 +1,114 @@
+"""The far end of a measurement: `python -m leansight.benchmarks.remote_worker`, started over SSH.
+
+It says in one JSON line what machine this is, then answers each line on stdin with one:
+
+- {"file": NAME, "of": NUMBER, "size": BYTES}, and the bytes: the file is in the folder NUMBER
+- {"start": NUMBER, "name": …, "arguments": […]}: the first answer of a worker
+- {"ask": NUMBER, "request": {…}}: its next answer
+- {"stop": NUMBER}: it has ended, and its folder is removed
+
+What cannot be done is answered with {"error": …}. When stdin closes, because the other side has
+finished, was interrupted or lost the connection, all workers end and all files are removed, also
+in the middle of an answer.
+"""
+
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack, chdir, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any, Self
+
+from leansight.benchmarks.measure import ThisMachine
+from leansight.benchmarks.worker_process import WorkerProcess
+from leansight.runtime.errors import BundleError
+
+
+class _LeftError(Exception):
+    """The other side has gone."""
+
+
+def main() -> int:
+    """Serve one connection; 0 when the other side closed it, 1 when it left in the middle."""
+    for name in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(name, lambda *_: sys.exit(1))  # what is open is closed on the way out
+    here, requests = ThisMachine(), sys.stdin.buffer
+    with (
+        tempfile.TemporaryDirectory(prefix="leansight-") as folder,
+        chdir(folder),
+        _Workers(requests) as workers,
+        suppress(_LeftError, BrokenPipeError),
+    ):
+        os.environ["TMPDIR"] = folder  # ONNX Runtime leaves a file in it
+        _say(leansight=version("leansight"), machine=here.name, empty_bytes=here.empty_bytes)
+        for line in iter(requests.readline, b""):
+            _say(**workers.serve(json.loads(line)))
+        return 0
+    return 1
+
+
+class _Workers:
+    """The processes of one connection, by their numbers; ended after the `with`."""
+
+    def __init__(self, requests: IO[bytes]) -> None:
+        self._requests = requests
+        self._open: dict[int, ExitStack] = {}
+        self._processes: dict[int, WorkerProcess] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for stack in self._open.values():
+            stack.close()
+
+    def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what a request says, and return its answer."""
+        try:
+            match request:
+                case {"file": name, "of": number, "size": size}:
+                    self._receive(Path(str(number), name), size)
+                case {"start": number, "name": name, "arguments": arguments}:
+                    stack = self._open[number] = ExitStack()
+                    process = stack.enter_context(WorkerProcess(name, arguments))
+                    self._processes[number] = process
+                    return self._answer_of(process)
+                case {"ask": number, "request": asked}:
+                    self._processes[number].send(asked)
+                    return self._answer_of(self._processes[number])
+                case {"stop": number}:
+                    self._open.pop(number).close()
+                    shutil.rmtree(str(number))
+        except (BundleError, OSError) as error:
+            return {"error": str(error)}
+        return {}
+
+    def _receive(self, file: Path, size: int) -> None:
+        data = self._requests.read(size)
+        if len(data) < size:
+            raise _LeftError
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+    def _answer_of(self, process: WorkerProcess) -> dict[str, Any]:
+        """Wait for a worker, but no longer than the other side does: it says nothing meanwhile."""
+        sources: list[IO[Any]] = [process.stdout, self._requests]
+        ready, _, _ = select.select(sources, [], [])
+        if process.stdout not in ready:
+            raise _LeftError
+        return process.answer()
+
+
+def _say(**values: Any) -> None:  # noqa: ANN401 -- any JSON values
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

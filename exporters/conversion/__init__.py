@@ -1,0 +1,1 @@
+"""A torch network becomes float ONNX and TFLite graphs that compute the same."""

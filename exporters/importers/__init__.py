@@ -1,0 +1,1 @@
+"""Networks from elsewhere: ONNX and Keras files become torch networks."""

@@ -1,0 +1,314 @@
+"""A classifier as an ONNX file, read into a torch network."""
+
+import math
+import operator
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from torch import fx, nn
+from torch.nn import functional
+
+from leansight.exporters.errors import ConversionError
+from leansight.exporters.importers.onnx_node import Activation, Constant, Step
+from leansight.exporters.importers.onnx_operators import IMAGE_AXES, OPERATORS
+from leansight.runtime.errors import BundleError
+
+End = Literal["logits", "softmax", "log-softmax", "sigmoid"]
+
+_ENDS: Final[Mapping[str, End]] = {
+    "Softmax": "softmax",
+    "LogSoftmax": "log-softmax",
+    "Sigmoid": "sigmoid",
+}
+# What may come after a softmax without changing its numbers.
+_MOVES: Final = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Cast"})
+_QUANTIZED: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"})
+_OURS: Final = frozenset({"", "ai.onnx"})
+_LAYOUTS: Final = {False: (1, 2, 3), True: (3, 1, 2)}  # where channels, height and width are
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxClassifier:
+    """A classifier as it came and as torch.
+
+    `network` takes what the file takes, channels first, (N, C, S, S) float32, and gives logits
+    (N, K): a softmax or sigmoid at the `end` is left out, and one output alone becomes two.
+    `model` is the file for one image, `input` its input, (1, S, S, C) where it is `channels_last`.
+    """
+
+    name: str
+    network: fx.GraphModule
+    model: bytes
+    input: str
+    size: int
+    channels: int
+    outputs: int
+    channels_last: bool
+    end: End
+
+    def logits(self) -> int:
+        """Return how many logits the network gives."""
+        return max(self.outputs, 2)
+
+    def run(
+        self,
+        images: Iterable[NDArray[np.float32]],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> NDArray[np.float64]:
+        """Return what the file itself gives for normalised images (S, S, C): (N, K).
+
+        `progress` is told how many are done.
+        """
+        session = _session(self.model, self.name)
+        results = []
+        for done, image in enumerate(images, start=1):
+            one = image if self.channels_last else image.transpose(2, 0, 1)
+            (result,) = session.run(None, {self.input: np.ascontiguousarray(one[None])})
+            results.append(result.reshape(-1))
+            progress(done)
+        return np.stack(results).astype(np.float64)
+
+
+def read_onnx(path: Path, *, size: int | None, channels: int, name: str = "") -> OnnxClassifier:
+    """Read a float ONNX classifier of square images with so many channels.
+
+    Args:
+        path: the file.
+        size: S in pixels; None: as the file says.
+        channels: C.
+        name: what messages call the file.
+
+    Raises:
+        BundleError: it is no ONNX file.
+        ConversionError: it does not take one image or give one number a class, or holds an
+            operator that is not read; the message names it.
+
+    """
+    name = name or str(path)
+    model = _load(path, name)
+    image = _only_input(model, name)
+    channels_last, size = _fix_sizes(image, size, channels, name)
+    whole = model.SerializeToString()
+    simplified = _simplified(whole, name)
+    end = _cut_end(simplified)
+    network, outputs = _Reader(simplified, name, channels_last=channels_last).read()
+    return OnnxClassifier(
+        name=name,
+        network=network,
+        model=whole,
+        input=image.name,
+        size=size,
+        channels=channels,
+        outputs=outputs,
+        channels_last=channels_last,
+        end=end,
+    )
+
+
+def _load(path: Path, name: str) -> onnx.ModelProto:
+    try:
+        model = onnx.load(path)
+    except DecodeError as error:
+        raise BundleError(f"{name} is not an ONNX file: {_first_line(error)}") from error
+    if not model.graph.node:
+        raise BundleError(f"{name} is not an ONNX file: it holds no graph")
+    if found := {node.op_type for node in model.graph.node} & _QUANTIZED:
+        raise ConversionError(
+            f"{name} is quantized already ({min(found)}): give the float network it was made from"
+        )
+    return model
+
+
+def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
+    """Return the one input of a graph that has one output; ConversionError for others."""
+    weights = {initializer.name for initializer in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    for what, values in (("input", inputs), ("output", model.graph.output)):
+        if len(values) != 1:
+            names = ", ".join(value.name for value in values)
+            raise ConversionError(f"{name} has {len(values)} {what}s ({names}), not one")
+    image: onnx.ValueInfoProto = inputs[0]
+    kind = image.type.tensor_type
+    if kind.elem_type != onnx.TensorProto.FLOAT or len(kind.shape.dim) != IMAGE_AXES:
+        given = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+        raise ConversionError(
+            f"{name} takes {given} with {len(kind.shape.dim)} axes ({image.name}), not images: "
+            "float with 4"
+        )
+    return image
+
+
+def _fix_sizes(
+    image: onnx.ValueInfoProto, size: int | None, channels: int, name: str
+) -> tuple[bool, int]:
+    """Let the input be of one image; return whether its channels are last, and its side."""
+    dims = image.type.tensor_type.shape.dim
+    given = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+    shown = "×".join("?" if n is None else str(n) for n in given)
+    if given[0] not in (None, 1):
+        raise ConversionError(
+            f"{name} takes {given[0]} images at once ({shown}): export it for one, or any number"
+        )
+    layouts = [last for last, axes in _LAYOUTS.items() if given[axes[0]] == channels]
+    if not layouts:
+        raise ConversionError(
+            f"{name} takes {shown}, which has no axis of {channels} channels: choose another "
+            "--colour" + (", or export it with a fixed number" if None in given[1:] else "")
+        )
+    channels_last = layouts[0]
+    sides = {given[axis] for axis in _LAYOUTS[channels_last][1:]} - {None}
+    if size is None and len(sides) == 1:
+        (size,) = sides
+    if size is None:
+        raise ConversionError(f"{name} takes {shown}: say how large its images are, with --size")
+    if sides - {size}:
+        raise ConversionError(f"{name} takes {shown}, not images of {size}×{size} pixels")
+    fixed = [1, size, size, channels] if channels_last else [1, channels, size, size]
+    for dim, value in zip(dims, fixed, strict=True):
+        dim.dim_value = value
+    return channels_last, size
+
+
+def _session(model: bytes, name: str, *, simplify_into: str = "") -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if simplify_into:  # by what any runtime knows, without ONNX Runtime's own operators
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = simplify_into
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no class in common but this
+        raise ConversionError(f"ONNX Runtime cannot run {name}: {_first_line(error)}") from error
+
+
+def _simplified(model: bytes, name: str) -> onnx.ModelProto:
+    """Return the graph as ONNX Runtime simplifies it, with the shape of every tensor.
+
+    What does not depend on the image is computed, batch norms are in the layers before them, and
+    transpositions are gone as far as they cancel out.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "simplified.onnx"
+        _session(model, name, simplify_into=str(file))
+        return onnx.shape_inference.infer_shapes(onnx.load(file), data_prop=True)
+
+
+def _cut_end(model: onnx.ModelProto) -> End:
+    """Leave out a softmax or sigmoid that ends the graph, and say which it was."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    node = producers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in _MOVES:
+        node = producers.get(node.input[0])
+    if node is None or node.op_type not in _ENDS:
+        return "logits"
+    end = _ENDS[node.op_type]
+    node.CopyFrom(helper.make_node("Identity", node.input, node.output, node.name))
+    return end
+
+
+class _Reader:
+    """Writes an ONNX graph as a torch graph, node by node."""
+
+    def __init__(self, model: onnx.ModelProto, name: str, *, channels_last: bool) -> None:
+        self._model = model
+        self._name = name
+        self._root = nn.Module()
+        self._graph = fx.Graph()
+        self._shapes = {
+            value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+            for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        }
+        self._values: dict[str, Activation | Constant | None] = {"": None}
+        for initializer in model.graph.initializer:
+            self._values[initializer.name] = numpy_helper.to_array(initializer)
+        image = next(v.name for v in model.graph.input if v.name not in self._values)
+        self._values[image] = Activation(
+            node=self._graph.placeholder("image"),
+            shape=self._shapes[image],
+            order=(0, 2, 3, 1) if channels_last else (0, 1, 2, 3),
+            affine=True,
+        )
+
+    def read(self) -> tuple[fx.GraphModule, int]:
+        """Return the network and how many numbers the file gives for an image."""
+        for node in self._model.graph.node:
+            self._write(node)
+        result = self._values[self._model.graph.output[0].name]
+        if not isinstance(result, Activation):
+            raise ConversionError(f"what {self._name} gives does not depend on the image")
+        outputs = math.prod(result.shape[1:])
+        if result.shape[0] != 1 or outputs != max(result.shape[1:], default=0):
+            raise ConversionError(
+                f"{self._name} gives {'×'.join(map(str, result.shape))} numbers for an image, "
+                "not one a class"
+            )
+        self._graph.output(self._logits(result, outputs))
+        self._graph.eliminate_dead_code()
+        return fx.GraphModule(self._root, self._graph).eval(), outputs
+
+    def _logits(self, result: Activation, outputs: int) -> fx.Node:
+        call = self._graph.call_function
+        logits = result.node
+        if len(result.shape) != 2:  # noqa: PLR2004 -- images and classes
+            logits = call(torch.reshape, (logits, (-1, outputs)))
+        return logits if outputs > 1 else self._both_classes(logits)
+
+    def _both_classes(self, logit: fx.Node) -> fx.Node:
+        """Make two logits of one: the softmax of -z/2 and z/2 is the sigmoid of z."""
+        call = self._graph.call_function
+        if logit.target is functional.linear:
+            source, *constants = logit.args
+            return call(functional.linear, (source, *map(self._halves, constants)))
+        parts = tuple(call(operator.mul, (logit, factor)) for factor in (-0.5, 0.5))
+        return call(torch.cat, (parts, 1))
+
+    def _halves(self, constant: object) -> fx.Node | None:
+        """Return a dense layer's weights or bias with a row for each of two classes."""
+        if not isinstance(constant, fx.Node):
+            return None
+        values = self._root.get_parameter(str(constant.target))
+        halves = nn.Parameter(torch.cat((values / -2, values / 2)), requires_grad=False)
+        self._root.register_parameter(f"{constant.target}_halves", halves)
+        return self._graph.get_attr(f"{constant.target}_halves")
+
+    def _write(self, node: onnx.NodeProto) -> None:
+        if node.domain not in _OURS or node.op_type not in {*OPERATORS, "Constant"}:
+            domain = f"{node.domain}." if node.domain not in _OURS else ""
+            raise ConversionError(
+                f"{self._name} has the operator {domain}{node.op_type} "
+                f"({node.name or node.output[0]}), which leansight does not read. It reads "
+                f"{', '.join(OPERATORS)}"
+            )
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "Constant":
+            self._values[node.output[0]] = numpy_helper.to_array(attributes["value"])
+            return
+        step = Step(
+            graph=self._graph,
+            root=self._root,
+            node=node,
+            inputs=[self._values[name] for name in node.input],
+            shapes=[self._shapes[name] for name in node.output if name],
+            attributes=attributes,
+        )
+        results = OPERATORS[node.op_type](step)
+        for name, value in zip(node.output, _listed(results), strict=False):
+            self._values[name] = replace(value, shape=self._shapes[name])
+
+
+def _listed(results: Activation | Sequence[Activation]) -> Sequence[Activation]:
+    return [results] if isinstance(results, Activation) else results
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

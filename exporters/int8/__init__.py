@@ -1,0 +1,1 @@
+"""Ranges of activations become one int8 network in two files."""

@@ -1,0 +1,78 @@
+"""Steps with which no result lies near the middle between two levels.
+
+The runtimes compute a result in another order, and with another precision, before they round it.
+Near the middle between two levels of an activation one rounds up where the other rounds down, and
+every layer after it makes more of that (docs/decisions/0014). So the levels of such results are
+moved a little apart, until nothing lies there.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from leansight.exporters.int8.calibration import STEPS, Range, shared_grids, shared_scales
+from leansight.exporters.tflite.graph import Operator, TfliteGraph
+
+MOST_WIDENED: Final = 1.3  # a range: less than half a bit is lost
+_FIXED_WIDTHS: Final = {"LOGISTIC": STEPS / 256, "TANH": STEPS / 128}  # LiteRT takes no others
+
+
+def avoid_ties(graph: TfliteGraph, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
+    """Return the ranges of all activations, some of them a little wider.
+
+    In means over the picture and in products, integers are then divided by an odd number M, so
+    that no quotient comes nearer to a middle than 1 / (2 M), far more than either runtime's
+    error. What is widened is the result, or what it is made of: whichever has steps of its own,
+    and is in no other quotient yet.
+    """
+    grids, scales = shared_grids(graph), shared_scales(graph)
+    chosen, settled = dict(ranges), {graph.input}
+
+    def is_free(name: str) -> bool:
+        sharing = [other for other, scale in scales.items() if scale == scales.get(name)]
+        same = {other for other in sharing if grids[other] == grids[name]}
+        return bool(sharing) and len(same) == len(sharing) and not same & settled
+
+    for op in (op for op in graph.operators if op.kind in {"MEAN", "MUL"}):
+        made, divisor = op.outputs[0], _divisor(graph, op, chosen)
+        for name in filter(is_free, (made, *op.inputs)):
+            factor = _widening(divisor, of_result=name == made)
+            if factor < MOST_WIDENED:
+                own = [other for other, grid in grids.items() if grid == grids[name]]
+                chosen |= {n: chosen[n].widened(factor * chosen[n].width) for n in own}
+                break
+        settled |= {made, *op.inputs}
+    return chosen
+
+
+def _widening(divisor: float, *, of_result: bool) -> float:
+    """Return by what to widen a result, or one of the factors in it, to divide by an odd number."""
+    half = (divisor - 1) / 2  # of an odd number: a whole one, which stays
+    odd = 2 * (math.ceil(half - 1e-6) if of_result else math.floor(half + 1e-6)) + 1
+    if divisor <= 0 or odd <= 0:
+        return math.inf
+    return odd / divisor if of_result else divisor / odd
+
+
+def _divisor(graph: TfliteGraph, op: Operator, ranges: Mapping[str, Range]) -> float:
+    """Return what the integers of a result are divided by, to be on its grid.
+
+    A mean of N numbers in steps s, given in steps t: their sum by N t / s. A product of steps
+    s and u: the integers' product by t / (s u). 0 where that is no number.
+    """
+    source, step = op.inputs[0], ranges[op.outputs[0]].width / STEPS
+    if op.kind == "MEAN":
+        numbers = math.prod(graph.tensors[source].shape)
+        units = _width(graph, source, ranges) / STEPS
+        units /= numbers / math.prod(graph.tensors[op.outputs[0]].shape)
+    else:
+        units = math.prod(_width(graph, name, ranges) / STEPS for name in op.inputs)
+    return step / units if units > 0 else 0.0
+
+
+def _width(graph: TfliteGraph, name: str, ranges: Mapping[str, Range]) -> float:
+    """Return the width of what an operator takes, computed or constant."""
+    if (values := graph.tensors[name].values) is not None:
+        return float(max(values.max(), 0) - min(values.min(), 0))
+    makers = {op.outputs[0]: op.kind for op in graph.operators}
+    return _FIXED_WIDTHS.get(makers.get(name, ""), ranges[name].width)

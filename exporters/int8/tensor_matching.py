@@ -1,0 +1,143 @@
+"""Which tensor of torch's or the ONNX graph is which of the TFLite graph: those of equal values.
+
+The converters name, order and fuse things differently, so names and graph walks do not carry
+over to the next kind of network. Run on the same images, equal tensors hold equal numbers,
+whatever produced them; where two pairs fit, their ranges are the same as well.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from leansight.exporters.conversion.convert import network_input
+from leansight.exporters.conversion.torch_graph import ACTIVATIONS, watch
+from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.runtime.preprocessing import Image
+
+PROBES = 4  # one picture can make two different tensors equal: all zero, say
+TOLERANCE = 1e-3  # of the tensor's largest value: two runtimes add in different orders
+SAMPLES = 4096  # numbers of each tensor that are compared: big networks need not be kept whole
+
+
+def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> Mapping[str, str]:
+    """Return the TFLite partner of each ONNX activation that has one.
+
+    Args:
+        model: the float ONNX network, input (1, C, S, S).
+        graph: the same network as float TFLite, input (1, S, S, C).
+        pixels: images (N, S, S, C) uint8; the first `PROBES` are run through both.
+
+    """
+    probes = [network_input(image) for image in pixels[:PROBES]]
+    return _pair(_run_onnx(model, probes), graph, probes)
+
+
+def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Mapping[str, str]:
+    """Return the TFLite partner of each node of torch's folded graph that has one.
+
+    What an activation takes has none where TFLite computes both in one: no probe need show that
+    the two differ, and the grid is that of the result.
+
+    Args:
+        folded: the network, input (1, C, S, S), from `leansight.exporters.conversion.folding.fold`.
+        graph: the same network as float TFLite, input (1, S, S, C).
+        pixels: images (N, S, S, C) uint8; the first `PROBES` are run through both.
+
+    """
+    probes = [network_input(image) for image in pixels[:PROBES]]
+    partners = _pair(_run_torch(folded, probes), graph, probes)
+    fused = {
+        node.args[0].name
+        for node in folded.graph.nodes
+        if node.target in ACTIVATIONS and partners.get(node.args[0].name) == partners.get(node.name)
+    }
+    return {name: partner for name, partner in partners.items() if name not in fused}
+
+
+def _pair(
+    ours: Iterator[dict[str, NDArray[np.float32]]],
+    graph: TfliteGraph,
+    probes: list[NDArray[np.float32]],
+) -> Mapping[str, str]:
+    theirs = _samples(graph.run(probe) for probe in probes)
+    by_size: dict[int, list[str]] = defaultdict(list)
+    for name, (size, _) in theirs.items():
+        by_size[size].append(name)
+    partners: dict[str, str] = {}
+    taken: set[str] = set()
+    for name, (size, values) in _samples(ours).items():
+        tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
+        errors = {c: float(np.abs(values - theirs[c][1]).max()) for c in by_size[size]}
+        # Equal ones, such as two gates that are closed for all probes, come in the same order.
+        best = min(errors, key=lambda c, e=errors: (e[c], c in taken), default="")  # type: ignore[misc]
+        if best and errors[best] <= tolerance:
+            partners[name] = best
+            taken.add(best)
+    return partners
+
+
+def _samples(
+    runs: Iterator[dict[str, NDArray[np.float32]]],
+) -> dict[str, tuple[int, NDArray[np.float32]]]:
+    """Return each tensor's size, and numbers of all runs end to end, extremes included."""
+    parts: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+    sizes = {}
+    for run in runs:
+        for name, values in run.items():
+            flat = values.reshape(-1)
+            sizes[name] = flat.size
+            parts[name] += [flat[_positions(flat.size)], np.array([flat.min(), flat.max()])]
+    return {name: (sizes[name], np.concatenate(parts[name])) for name in sizes}
+
+
+@lru_cache
+def _positions(size: int) -> NDArray[np.int64]:
+    """Return where tensors of this size are compared: always the same places."""
+    return np.random.default_rng(0).permutation(size)[:SAMPLES].copy()
+
+
+def _run_onnx(
+    model: onnx.ModelProto, probes: list[NDArray[np.float32]]
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Give every activation for each probe, in TFLite's order of axes."""
+    traced = onnx.ModelProto()
+    traced.CopyFrom(model)
+    computed = [name for node in model.graph.node for name in node.output]
+    shown = {output.name for output in model.graph.output}
+    traced.graph.output.extend(onnx.ValueInfoProto(name=n) for n in computed if n not in shown)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(
+        traced.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    for probe in probes:
+        channels_first = probe.transpose(0, 3, 1, 2)
+        outputs = session.run(names, {model.graph.input[0].name: channels_first})
+        run = {name: _channels_last(values) for name, values in zip(names, outputs, strict=True)}
+        yield {**run, model.graph.input[0].name: probe}
+
+
+def _run_torch(
+    folded: fx.GraphModule, probes: list[NDArray[np.float32]]
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Give what every node of the graph computes for each probe, in TFLite's order of axes."""
+    for probe in probes:
+        run: dict[str, NDArray[np.float32]] = {}
+
+        def seen(name: str, values: Tensor, run: dict[str, NDArray[np.float32]] = run) -> None:
+            run[name] = _channels_last(values.numpy())
+
+        watch(folded, torch.from_numpy(probe.transpose(0, 3, 1, 2)), seen)
+        yield run
+
+
+def _channels_last(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values.transpose(0, 2, 3, 1) if values.ndim == 4 else values  # noqa: PLR2004 -- NCHW

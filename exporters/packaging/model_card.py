@@ -1,0 +1,79 @@
+"""The README.md of a bundle: what the model is, what it scored, how to use it."""
+
+from leansight.exporters.verification.compare import ExportReport
+from leansight.runtime.bundle import Bundle
+
+HALF = 0.5  # the threshold up to which no label can be undecided
+
+
+def model_card(bundle: Bundle, report: ExportReport) -> str:
+    """Return the model card as Markdown."""
+    preprocessing = bundle.preprocessing
+    clahe = preprocessing.clahe
+    contrast = f"CLAHE {clahe.clip_limit:g}" if clahe else "no CLAHE"
+    rows = "\n".join(
+        f"| {f.name} | {f.size_bytes / 1000:,.0f} KB | {f.accuracy:.2%} | {f.coverage:.2%} "
+        f"| {f.agreement:.2%} | {f.worst_class} ({-100 * f.worst_class_drop:+.1f} points) |"
+        for f in report.formats
+        if f.size_bytes
+    )
+    return f"""# {bundle.name}
+
+An image classifier made with leansight (task: {bundle.task}), for {len(bundle.labels)} classes:
+{", ".join(bundle.labels)}.
+
+It takes a photo of any size, makes it {preprocessing.size}×{preprocessing.size}
+{preprocessing.colour} ({preprocessing.fit}, {contrast}), and {_says(bundle)}.
+
+    leansight classify . photo.jpg
+
+## What was verified
+
+On {report.images} images that the network was not {_trained(bundle)} on. {_figures(bundle)}
+
+| file | size | accuracy | coverage | agreement | worst class against torch |
+|---|---|---|---|---|---|
+{rows}
+
+{_agreement(report)}It knows only pictures like those it was trained and verified on: another
+country, camera or light can make it wrong, and sure of it.
+"""
+
+
+def _says(bundle: Bundle) -> str:
+    threshold = bundle.decision.threshold
+    if bundle.task == "classification":
+        return f'says a label, or "not sure"\nbelow a probability of {threshold:g}{_others(bundle)}'
+    return f"says any number of labels:\nthose with a probability of at least {threshold:g}" + (
+        f'; "not sure" if one lies between {1 - threshold:g} and that' * (threshold > HALF)
+        + _others(bundle)
+    )
+
+
+def _others(bundle: Bundle) -> str:
+    own = bundle.decision.label_thresholds
+    return "".join(f", {label}: {threshold:g}" for label, threshold in own.items())
+
+
+def _trained(bundle: Bundle) -> str:
+    """Say what is known: of a network from elsewhere not what it was trained on."""
+    return "calibrated" if "origin" in bundle.provenance else "trained"
+
+
+def _figures(bundle: Bundle) -> str:
+    if bundle.task == "classification":
+        return (
+            "Coverage is the share of images\nthat get a label; agreement the share decided as "
+            "torch decides them."
+        )
+    return (
+        "Accuracy is the share of all labels\nof all images that is right; coverage the share "
+        "of images with no label undecided; agreement\nthe share of labels given as torch gives "
+        "them."
+    )
+
+
+def _agreement(report: ExportReport) -> str:
+    if len(report.shipped) < 2:  # noqa: PLR2004 -- nothing to compare
+        return ""
+    return f"The formats decide alike on {report.agreement:.2%} of the {report.decided}.\n\n"

@@ -1,0 +1,1 @@
+"""A TFLite file: its bytes read and written, its graph looked at."""

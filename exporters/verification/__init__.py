@@ -1,0 +1,1 @@
+"""What decides that an export is refused."""

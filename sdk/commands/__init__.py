@@ -1,0 +1,1 @@
+"""The `leansight` command: one file a sub-command, and what they share."""

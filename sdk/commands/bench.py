@@ -1,0 +1,130 @@
+"""`leansight bench`: size, MACs, memory and latency of models, side by side."""
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+import numpy as np
+
+from leansight.runtime.errors import BundleError
+from leansight.runtime.extras import require
+from leansight.runtime.images import read_image
+from leansight.runtime.interpreter import FORMATS, Format
+from leansight.runtime.preprocessing import Image
+
+on_option = click.option(
+    "--on",
+    metavar="PI@HOST",
+    help="Measure there instead, over SSH; it must have this leansight.",
+)
+remote_python_option = click.option(
+    "--remote-python",
+    metavar="PATH",
+    help="The Python there that has leansight, such as venv/bin/python.  [default: python3]",
+)
+
+
+@click.command(epilog="Example: leansight bench float.bundle int8.bundle --on pi@raspberrypi.local")
+@click.argument("models", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--runs",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Measured runs of each model.",
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="Unmeasured runs before each of four rounds.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processor threads of the interpreter.",
+)
+@click.option(
+    "--format",
+    "model_format",
+    type=click.Choice(FORMATS),
+    help="Measure only this format where a bundle has both.",
+)
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path),
+    help="The picture to classify.  [default: shades and noise, 640 x 480 pixels]",
+)
+@on_option
+@remote_python_option
+@click.option("--json", "as_json", is_flag=True, help="A JSON list, one object for each model.")
+def command(
+    models: tuple[Path, ...],
+    runs: int,
+    warmup: int,
+    threads: int,
+    model_format: Format | None,
+    image: Path | None,
+    on: str | None,
+    remote_python: str | None,
+    as_json: bool,  # noqa: FBT001 -- click passes options by name
+) -> None:
+    """Measure MODELS: bundles (each format they hold), or bare .tflite and .onnx files.
+
+    Each model runs in a process of its own, and they take turns. Parameters and MACs are
+    counted on the exported graph; RAM is the peak above a process that only imports numpy.
+    Nothing stays on the machine of --on.
+    """
+    progress = require("rich.progress", package="rich", extra="bench")
+    from rich.console import Console
+
+    from leansight.benchmarks.measure import find_models, measure, steps
+    from leansight.benchmarks.remote import machine_at
+    from leansight.benchmarks.table import tables
+    from leansight.sdk.system.console import console
+
+    _refuse_runs(models)
+    found = find_models(models, model_format)
+    picture = synthetic_image() if image is None else read_image(image)
+    bar = progress.Progress(
+        console=console(),
+        transient=True,
+        disable=not console().is_terminal,
+        auto_refresh=False,  # no thread that draws while a model is timed
+    )
+    with machine_at(on, remote_python) as machine, bar:
+        task = bar.add_task("Measuring", total=steps(found, runs))
+        results = measure(
+            found,
+            picture,
+            runs=runs,
+            warmup=warmup,
+            threads=threads,
+            on=machine,
+            advanced=lambda: bar.update(task, advance=1, refresh=True),
+        )
+    if as_json:
+        click.echo(json.dumps([result.to_dict() for result in results], indent=2))
+    else:
+        Console().print(tables(results))
+
+
+def _refuse_runs(models: tuple[Path, ...]) -> None:
+    """Raise BundleError for a run, which is what is trained and not what is deployed."""
+    for path in models:
+        if any((path / name).is_file() for name in ("run.json", "start.json")):
+            out = f"{path.resolve().name}.bundle"
+            export = shlex.join(["leansight", "export", str(path), "--out", out])
+            raise BundleError(f"{path} is a run, not a bundle: export it first, `{export}`")
+
+
+def synthetic_image() -> Image:
+    """Return a picture (480, 640, 3) uint8 BGR, always the same: smooth shades and noise."""
+    random = np.random.default_rng(0)
+    smooth = np.linspace(40, 200, 640)[None, :, None] + np.linspace(-30, 30, 480)[:, None, None]
+    noise = random.normal(0, 10, (480, 640, 3))
+    return np.clip(smooth + noise, 0, 255).astype(np.uint8)

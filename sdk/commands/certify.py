@@ -1,0 +1,98 @@
+"""`leansight certify`: a threshold with a guarantee, written into a bundle."""
+
+from pathlib import Path
+
+import click
+
+from leansight.runtime.extras import check_installed
+from leansight.runtime.interpreter import Format
+from leansight.sdk.commands.evaluate import PACKAGES, choose_samples, image_options
+
+_PATH = click.Path(path_type=Path)
+_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+@click.command()
+@click.argument("bundle", type=_PATH)
+@click.argument("data", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="Where to write the certified bundle.")
+@click.option(
+    "--max-error",
+    type=_SHARE,
+    default=0.05,
+    show_default=True,
+    help="Of the accepted images, at most this share is wrong …",
+)
+@click.option(
+    "--delta",
+    type=_SHARE,
+    default=0.05,
+    show_default=True,
+    help="… unless the images given were exceptional, which has this probability at most.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the drawing of frames. Choose it before you look: trying several breaks the promise.",
+)
+@click.option(
+    "--per-class",
+    is_flag=True,
+    help="A threshold and a promise for each class; needs far more videos of each.",
+)
+@image_options
+def command(
+    bundle: Path,
+    data: Path,
+    out: Path,
+    max_error: float,
+    delta: float,
+    seed: int,
+    per_class: bool,  # noqa: FBT001 -- click passes options by name
+    lists: Path | None,
+    part: str,
+    country: str,
+    model_format: Format | None,
+) -> None:
+    """Find the lowest threshold whose error is guaranteed, and write it into a copy of BUNDLE.
+
+    DATA are labelled images that were not learnt from, and by which nothing was chosen. Of each
+    video one frame counts. Where nothing can be certified (with an error of 5, 2 or 1 % fewer
+    than 59, 149 or 299 accepted videos), it says so and writes nothing.
+
+    \b
+    leansight certify signs.bundle held-out/ --max-error 0.02 --out certified.bundle
+    """
+    check_installed(*PACKAGES, extra="evaluate")
+    from leansight.sdk.deployment.certify import certify_bundle
+    from leansight.sdk.evaluation.answers import ask, load_model
+
+    model = load_model(bundle, model_format=model_format)
+    answers = ask(model, data, choose_samples(data, lists=lists, part=part, country=country))
+    policy, found = certify_bundle(
+        bundle,
+        answers,
+        out=out,
+        max_error=max_error,
+        delta=delta,
+        seed=seed,
+        per_class=per_class,
+    )
+    click.echo(f"temperature: {policy.temperature:.4f}")
+    for name, guarantee in found.items():
+        click.echo(
+            f"{name}: threshold {guarantee.threshold:.6f}; {guarantee.wrong} of "
+            f"{guarantee.accepted} accepted are wrong, of {guarantee.drawn} videos, one frame "
+            f"each: an error of at most {guarantee.bound:.2%}"
+        )
+    if per_class and (never := sorted(set(answers.labels) - set(found))):
+        click.echo(f"never given, for want of videos or of right answers: {', '.join(never)}")
+    click.echo(
+        f"certified: at most {max_error:.2%} of accepted images wrong"
+        f"{' in each class' * per_class}, at {1 - delta:.0%} confidence"
+    )
+    kept = answers.with_policy(policy).sure.mean()
+    click.echo(f"kept: {kept:.4f} of all {len(answers.samples)} images")
+    click.echo(f"bundle: {out}")

@@ -1,0 +1,72 @@
+"""The `leansight` command: a table of sub-commands, each imported when it is called."""
+
+import importlib
+import os
+import sys
+from typing import Final
+
+import click
+
+from leansight.runtime.errors import LeansightError
+
+# Name of each sub-command and the file that holds it, so that the command starts
+# fast and works on a Pi that has only the base install.
+COMMANDS: Final = {
+    "data": "leansight.sdk.commands.data",
+    "recipes": "leansight.sdk.commands.recipes",
+    "train": "leansight.sdk.commands.train",
+    "study": "leansight.sdk.commands.study",
+    "prune": "leansight.sdk.commands.prune",
+    "optimize": "leansight.sdk.commands.optimize",
+    "evaluate": "leansight.sdk.commands.evaluate",
+    "export": "leansight.sdk.commands.export",
+    "certify": "leansight.sdk.commands.certify",
+    "classify": "leansight.sdk.commands.classify",
+    "bench": "leansight.sdk.commands.bench",
+    "check": "leansight.sdk.commands.check",
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that finds its sub-commands in `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the sub-commands in the order in which they are used."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the file of one sub-command and return its `command`."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="leansight")
+def leansight() -> None:
+    """Turn labelled images into an int8 classifier that runs on a Raspberry Pi.
+
+    \b
+    leansight data signs photos/
+    leansight train photos/ --recipe traffic-signs-small --out run/
+    leansight export run/ --out signs.bundle
+    leansight classify signs.bundle photo.jpg
+    leansight bench signs.bundle
+    """
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends in one line and exit code 1, without a traceback."""
+    # What OpenCV logs of a file that it cannot read, the command says in one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    # What ai-edge-quantizer draws through our bars.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    try:
+        leansight()
+    except (LeansightError, OSError) as error:
+        click.echo(f"leansight: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,145 @@
+"""`leansight data`: a look at a data set, and data that are drawn, not downloaded."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from leansight.runtime.errors import DataError
+from leansight.runtime.extras import opencv, require
+from leansight.sdk.recipes.schema import DataRecipe, Layout
+
+if TYPE_CHECKING:
+    from leansight.sdk.data.statistics import Statistics
+
+
+@click.group(name="data")
+def command() -> None:
+    """Look at a data set before training; draw traffic signs to train on, and a video of them."""
+
+
+@command.command(epilog="Example: leansight data signs photos/ --images 5000 --seed 0")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--images", default=5000, show_default=True, help="How many images to draw.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def signs(out: Path, images: int, seed: int) -> None:
+    """Write images of 21 traffic signs of two countries into the new folder OUT.
+
+    They are frames of short videos, OUT/COUNTRY/CLASS/VIDEO_FRAME.png. Three in four are
+    from northland, to train on; the others, from southland, show how well it travels.
+    """
+    opencv()
+    progress = require("rich.progress", package="rich", extra="train")
+    from leansight.sdk.data.synthetic import scenes
+    from leansight.sdk.data.synthetic.signs import LABELS, STYLES
+    from leansight.sdk.system.console import console
+
+    hidden = not console().is_terminal
+    with progress.Progress(console=console(), transient=True, disable=hidden) as bar:
+        task = bar.add_task("Drawing signs", total=images)
+        scenes.write_signs(
+            out, images=images, seed=seed, written=lambda frames: bar.advance(task, frames)
+        )
+    click.echo(
+        f"{images} images, {len(LABELS)} classes, "
+        f"{len(STYLES)} countries ({', '.join(STYLES)}): {out}"
+    )
+
+
+@command.command(epilog="Example: leansight data video demo.mp4 --seconds 12")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=12, show_default=True)
+def video(out: Path, seed: int, seconds: float) -> None:
+    """Write the video OUT, whose name ends in .mp4: one sign after another, pauses between."""
+    opencv()
+    from leansight.sdk.data.synthetic import scenes
+
+    frames = scenes.write_video(out, seed=seed, seconds=seconds)
+    click.echo(f"{frames} frames of {scenes.DEMO_PX} x {scenes.DEMO_PX} px: {out}")
+
+
+@command.command(epilog="Example: leansight data stats photos/ --out photos.png")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--layout",
+    type=click.Choice(get_args(Layout)),
+    default="auto",
+    show_default=True,
+    help="How DATA is laid out; auto finds it out.",
+)
+@click.option("--regions", is_flag=True, help="Of the regions that the label files give.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Draw a picture: a .png, .svg or .pdf file."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def stats(
+    data: Path,
+    layout: Layout,
+    regions: bool,  # noqa: FBT001 -- click passes options by name
+    out: Path | None,
+    as_json: bool,  # noqa: FBT001 -- click passes options by name
+) -> None:
+    """Count and measure the images of DATA: classes, videos, sizes, exposure, colours.
+
+    Images that cannot be read are listed on standard error and left out.
+    """
+    opencv()
+    require("rich", package="rich", extra="train")
+    if out is not None:
+        require("matplotlib", package="matplotlib", extra="train")
+    from leansight.sdk.data import statistics
+    from leansight.sdk.data.layouts.detect import find_samples
+
+    if out is not None and out.suffix.lower() not in statistics.PICTURES:
+        raise DataError(f"--out {out}: name a {', '.join(statistics.PICTURES)} file")
+    samples = find_samples(data, DataRecipe(layout=layout, regions=regions))
+    found = statistics.measure(data, samples)
+    for problem in found.unreadable:
+        click.echo(f"leansight: {problem}", err=True)
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else _table(found))
+    if out is not None:
+        statistics.draw(found, out, title=data.resolve().name)
+
+
+def _table(found: "Statistics") -> str:
+    """Return the statistics as lines of aligned columns."""
+    from leansight.sdk.data.statistics import BRIGHT, DARK, LEVELS, describe
+
+    classes = [(c.label, f"{c.images:,}", f"{c.videos:,}", f"{c.share:.1%}") for c in found.classes]
+    classes.append(("all", f"{found.images:,}", f"{found.videos:,}", ""))
+    others = [f"{country}: {count:,} images" for country, count in found.countries.items()]
+    if found.unlabelled:
+        others.append(f"images without a label: {found.unlabelled:,}")
+    sides = []
+    for name, values in (("width", found.widths), ("height", found.heights)):
+        low, high, mean, mode = describe(values).values()
+        sides.append((name, f"{low}", f"{high}", f"{mean:.1f}", f"{mode}"))
+    colours = []
+    for row in zip(("red", "green", "blue"), found.mean, found.deviation, strict=True):
+        name, *levels = row
+        of_1 = (f"{level / LEVELS:.4f}" for level in levels)
+        colours.append((name, *(f"{level:.2f}" for level in levels), *of_1))
+    exposure = (
+        f"exposure: mean gray level {found.exposures.mean():.1f} ± {found.exposures.std():.1f}, "
+        f"{found.dark_share:.1%} of the images dark (below {DARK}), "
+        f"{found.bright_share:.1%} bright (above {BRIGHT})"
+    )
+    parts = (
+        _columns(("class", "images", "videos", "share"), classes) + others,
+        _columns(("pixels", "min", "max", "mean", "mode"), sides),
+        _columns(("all pixels", "mean", "deviation", "mean of 1", "deviation of 1"), colours),
+        [exposure],
+    )
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _columns(names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align a table: the first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in (names, *rows)
+    ]

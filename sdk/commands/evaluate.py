@@ -1,0 +1,139 @@
+"""`leansight evaluate`: what a run or a bundle scores on labelled images, as a page and as JSON."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from leansight.runtime.errors import DataError
+from leansight.runtime.extras import check_installed
+from leansight.runtime.interpreter import FORMATS, Format
+
+if TYPE_CHECKING:
+    from leansight.sdk.data.samples import Sample
+    from leansight.sdk.evaluation.answers import Answers, Model
+
+PACKAGES: Final = ("torch", "torchmetrics", "sklearn", "scipy", "matplotlib", "jinja2", "cleanlab")
+_PATH: Final = click.Path(path_type=Path)
+
+
+def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose among the labelled images, and a bundle's format."""
+    for option in (
+        click.option(
+            "--format",
+            "model_format",
+            type=click.Choice(FORMATS),
+            help="Which model of a bundle to judge.  [default: the first that it has]",
+        ),
+        click.option("--country", default="", help="Only images of this one."),
+        click.option(
+            "--part",
+            type=click.Choice(["train", "validation", "test"]),
+            default="validation",
+            show_default=True,
+            help="Which list of --lists.",
+        ),
+        click.option(
+            "--lists", type=_PATH, metavar="RUN", help="Only images of a list of files of this run."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("model", type=_PATH)
+@click.argument("data", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="Folder for report.html and report.json.")
+@click.option("--against", type=_PATH, metavar="MODEL", help="Compare with this run or bundle.")
+@image_options
+def command(
+    model: Path,
+    data: Path,
+    out: Path,
+    against: Path | None,
+    lists: Path | None,
+    part: str,
+    country: str,
+    model_format: Format | None,
+) -> None:
+    """Judge MODEL, a run or a bundle, by the labelled images in DATA.
+
+    Writes one page with its figures inside, and the same numbers as JSON: accuracy with an
+    interval over videos, every class, what thresholds keep and how much of it is right,
+    calibration, the surest mistakes, labels that may be wrong. With --against, says whether one
+    model is better, and only if a paired comparison over videos shows it.
+
+    \b
+    leansight evaluate signs.bundle photos/ --out report/
+    leansight evaluate run/ signs/ --lists run/ --part test --against other.bundle --out report/
+    """
+    check_installed(*PACKAGES, extra="evaluate")
+    from leansight.sdk.evaluation.answers import ask, load_model
+    from leansight.sdk.evaluation.report import measure_report, write_report
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists already: choose another --out")
+    judged = load_model(model, model_format=model_format)
+    samples = choose_samples(data, lists=lists, part=part, country=country)
+    answers = ask(judged, data, samples)
+    other = None
+    if against is not None:
+        other = ask(load_model(against, model_format=model_format), data, samples)
+        if (other.task, set(other.labels)) != (answers.task, set(answers.labels)):
+            raise DataError(f"{against} knows other classes than {model}")
+    report = measure_report(answers, other)
+    write_report(report, answers, data, out, drawings=_draw_features(judged, answers, data))
+    found = report["accuracy_interval"]["all"]
+    click.echo(
+        f"accuracy: {found['mean']:.4f} ({found['low']:.4f} to {found['high']:.4f}, "
+        f"{report['images']} images, {report['videos']} videos)"
+    )
+    for kept in report["selective"]["all"]:
+        right = "nothing" if kept["accuracy"] is None else f"{kept['accuracy']:.4f}"
+        click.echo(f"kept at {kept['threshold']:g}: {kept['share']:.4f}, right of these: {right}")
+    click.echo(f"report: {out / 'report.html'}")
+
+
+def _draw_features(model: "Model", answers: "Answers", data: Path) -> dict[str, str]:
+    """Return pictures of what a run's network sees, SVG text by heading; none of a bundle."""
+    if model.network is None:
+        return {}
+    from leansight.sdk.evaluation import features, figures
+
+    filters = features.first_filters(model.network).transpose(0, 2, 3, 1)
+    pixels, chosen = features.read_some(data, answers.samples, model.preprocessing)
+    colour = filters.shape[-1] == len("RGB")
+    pictures = {
+        "First filters": figures.draw_tiles(filters if colour else filters[..., 0]),
+        "An image after the first convolution": figures.draw_tiles(
+            features.first_activations(model.network, pixels[0])
+        ),
+    }
+    points = features.map_features(model.network, pixels)
+    if points is not None and answers.task == "classification":
+        heading = f"Features of {len(chosen)} images (t-SNE)"
+        pictures[heading] = figures.draw_map(points, answers.classes[chosen], answers.labels)
+    return pictures
+
+
+def choose_samples(
+    data: Path, *, lists: Path | None, part: str, country: str
+) -> "Sequence[Sample]":
+    """Return the images of DATA, or those of one list of a run, of one country or of all.
+
+    Raises:
+        DataError: there is none.
+
+    """
+    from leansight.sdk.data.layouts.detect import find_samples
+    from leansight.sdk.runs.run import read_split
+
+    samples = getattr(read_split(lists), part) if lists else find_samples(data)
+    chosen = [s for s in samples if not country or s.country == country]
+    if not chosen:
+        known = ", ".join(sorted({s.country for s in samples} - {""})) or "none"
+        raise DataError(f"no image is left to judge by (countries there: {known})")
+    return chosen

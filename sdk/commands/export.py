@@ -1,0 +1,287 @@
+"""`leansight export`: from a run, or a network from elsewhere, to a bundle."""
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import click
+
+from leansight.exporters.verification.compare import Effort, ExportReport, Promise, Target
+from leansight.runtime.bundle import refuse_existing
+from leansight.runtime.errors import DataError
+from leansight.runtime.extras import check_installed
+from leansight.runtime.preprocessing import Fit, Interpolation
+from leansight.sdk.commands.interruption import stopped_in_one_line
+from leansight.sdk.commands.options import options_of
+
+if TYPE_CHECKING:
+    from leansight.runtime.bundle import Precision
+    from leansight.sdk.deployment.export_imported import Origin
+
+
+PACKAGES = ("torch", "litert_torch", "onnx", "onnxscript", "onnxruntime", "rich")
+REPORT_PACKAGES = ("torchmetrics", "sklearn", "scipy", "matplotlib", "jinja2", "cleanlab")
+_PATH = click.Path(path_type=Path)
+_TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
+
+
+def _numbers(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    """Return numbers parted by commas, such as 123.7,116.3,103.5."""
+    if value is None:
+        return None
+    try:
+        return tuple(float(number) for number in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r} is not a number, or numbers parted by commas", ctx, param
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What the options say of a network from elsewhere, None where they say nothing."""
+
+    labels: Path | None
+    colour: Literal["rgb", "bgr", "gray"] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    size: int | None
+    fit: Fit | None
+    interpolation: Interpolation | None
+    overrides: tuple[str, ...]
+    keras_python: Path | None
+
+    @property
+    def options(self) -> list[str]:
+        """The options that were given, as they are typed."""
+        names = [name for name, value in vars(self).items() if value not in (None, ())]
+        return [f"--{_TYPED.get(name, name)}" for name in names]
+
+
+_TYPED = {"overrides": "set", "keras_python": "keras-python"}
+_OF_MODEL = (
+    click.option("--labels", type=_PATH, help="MODEL's labels, one a line, in its order."),
+    click.option(
+        "--colour",
+        type=click.Choice(["rgb", "bgr", "gray"]),
+        help="The channels that MODEL wants; bgr is of Keras's older networks.",
+    ),
+    click.option(
+        "--mean",
+        callback=_numbers,
+        metavar="NUMBERS",
+        help="MODEL wants (pixel - mean) / std, of pixels from 0 to 255.",
+    ),
+    click.option(
+        "--std",
+        callback=_numbers,
+        metavar="NUMBERS",
+        help="As --mean one number, or one for each channel: 58.395,57.12,57.375.",
+    ),
+    click.option("--size", type=click.IntRange(min=1), help="Pixels, where MODEL takes any size."),
+    click.option("--fit", type=click.Choice(get_args(Fit)), help="Of MODEL's images.  [stretch]"),
+    click.option(
+        "--interpolation", type=click.Choice(get_args(Interpolation)), help="Of MODEL's.  [area]"
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="How MODEL's images are read and split, such as split.by=image.",
+    ),
+    click.option(
+        "--keras-python",
+        type=_PATH,
+        metavar="PYTHON",
+        help="The one that has TensorFlow and tf2onnx.",
+    ),
+)
+model_options = options_of(Said, "said", _OF_MODEL)
+
+
+@click.command()
+@click.argument("model", metavar="RUN|MODEL", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="Where to write the bundle.")
+@click.option(
+    "--report",
+    type=_PATH,
+    metavar="FOLDER",
+    help="Write what the files say beside the network, image by image; of refused ones too.",
+)
+@click.option(
+    "--precision", type=click.Choice(["int8", "float32"]), default="int8", show_default=True
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Points that each format may lose of accuracy and of coverage against the network.",
+)
+@click.option(
+    "--max-class-drop",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="The same, of the accuracy of a single class; one image of it may always be lost.",
+)
+@click.option(
+    "--effort",
+    type=click.Choice(get_args(Effort)),
+    default="float layers",
+    show_default=True,
+    help="The most that is tried to keep that promise in int8, in this order.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(get_args(Target)),
+    default="x86",
+    show_default=True,
+    help="Where ONNX Runtime is to run it fastest; both files run everywhere.",
+)
+@click.option("--data", type=_PATH, help="Labelled images; of a run: where they are now.")
+@click.option("--calibration-images", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Instead of the recipe's (a MODEL's: 0)."
+)
+@model_options
+def command(
+    *,
+    model: Path,
+    out: Path,
+    report: Path | None,
+    precision: "Precision",
+    max_drop: float,
+    max_class_drop: float,
+    effort: Effort,
+    target: Target,
+    data: Path | None,
+    calibration_images: int,
+    threshold: float | None,
+    said: Said,
+) -> None:
+    """Export a run, or MODEL, as a bundle with a TFLite and an ONNX file.
+
+    Both files hold the same network: same integers, same scales. Writes nothing and exits
+    with 1 if int8 lost more than --max-drop on the validation images, or if the formats decide
+    differently on more than 0.5 % of them. Before that, more and more is tried: better ranges,
+    training under rounding, the most sensitive layers in float.
+
+    MODEL is a float network that was trained elsewhere: an ONNX file, a Keras model (.keras,
+    .h5) or a SavedModel folder. What it does not say of itself must be given: --data, --labels,
+    --colour, --mean and --std. TensorFlow has to be in an environment of its own.
+
+    \b
+    leansight export run/ --out signs.bundle
+    leansight export run/ --out signs-float.bundle --precision float32
+    leansight export model.onnx --data photos/ --labels labels.txt --colour rgb \\
+        --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 --out x.bundle
+    leansight export model.keras --data photos/ --labels labels.txt --colour rgb \\
+        --mean 127.5 --std 127.5 --keras-python keras/bin/python --out y.bundle
+    \b
+    Pixels from 0 to 1: --mean 0 --std 255. As they are, because the network scales them
+    itself: --mean 0 --std 1. torchvision, timm and Keras' mode "torch": as for model.onnx.
+    Keras' mode "tf": as for model.keras; "caffe": --colour bgr --mean 103.939,116.779,123.68
+    --std 1.
+    """
+    check_installed(*PACKAGES, extra="export")
+    if report is not None:
+        check_installed(*REPORT_PACKAGES, extra="evaluate")
+    refuse_existing(out)
+    require_images(data)
+    from leansight.sdk.deployment.export_imported import export_foreign, is_foreign
+    from leansight.sdk.deployment.export_run import export_run
+
+    if is_foreign(model):
+        origin, images = _require_all(model, said, data)
+        export = partial(export_foreign, model, origin, images)
+    else:
+        _require_run(model, said)
+        export = partial(export_run, model, data=data)
+    with stopped_in_one_line(lambda: f"{out if out.exists() else 'nothing'} was written"):
+        reports = export(
+            out=out,
+            precision=precision,
+            promise=Promise(max_drop=max_drop, max_class_drop=max_class_drop),
+            calibration_images=calibration_images,
+            threshold=threshold,
+            effort=effort,
+            target=target,
+            report=report,
+        )
+    for what, found in reports.items():
+        click.echo(_table(what, found))
+    click.echo("coverage: the images that it is sure of; largest difference: of a probability")
+    if report is not None:
+        click.echo(f"report: {report / 'parity.html'}")
+    click.echo(f"bundle: {out}")
+
+
+def require_images(data: Path | None) -> None:
+    """Raise DataError if --data names something that is not there, or an empty folder."""
+    if data is None:
+        return
+    if not data.exists():
+        raise DataError(f"--data {data} does not exist: name the folder of labelled images")
+    if data.is_dir() and not any(data.iterdir()):
+        raise DataError(f"--data {data} is empty: name the folder of labelled images")
+
+
+def _require_all(model: Path, said: Said, data: Path | None) -> "tuple[Origin, Path]":
+    """Return what MODEL is and where its images are; DataError if something was not said."""
+    if not model.exists():
+        raise DataError(f"{model} does not exist")
+    labels, colour, mean, std = said.labels, said.colour, said.mean, said.std
+    if data is None or labels is None or colour is None or mean is None or std is None:
+        needed = {"data": data, "labels": labels, "colour": colour, "mean": mean, "std": std}
+        missing = ", ".join(f"--{name}" for name, value in needed.items() if value is None)
+        raise DataError(f"{model} does not say of itself {missing}: give them")
+    from leansight.sdk.deployment.export_imported import Origin
+
+    origin = Origin(
+        labels=labels,
+        colour=colour,
+        mean=mean,
+        std=std,
+        size=said.size,
+        fit=said.fit or "stretch",
+        interpolation=said.interpolation or "area",
+        overrides=said.overrides,
+        python=said.keras_python or Path(sys.executable),
+    )
+    return origin, data
+
+
+def _require_run(model: Path, said: Said) -> None:
+    """Raise DataError for a file that is no network, or options that are not of a run."""
+    if model.is_file():
+        hint = (
+            "of torch weights the network is missing: hand it to leansight.exporters.export"
+            if model.suffix.lower() in _TORCH_FILES
+            else "those are .onnx, .keras, .h5 and SavedModel folders"
+        )
+        raise DataError(f"{model} is no network that can be read: {hint}")
+    if said.options:
+        raise DataError(f"{', '.join(said.options)}: of a run that is known already. Leave it out")
+
+
+def _table(what: str, report: ExportReport) -> str:
+    lines = [
+        *(f"{effort}: {refusal}" for effort, refusal in report.refusals.items()),
+        f"{report.images} {what} images" + f", int8 by {report.effort}" * bool(report.refusals),
+        f"  {'':16} {'accuracy':>9} {'coverage':>9} {'as torch':>9} {'largest difference':>19}",
+    ]
+    lines += [
+        f"  {f.name:16} {f.accuracy:9.2%} {f.coverage:9.2%} {f.agreement:9.2%} "
+        f"{f.largest_difference:19.4f}"
+        for f in report.formats
+    ]
+    formats = " and ".join(report.shipped)
+    same = f", same numbers on {report.identical:.2%}" * ("int8" in formats)
+    lines.append(f"  {formats} decide alike on {report.agreement:.2%}{same}")
+    return "\n".join(lines)

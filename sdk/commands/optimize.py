@@ -1,0 +1,275 @@
+"""`leansight optimize`: a search for bundles that are right, sure, fast and small."""
+
+import hashlib
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from leansight.runtime.errors import DataError, LeansightError
+from leansight.runtime.extras import check_installed
+from leansight.sdk.commands.export import PACKAGES as EXPORT_PACKAGES
+from leansight.sdk.commands.export import require_images
+from leansight.sdk.commands.interruption import stopped_in_one_line
+from leansight.sdk.commands.optimize_options import (
+    Choices,
+    Making,
+    Several,
+    choice_options,
+    making_options,
+)
+from leansight.sdk.commands.train import PACKAGES as TRAIN_PACKAGES
+
+if TYPE_CHECKING:
+    from leansight.sdk.runs.run import Run
+    from leansight.sdk.search.bundles import Workshop
+    from leansight.sdk.search.optimizer import Optimizer, Search
+    from leansight.sdk.search.results import Result
+    from leansight.sdk.search.space import Point
+
+_PATH = click.Path(path_type=Path)
+_TRIALS: Final = 20  # where neither --trials nor --hours is given
+# Tables of a recipe that --set may not touch: a search changes them itself, or compares by them.
+_FIXED: Final = ("model", "preprocessing", "data", "split", "decision", "task")
+
+
+@click.command()
+@click.argument("run", type=_PATH)
+@click.option("--data", type=_PATH, help="Where the images are now, if they have moved.")
+@click.option("--out", type=_PATH, required=True, help="Folder for the search.")
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    help=f"How many in all, earlier ones as well.  [default: {_TRIALS}, or with --hours no limit]",
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="After so many, this process begins no other trial.",
+)
+@click.option(
+    "--objectives",
+    type=Several(str, "accuracy,size"),
+    metavar="accuracy,size",
+    default="accuracy,coverage,latency,size",
+    show_default=True,
+    help="Any of these.",
+)
+@choice_options
+@making_options
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of chance.")
+@click.option(
+    "--storage",
+    metavar="FILE|URL",
+    help="Of the trials: a journal, or a database such as sqlite:///trials.db.  [default: a "
+    "journal in --out]",
+)
+@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The front as a JSON list.")
+def command(
+    *,
+    run: Path,
+    data: Path | None,
+    out: Path,
+    trials: int | None,
+    hours: float | None,
+    objectives: tuple[str, ...],
+    choices: Choices,
+    making: Making,
+    seed: int,
+    storage: str | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Search for smaller and faster bundles of what RUN has learnt, and draw the Pareto front.
+
+    Each trial chooses width, input size, pruning, precision and threads, trains what is not there
+    yet with RUN as its teacher, exports, checks and measures the bundle. The validation images
+    decide; the test images are not looked at.
+
+    Give the same command again to go on after a kill or Ctrl-C, and give it at the same time in
+    other processes or on other machines of the same kind to share the work: all must see RUN, the
+    images and --out under the same names.
+
+    \b
+    leansight optimize run/ --out search/ --trials 30
+    leansight optimize run/ --out search/ --widths 8,12,16 --sizes 48,64 --shares 0,0.5 \\
+        --objectives accuracy,latency,size --hours 8
+    """
+    check_installed(
+        *TRAIN_PACKAGES, *EXPORT_PACKAGES, "torch_pruning", "matplotlib", "optuna",
+        extra="optimize",
+    )  # fmt: skip
+    require_images(data)
+    from leansight.sdk.runs.run import Run
+    from leansight.sdk.search.bundles import Workshop
+    from leansight.sdk.search.optimizer import Search
+    from leansight.sdk.search.space import space_of
+
+    of, timed = Run.load(run), "latency" in objectives
+    root = _images_of(of, data)
+    _refuse_unusable(of, making, objectives)
+    if choices.threads and not timed:
+        raise DataError("--threads change the latency alone: add it to --objectives")
+    space = space_of(of.recipe, **vars(choices), timed=timed)
+    workshop = Workshop(
+        folder=out.resolve(),
+        data=root,
+        overrides=making.settings,
+        max_drop=making.max_drop,
+        max_class_drop=making.max_class_drop,
+        effort=making.effort,
+        calibration_images=making.calibration_images,
+        threshold=making.threshold,
+        timed=timed,
+        workers=workers,
+    )
+    search = Search(
+        space=space,
+        objectives=objectives,
+        first=space.nearest(of.recipe),
+        seed=seed,
+        made_of=_made_of(of, workshop),
+    )
+    trials = _TRIALS if trials is None and hours is None else trials
+    with stopped_in_one_line(lambda: "give the same command again to go on where it was"):
+        optimizer = _optimizer(of, workshop, search, storage)
+        results = optimizer.run(trials=trials, hours=hours)
+    _report(results, search, workshop.folder, as_json=as_json)
+
+
+def _images_of(run: "Run", data: Path | None) -> Path:
+    """Return where the images are; DataError if they have gone."""
+    root = (data or run.data).resolve()
+    if not root.exists():
+        raise DataError(f"the images of {run.path} are no longer at {root}: name them by --data")
+    return root
+
+
+def _refuse_unusable(run: "Run", making: Making, objectives: tuple[str, ...]) -> None:
+    """Raise DataError for what would fail in every trial."""
+    from leansight.sdk.recipes.schema import override
+    from leansight.sdk.runs.run import Start
+
+    if Start.load(run.path).options.everything:
+        raise DataError(
+            f"{run.path} has learnt its validation images (--everything): none are left to "
+            "choose by. Begin with a run that has not"
+        )
+    policy = run.recipe.decision
+    threshold = making.threshold or policy.threshold or policy.label_thresholds
+    if "coverage" in objectives and not threshold:
+        raise DataError("everything is kept without a threshold: give one, or leave coverage out "
+                        "of --objectives")  # fmt: skip
+    changed = override(run.recipe, making.settings)
+    for name in _FIXED:
+        if getattr(changed, name) != getattr(run.recipe, name):
+            raise DataError(
+                f"--set {name}: a search is of one {name}, but for --widths and --sizes; it "
+                "takes what is trained by: training, augmentation, distillation, shift"
+            )
+
+
+def _made_of(run: "Run", workshop: "Workshop") -> dict[str, Any]:
+    """Return what decides, beside a point, what its bundle becomes: plain JSON values."""
+    from leansight.benchmarks.measure import machine
+    from leansight.sdk.runs.run import WEIGHTS
+
+    return {
+        "weights": hashlib.sha256((run.path / WEIGHTS).read_bytes()).hexdigest(),
+        "data": str(workshop.data),
+        "settings": workshop.overrides,
+        "max_drop": workshop.max_drop,
+        "max_class_drop": workshop.max_class_drop,
+        "effort": workshop.effort,
+        "calibration_images": workshop.calibration_images,
+        "threshold": workshop.threshold,
+        # Times of different machines cannot be compared.
+        "machine": machine() if workshop.timed else None,
+    }
+
+
+def _optimizer(
+    run: "Run", workshop: "Workshop", search: "Search", storage: str | None
+) -> "Optimizer":
+    from leansight.sdk.search.bundles import copy_start
+    from leansight.sdk.search.optimizer import Optimizer
+    from leansight.sdk.search.optimizing_process import evaluate
+    from leansight.sdk.system.console import console
+
+    return Optimizer(
+        search=search,
+        name=run.recipe.name,
+        folder=workshop.folder,
+        evaluate=lambda point: evaluate(workshop, point),
+        command=lambda point, trial: _again(run.path, workshop, search, point, trial),
+        storage=storage,
+        prepare=lambda: copy_start(run, workshop.data, workshop.folder),
+        told=lambda text: console().print(text, markup=False, highlight=False),
+        note=_note(run, workshop, search),
+    )
+
+
+def _again(run: Path, workshop: "Workshop", search: "Search", point: "Point", trial: int) -> str:
+    """Return the command that makes one point's bundle again, in a folder of its own."""
+    choices = {"widths": point.width, "sizes": point.size, "shares": f"{point.share:g}"}
+    options: dict[str, Any] = choices | {"precisions": point.precision}
+    options |= {"threads": point.threads if workshop.timed else None}
+    options |= {"objectives": ",".join(search.objectives), "max-drop": f"{workshop.max_drop:g}"}
+    options |= {
+        "max-class-drop": f"{workshop.max_class_drop:g}",
+        "effort": workshop.effort,
+        "threshold": workshop.threshold,
+        "calibration-images": workshop.calibration_images,
+        "trials": 1,
+        "data": workshop.data,
+        "out": f"{workshop.folder}-trial-{trial}",
+    }
+    words = ["leansight", "optimize", str(run.resolve())]
+    words += [w for key, v in options.items() if v is not None for w in (f"--{key}", str(v))]
+    words += [word for setting in workshop.overrides for word in ("--set", setting)]
+    return shlex.join(words)
+
+
+def _note(run: "Run", workshop: "Workshop", search: "Search") -> str:
+    """Return the small print of the picture: what was measured, on what."""
+    from leansight.benchmarks.measure import machine
+
+    held_out = run.split().validation
+    videos = {s.video for s in held_out if s.video}
+    of = f" of {len(videos):,} videos" if videos else ""
+    said = ["With a number: no other bundle is as good in everything, and better in something"]
+    said.append(f"Held out: {len(held_out):,} validation images{of}")
+    if "coverage" in search.objectives:
+        threshold = run.recipe.decision.threshold
+        threshold = threshold if workshop.threshold is None else workshop.threshold
+        said[-1] += f"; kept from a probability of {threshold:g} on"
+    if workshop.timed:
+        said.append(f"Latency: the TFLite file on {machine()}")
+    said.append(f"Every point is a verified bundle in {workshop.folder.name}/bundles")
+    return ". ".join(said) + "."
+
+
+def _report(results: "list[Result]", search: "Search", out: Path, *, as_json: bool) -> None:
+    """Print the front to standard output, and what has no bundle to standard error."""
+    from leansight.sdk.search.objectives import OBJECTIVES
+    from leansight.sdk.search.results import FRONT, PICTURE, front_of, table
+
+    for result in results:
+        if result.measured is None:
+            click.echo(f"{result.state}: trial {result.trial} ({result.point.bundle_name}): "
+                       f"{result.reason}", err=True)  # fmt: skip
+    front = front_of(results)
+    if not front:
+        raise LeansightError(f"no trial of {out} has a bundle yet")
+    if as_json:
+        click.echo(json.dumps([result.to_dict() for result in front], indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(table(results, [OBJECTIVES[name] for name in search.objectives]))
+    click.echo(f"bundles: {out / 'bundles'}")
+    click.echo(f"table, with the command that makes each again: {out / FRONT}")
+    click.echo(f"picture: {out / PICTURE}")

@@ -1,0 +1,132 @@
+"""The options of `leansight optimize` that say what there is to choose from, and what is made."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from leansight.exporters.verification.compare import Effort
+from leansight.sdk.commands.options import options_of
+from leansight.sdk.commands.train import set_option
+
+if TYPE_CHECKING:
+    from leansight.runtime.bundle import Precision
+
+
+class Several(click.ParamType[tuple[Any, ...]]):
+    """Values between commas: 8,16."""
+
+    def __init__(self, kind: type[int] | type[float] | type[str], name: str) -> None:
+        self.name = name
+        self._kind = kind
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Return the values."""
+        try:
+            return tuple(self._kind(part.strip()) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the options say there is to choose from, None for what is usual (see `space_of`)."""
+
+    widths: tuple[int, ...] | None
+    sizes: tuple[int, ...] | None
+    shares: tuple[float, ...] | None
+    precisions: "tuple[Precision, ...] | None"
+    threads: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """What the options say of every bundle: see `Workshop`; `epochs` of each training."""
+
+    epochs: int | None
+    overrides: tuple[str, ...]
+    max_drop: float
+    max_class_drop: float
+    effort: Effort
+    threshold: float | None
+    calibration_images: int
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """KEY=VALUE of every training's recipe."""
+        return (*self.overrides, *((f"training.epochs={self.epochs}",) if self.epochs else ()))
+
+
+choice_options = options_of(
+    Choices,
+    "choices",
+    (
+        click.option(
+            "--widths",
+            type=Several(int, "8,16"),
+            help="Filters in the stem (model.width).  [default: RUN's, half of it]",
+        ),
+        click.option(
+            "--sizes",
+            type=Several(int, "48,64"),
+            help="Of the input, in pixels (preprocessing.size).  [default: RUN's, three quarters "
+            "of it]",
+        ),
+        click.option(
+            "--shares",
+            type=Several(float, "0,0.5"),
+            help="Of the channels of every layer that go.  [default: 0,0.25,0.5,0.75]",
+        ),
+        click.option(
+            "--precisions",
+            type=Several(str, "int8,float32"),
+            metavar="int8,float32",
+            help="Of the files.  [default: all]",
+        ),
+        click.option(
+            "--threads",
+            type=Several(int, "1,4"),
+            help="Of the interpreter.  [default: 1, 2, 4, as the machine has cores]",
+        ),
+    ),
+)
+making_options = options_of(
+    Making,
+    "making",
+    (
+        click.option(
+            "--epochs",
+            type=click.IntRange(min=1),
+            help="Of each training; by default RUN's, and 0.4 of them after pruning.",
+        ),
+        set_option,
+        click.option(
+            "--max-drop",
+            type=click.FloatRange(min=0),
+            default=1.0,
+            show_default=True,
+            help="Points that each file may lose of accuracy and of coverage against its network.",
+        ),
+        click.option(
+            "--max-class-drop",
+            type=click.FloatRange(min=0),
+            default=5.0,
+            show_default=True,
+            help="The same, of the accuracy of a single class; one image of it may always be lost.",
+        ),
+        click.option(
+            "--effort",
+            type=click.Choice(get_args(Effort)),
+            default="ranges",
+            show_default=True,
+            help="The most that is tried to keep that in int8 (see `leansight export`); the last "
+            "two take minutes where it does not hold by itself.",
+        ),
+        click.option("--threshold", type=click.FloatRange(0, 1), help="Instead of the recipe's."),
+        click.option(
+            "--calibration-images", type=click.IntRange(min=1), default=500, show_default=True
+        ),
+    ),
+)

@@ -1,0 +1,263 @@
+"""`leansight prune`: a smaller network from a trained one."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from leansight.runtime.errors import DataError
+from leansight.runtime.extras import check_installed
+from leansight.sdk.commands.bench import on_option, remote_python_option
+from leansight.sdk.commands.export import PACKAGES as EXPORT_PACKAGES
+from leansight.sdk.commands.export import require_images
+from leansight.sdk.commands.interruption import stopped_in_one_line
+from leansight.sdk.commands.options import options_of
+from leansight.sdk.commands.train import PACKAGES as TRAIN_PACKAGES
+from leansight.sdk.commands.train import resume_command, set_option, without_alarm
+
+if TYPE_CHECKING:
+    from leansight.exporters.pruning.channels import Importance
+    from leansight.sdk.pruning.prune import Kind
+    from leansight.sdk.runs.run import Run
+
+_PATH = click.Path(path_type=Path)
+_NUMBER: Final = re.compile(r"([0-9.]+)\s*([A-Za-z%]*)")
+_STEP: Final = re.compile(r"step-[0-9]+")
+
+
+class _Amount(click.ParamType[float]):
+    """A number with a unit: 60M, 200KB, 1.5ms, 50%.
+
+    `units`: what each is worth, by its name in capitals; "" is a number alone. The amount is more
+    than 0 and less than `below`.
+    """
+
+    def __init__(self, name: str, units: Mapping[str, float], below: float = math.inf) -> None:
+        self.name = name
+        self._below = below
+        self._units = units
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, in shares, multiply-accumulates, bytes or milliseconds."""
+        number, unit = found.groups() if (found := _NUMBER.fullmatch(value.strip())) else ("", "")
+        try:
+            amount = float(number) * self._units[unit.upper()]
+        except (ValueError, KeyError):
+            amount = 0.0
+        if not 0 < amount < self._below:
+            self.fail(f"{value!r} is not an amount such as {self.name}", param, ctx)
+        return amount
+
+
+_SHARE: Final = _Amount("0.5 or 50%", {"": 1.0, "%": 0.01}, below=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the options say of how small, None where they say nothing."""
+
+    share: float | None
+    global_share: float | None
+    macs: float | None
+    size: float | None
+    latency: float | None
+
+    def one(self) -> tuple["Kind", float]:
+        """Return the only one that is given; DataError for none or more."""
+        kinds: dict[Kind, float | None] = {
+            "share": self.share,
+            "global share": self.global_share,
+            "macs": self.macs,
+            "size": self.size,
+            "latency": self.latency,
+        }
+        given = [(kind, value) for kind, value in kinds.items() if value]
+        if len(given) != 1:
+            raise DataError(
+                "say how small: one of --share, --global-share, --macs, --size, --latency"
+            )
+        return given[0]
+
+
+wanted_options = options_of(
+    Wanted,
+    "wanted",
+    (
+        click.option(
+            "--share",
+            type=_SHARE,
+            metavar="0.5",
+            help="Of the channels of every layer that go; 50% is the same.",
+        ),
+        click.option(
+            "--global-share",
+            type=_SHARE,
+            metavar="0.5",
+            help="Of all channels that go, wherever they matter least.",
+        ),
+        click.option(
+            "--macs",
+            type=_Amount("60M", {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}),
+            help="Multiply-accumulates left.",
+        ),
+        # No number alone: of 200 nobody knows whether it is bytes.
+        click.option(
+            "--size",
+            type=_Amount("200KB", {"KB": 1e3, "MB": 1e6}),
+            help="Of the int8 TFLite file.",
+        ),
+        click.option(
+            "--latency",
+            type=_Amount("1.0ms", {"": 1.0, "MS": 1.0}),
+            metavar="1.0ms",
+            help="Of the int8 TFLite file on this machine (or --on another), one thread, median.",
+        ),
+    ),
+)
+
+
+@click.command()
+@click.argument("run", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="Folder for the smaller run.")
+@wanted_options
+@on_option
+@remote_python_option
+@click.option(
+    "--importance",
+    type=click.Choice(["taylor", "magnitude", "bn-scale"]),
+    default="taylor",
+    show_default=True,
+    help="What tells a channel's worth: the loss without it, or the size of its weights or of "
+    "its batch norm's factor.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Prune and train so many times, each a part of the way.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="Training images that tell what channels are worth.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Of each training; by default 0.4 of the run's."
+)
+@set_option
+@click.option("--data", type=_PATH, help="Where the images are now, if they have moved.")
+@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True)
+def command(
+    *,
+    run: Path,
+    out: Path,
+    wanted: Wanted,
+    on: str | None,
+    remote_python: str | None,
+    importance: "Importance",
+    steps: int,
+    images: int,
+    epochs: int | None,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    workers: int,
+) -> None:
+    """Take channels out of the network of RUN and train it again; RUN is its teacher.
+
+    How many: say one of --share, --global-share, --macs, --size, --latency. For the last three
+    each layer is cut alone, to see which can spare most. The result is a run like any other.
+    Give the same command again to go on after a kill or Ctrl-C.
+
+    \b
+    leansight prune run/ --macs 60M --out small/
+    leansight prune run/ --share 0.5 --out half/
+    leansight prune run/ --latency 1.0ms --on pi@raspberrypi.local --out fast/
+    """
+    check_installed(*TRAIN_PACKAGES, *EXPORT_PACKAGES, "torch_pruning", extra="all")
+    kind, value = wanted.one()
+    if kind != "latency" and (on or remote_python):
+        raise DataError("--on is for --latency: nothing else is measured on a machine")
+    require_images(data)
+    _refuse_taken(out)
+    from leansight.sdk.pruning.prune import Target, prune_run
+    from leansight.sdk.runs.run import Run
+    from leansight.sdk.training.train import Hardware
+
+    before = Run.load(run)
+    if data is None and not before.data.exists():
+        raise DataError(f"the images of {run} are no longer at {before.data}: name them by --data")
+    if epochs is not None:
+        overrides = (*overrides, f"training.epochs={epochs}")
+    with (
+        stopped_in_one_line(lambda: "give the same command again to go on where it was"),
+        without_alarm(),
+    ):
+        pruned = prune_run(
+            run,
+            out=out,
+            target=Target(kind=kind, value=value, on=on, remote_python=remote_python),
+            importance=importance,
+            images=images,
+            steps=steps,
+            overrides=overrides,
+            data=data,
+            hardware=Hardware(workers=workers),
+        )
+    _report(before, pruned)
+
+
+def _refuse_taken(out: Path) -> None:
+    """Raise DataError if there is anything at `out` but what an interrupted call has left."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: choose another --out")
+    there = {path.name for path in out.iterdir()} if out.exists() else set()
+    if "run.json" in there:
+        raise DataError(f"{out} holds a finished run: choose another --out")
+    from leansight.sdk.pruning.prune import ASKED, PRUNED
+    from leansight.sdk.runs.run import LISTS
+
+    if ASKED in there:
+        return
+    if "start.json" in there:
+        raise DataError(
+            f"{out} holds a run that has not finished: go on with "
+            f"`{resume_command(out)}`, or choose another --out"
+        )
+    left = {name for name in there if name.removesuffix(".part") not in LISTS | {PRUNED, ASKED}}
+    if strange := sorted(name for name in left if not _STEP.fullmatch(name)):
+        raise DataError(f"{out} is not empty ({strange[0]}): choose another --out")
+
+
+def _macs(run: "Run") -> int:
+    import torch
+
+    from leansight.exporters.pruning.channels import count_macs
+
+    images, height, width, channels = run.recipe.preprocessing.shape
+    return count_macs(run.network(), torch.zeros(images, channels, height, width))
+
+
+def _report(before: "Run", pruned: "Run") -> None:
+    """Print what is left of the network, and its scores, beside what there was."""
+    from leansight.benchmarks.table import scaled
+
+    counts = {"parameters": _parameters, "multiply-accumulates": _macs}
+    for what, count in counts.items():
+        click.echo(f"{what}: {scaled(count(pruned)).strip()} (of {scaled(count(before)).strip()})")
+    for name, score in pruned.metrics.items():
+        was = f" (before: {before.metrics[name]:.4f})" if name in before.metrics else ""
+        click.echo(f"{name}: {score:.4f}{was}")
+    click.echo(f"run: {pruned.path}")
+
+
+def _parameters(run: "Run") -> int:
+    return sum(parameter.numel() for parameter in run.network().parameters())

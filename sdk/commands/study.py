@@ -1,0 +1,198 @@
+"""`leansight study`: a grid of trainings, the best of them trained on everything and tested."""
+
+import json
+from pathlib import Path
+
+import click
+
+from leansight.runtime.errors import DataError
+from leansight.runtime.extras import check_installed, require
+from leansight.sdk.commands.train import (
+    PACKAGES,
+    recipe_option,
+    set_option,
+    skip_bad_option,
+    teacher_option,
+    test_on_option,
+    weights_option,
+)
+from leansight.sdk.recipes.schema import load_recipe
+from leansight.sdk.studies.executors import Executor, Outcome, ProcessExecutor, RayExecutor
+from leansight.sdk.studies.grid import Axis, Study
+from leansight.sdk.studies.results import StudyResults, table
+from leansight.sdk.studies.runner import StudyRunner
+
+_INTERRUPTED = 130  # what shells expect after Ctrl-C
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@recipe_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the study.")
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    help="Validate on each of K parts of the training images in turn.  [default: the recipe's]",
+)
+@click.option(
+    "--grid",
+    multiple=True,
+    metavar="KEY=V1,V2,...",
+    help="Try these values of the recipe, in all combinations with those of other --grid.",
+)
+@click.option(
+    "--seeds", metavar="S1,S2,...", help="Train each with these.  [default: the recipe's]"
+)
+@test_on_option
+@set_option
+@weights_option
+@teacher_option
+@skip_bad_option
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Trainings side by side, which divide the processor cores.  [default: 1, or with --ray "
+    "one for each node]",
+)
+@click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help='Run on the Ray cluster at HOST:PORT, or "auto" for the one that this machine is in.',
+)
+@click.option(
+    "--skip-failed",
+    is_flag=True,
+    help="Choose among the candidates none of whose trainings has failed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The content of results.json.")
+def command(
+    data: Path,
+    recipe_name: str,
+    out: Path,
+    folds: int | None,
+    grid: tuple[str, ...],
+    seeds: str | None,
+    test_on: str,
+    overrides: tuple[str, ...],
+    jobs: int | None,
+    address: str | None,
+    weights: tuple[Path, ...],
+    teacher: Path | None,
+    skip_bad: bool,  # noqa: FBT001 -- click passes options by name
+    skip_failed: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Train every combination of values on every fold of DATA, and the best one on everything.
+
+    The best is the one with the highest mean over folds and seeds of the validation accuracy
+    (or of the shifted accuracy, if the recipe chooses by that). It is trained on the whole
+    training set in STUDY/winner, and only that run sees the test images.
+
+    Finished trainings are kept: after a kill, a failure or Ctrl-C, give the same command again
+    and it goes on where it was. With --ray, all nodes must have leansight and see DATA, --out
+    and --weights under the same names (shared storage); the trainings of a lost node go on
+    elsewhere from their last checkpoint.
+
+    \b
+    leansight study signs/ --test-on southland --folds 3 --out study/ \\
+        --grid training.learning_rate=0.1,0.01,0.001 --grid model.width=8,16
+    """
+    check_installed(*PACKAGES, "matplotlib", extra="train")
+    if address:
+        require("ray", package="Ray", extra="cluster")
+    training = load_recipe(recipe_name, overrides)
+    study = Study(
+        data=data.resolve(),
+        recipe=recipe_name,
+        overrides=overrides,
+        grid=tuple(Axis.parse(text) for text in grid),
+        folds=training.split.folds if folds is None else folds,
+        seeds=(training.training.seed,) if seeds is None else _numbers(seeds),
+        test_on=test_on,
+        weights=tuple(path.resolve() for path in weights),
+        teacher=teacher.resolve() if teacher else None,
+        skip_bad=skip_bad,
+    )
+    if not study.data.exists():
+        raise DataError(
+            f"{data} does not exist: expected a folder of labelled images, or a CSV file"
+        )
+    executor: Executor = ProcessExecutor(jobs=jobs or 1)
+    if address:
+        executor = RayExecutor(address=address, log=out.absolute() / "ray.log", jobs=jobs)
+    results = _run_with_progress(study, out.absolute(), executor, skip_failed=skip_failed)
+    _report(results, out, as_json=as_json)
+    if results.metrics is None:
+        raise click.exceptions.Exit(1)
+
+
+def _run_with_progress(
+    study: Study, out: Path, executor: Executor, *, skip_failed: bool
+) -> StudyResults:
+    from rich import progress
+
+    from leansight.sdk.system.console import console
+
+    names = [*(f"cells/{cell.name}" for cell in study.cells()), "winner"]
+    done = sum((out / name / "run.json").is_file() for name in names)
+    columns = (
+        progress.TextColumn("Trainings"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[running]} running, {task.fields[failed]} failed"),
+        progress.TimeElapsedColumn(),
+    )
+    hidden = not console().is_terminal
+    with progress.Progress(*columns, console=console(), transient=True, disable=hidden) as bar:
+        line = bar.add_task("", total=len(names), completed=done, running=0, failed=0)
+
+        def ended(outcome: Outcome) -> None:
+            failed = bar.tasks[line].fields["failed"] + bool(outcome.error)
+            bar.update(line, advance=not outcome.error, failed=failed)
+
+        runner = StudyRunner(
+            study=study,
+            folder=out,
+            executor=executor,
+            skip_failed=skip_failed,
+            ended=ended,
+            running=lambda count: bar.update(line, running=count),
+        )
+        try:
+            return runner.run()
+        except KeyboardInterrupt:
+            bar.stop()
+            click.echo("stopped: give the same command again to go on where it was", err=True)
+            raise click.exceptions.Exit(_INTERRUPTED) from None
+
+
+def _report(results: StudyResults, out: Path, *, as_json: bool) -> None:
+    """Print what was found to standard output, and what failed to standard error."""
+    if as_json:
+        click.echo(json.dumps(results.to_dict(), indent=2))
+    else:
+        from rich.console import Console
+
+        Console().print(table(results))
+        if results.winner and results.metrics is not None:
+            click.echo(f"winner: {results.winner.name}, trained on everything")
+            for name, score in results.metrics.items():
+                click.echo(f"{name}: {score:.4f}")
+            if not results.metrics:
+                click.echo("no test: hold images out with --test-on, or --set split.test=0.1")
+            click.echo(f"run: {out / 'winner'}")
+    for name, reason in results.failed.items():
+        log = out / ("winner.log" if name == "winner" else f"cells/{name}.log")
+        click.echo(f"failed: {name}: {reason} ({log})", err=True)
+    if results.failed:
+        skip = "" if results.winner else ", or add --skip-failed to choose without its candidate"
+        again = f"give the same command again to retry{skip}"
+        click.echo(f"{len(results.failed)} failed: {again}", err=True)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise DataError(f"--seeds {text}: expected whole numbers, such as 0,1,2") from error

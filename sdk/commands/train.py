@@ -1,0 +1,174 @@
+"""`leansight train`: from labelled images to a run."""
+
+import shlex
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from leansight.runtime.errors import DataError
+from leansight.runtime.extras import check_installed
+from leansight.sdk.commands.interruption import stopped_in_one_line
+
+PACKAGES = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "timm", "rich")
+_PATH = click.Path(path_type=Path)
+
+# What `leansight study` takes as well.
+recipe_option = click.option(
+    "--recipe",
+    "recipe_name",
+    default="photos",
+    show_default=True,
+    help="A recipe that ships with leansight (see `leansight recipes`), or your own .toml file.",
+)
+test_on_option = click.option(
+    "--test-on", default="", metavar="COUNTRY", help="Keep DATA/COUNTRY for the test."
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the recipe, such as training.learning_rate=0.05.",
+)
+weights_option = click.option(
+    "--weights",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    metavar="FILE",
+    help="Pretrained weights, for where they cannot be downloaded (once for each body).",
+)
+teacher_option = click.option(
+    "--teacher", type=_PATH, metavar="RUN", help="Learn from this finished run as well."
+)
+skip_bad_option = click.option(
+    "--skip-bad", is_flag=True, help="Leave out images that cannot be read."
+)
+
+
+@click.command()
+@click.argument("data", type=_PATH, required=False)
+@recipe_option
+@click.option("--out", type=_PATH, required=True, help="Folder for the run.")
+@test_on_option
+@click.option("--lists", type=_PATH, metavar="RUN", help="Use the lists of files of another run.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Short for --set training.epochs=N.")
+@set_option
+@weights_option
+@teacher_option
+@skip_bad_option
+@click.option("--everything", is_flag=True, help="Learn from the validation images as well.")
+@click.option("--no-test", is_flag=True, help="Keep the test images out, and do not score them.")
+@click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out.")
+@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True)
+@click.option("--accelerator", default="auto", show_default=True, help="Lightning's: cpu, gpu …")
+@click.option("--devices", default="auto", show_default=True, help="Lightning's: how many.")
+@click.option("--nodes", default=1, show_default=True, help="Lightning's: machines.")
+@click.option("--strategy", default="auto", show_default=True, help="Lightning's: ddp, fsdp …")
+def command(
+    *,
+    data: Path | None,
+    recipe_name: str,
+    out: Path,
+    test_on: str,
+    lists: Path | None,
+    epochs: int | None,
+    overrides: tuple[str, ...],
+    weights: tuple[Path, ...],
+    teacher: Path | None,
+    skip_bad: bool,
+    everything: bool,
+    no_test: bool,
+    resume: bool,
+    workers: int,
+    accelerator: str,
+    devices: str,
+    nodes: int,
+    strategy: str,
+) -> None:
+    """Train a classifier on DATA, a folder with one folder of images per class, or a CSV file.
+
+    \b
+    leansight train photos/ --out run/
+    leansight train signs/ --recipe traffic-signs-small --test-on southland --out run/
+    leansight train --resume --out run/
+    """
+    check_installed(*PACKAGES, extra="train")
+    from leansight.sdk.recipes.schema import load_recipe
+    from leansight.sdk.runs.run import Options
+    from leansight.sdk.training.train import Hardware, train
+
+    data = _data_of(out, data, resume=resume)
+    if epochs is not None:
+        overrides = (*overrides, f"training.epochs={epochs}")
+    with stopped_in_one_line(lambda: _how_to_go_on(out)), without_alarm():
+        run = train(
+            data,
+            load_recipe(recipe_name, overrides),
+            out=out,
+            options=Options(
+                test_on=test_on,
+                lists=lists,
+                weights=weights,
+                teacher=teacher,
+                skip_bad=skip_bad,
+                everything=everything,
+                score_test=not no_test,
+            ),
+            hardware=Hardware(
+                accelerator=accelerator,
+                devices=devices,
+                nodes=nodes,
+                strategy=strategy,
+                workers=workers,
+            ),
+        )
+    for name, score in run.metrics.items():
+        click.echo(f"{name}: {score:.4f}")
+    click.echo(f"run: {out}")
+
+
+@contextmanager
+def without_alarm() -> Iterator[None]:
+    """Keep off the screen that Lightning deletes the logs of a training that goes on.
+
+    What was learnt up to the last checkpoint stays in them; only metrics.csv is written anew.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Experiment logs directory .* is not empty")
+        yield
+
+
+def resume_command(out: Path) -> str:
+    """Return what to type to go on with the training in `out`."""
+    return shlex.join(["leansight", "train", "--resume", "--out", str(out)])
+
+
+def _how_to_go_on(out: Path) -> str:
+    from leansight.sdk.runs.run import Start
+
+    if Start.exists(out):
+        return f"go on with `{resume_command(out)}`"
+    return "nothing has begun: give the same command again, with --resume"
+
+
+def _data_of(out: Path, data: Path | None, *, resume: bool) -> Path:
+    """Return where the images are; DataError if no run can begin, or go on, in `out`."""
+    from leansight.sdk.runs.begin import is_first_process
+    from leansight.sdk.runs.run import LISTS, Start
+
+    if (out / "run.json").exists() and resume:
+        raise DataError(f"{out} has finished: choose another --out")
+    # Where a training has several processes, the others come to what the first has begun.
+    begun = {p.name for p in out.iterdir()} if out.exists() and is_first_process() else set()
+    # A kill before start.json was written leaves lists alone: nothing to go on with, nor to lose.
+    if begun and not (resume and (begun <= LISTS or Start.exists(out))):
+        hint = "it holds no unfinished run" if resume else "go on with --resume"
+        raise DataError(f"{out} is not empty: choose another --out ({hint})")
+    if data is not None:
+        return data
+    if not Start.exists(out):
+        raise DataError("name the folder of labelled images: leansight train DATA --out RUN")
+    return Start.load(out).data

@@ -1,0 +1,1 @@
+"""Drawn traffic signs of two made-up countries, and videos of them."""

@@ -1,0 +1,1 @@
+"""Runs and imported networks become bundles."""

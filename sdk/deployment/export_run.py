@@ -1,0 +1,241 @@
+"""Export a run: its images, its network and its labels handed to the exporters."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import rich.progress
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from torch import nn
+
+from leansight.exporters.export import ExportImages, export
+from leansight.exporters.int8.effort import Progress
+from leansight.exporters.verification.compare import (
+    EFFORTS,
+    Effort,
+    ExportRefusedError,
+    ExportReport,
+    Promise,
+    Target,
+    Verified,
+)
+from leansight.runtime.bundle import Bundle, Precision
+from leansight.runtime.errors import DataError
+from leansight.sdk.data.samples import (
+    Labelled,
+    Sample,
+    Split,
+    images_folder,
+    load_labelled,
+    read_sample,
+)
+from leansight.sdk.runs.run import Run
+from leansight.sdk.system.allocator import keep_freed_memory
+from leansight.sdk.system.console import console
+
+GOLDEN_PHOTOS = 8
+TRAINING_IMAGES = 4096  # for learning under rounding, where calibration is not enough
+PACKAGES = ("torch", "litert-torch", "ai-edge-quantizer", "onnx", "onnxruntime")
+
+
+def export_run(
+    path: Path,
+    *,
+    out: Path,
+    precision: Precision,
+    promise: Promise,
+    data: Path | None,
+    calibration_images: int,
+    threshold: float | None,
+    effort: Effort = EFFORTS[-1],
+    target: Target = "x86",
+    report: Path | None = None,
+) -> dict[str, ExportReport]:
+    """Export the run at `path` as a bundle at `out`; see `leansight.exporters.export.export`.
+
+    Calibration images are drawn from the training images; `data` replaces the folder that the
+    run remembers; `threshold` the recipe's. `report` is a folder for what the files, float ones
+    as well, say beside torch, also of files that are refused.
+
+    Raises:
+        DataError: the run is not finished, its images have gone, or `report` is there already.
+
+    """
+    prepare_report(report)
+    run = Run.load(path)
+    root = data or run.data
+    if not root.exists():
+        raise DataError(
+            f"the images of {path} are no longer at {root}: give their folder as --data"
+        )
+    split, folder = run.split(), images_folder(root)
+    drawn = draw(split.train, calibration_images)
+    images = ExportImages(
+        calibration=read_images(run, root, drawn, "calibration").pixels,
+        validation=read_images(run, root, split.validation, "validation"),
+        test=read_images(run, root, split.test, "test") if split.test else None,
+        golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
+        training=lambda: (
+            read_images(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
+        ),
+    )
+    draft = _draft(run, split, len(drawn), out=out, precision=precision, threshold=threshold)
+    with step_bars() as progress:
+        return export_with_report(
+            run.network(),
+            draft,
+            images,
+            plan_report(report, root, split.validation),
+            promise=promise,
+            effort=effort,
+            target=target,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPlan:
+    """A folder for a report of parity, and the validation images in it, which are at `root`."""
+
+    folder: Path
+    root: Path
+    samples: Sequence[Sample]
+
+
+def prepare_report(folder: Path | None) -> None:
+    """Raise DataError if a folder for a report is taken, before any work is done for it."""
+    if folder is not None:
+        from leansight.sdk.deployment.parity import refuse_folder
+
+        refuse_folder(folder)
+
+
+def plan_report(folder: Path | None, root: Path, samples: Sequence[Sample]) -> ReportPlan | None:
+    """Return the plan of a report, where one is wanted."""
+    return None if folder is None else ReportPlan(folder=folder, root=root, samples=samples)
+
+
+def export_with_report(
+    network: nn.Module,
+    draft: Bundle,
+    images: ExportImages,
+    plan: ReportPlan | None,
+    *,
+    promise: Promise,
+    effort: Effort,
+    target: Target,
+    progress: Progress,
+) -> dict[str, ExportReport]:
+    """Export; write what the files that were tried last say beside torch, if that is planned.
+
+    Of refused files as well: the message says where it is.
+    """
+    keep_freed_memory()
+    tried = deque[Verified](maxlen=1)
+    try:
+        reports = export(
+            network,
+            draft,
+            images,
+            promise=promise,
+            effort=effort,
+            target=target,
+            progress=progress,
+            watch=tried.append,
+            float_files=plan is not None,
+        )
+    except ExportRefusedError as error:
+        if plan is None:
+            raise
+        page = _write_report(plan, draft, tried[-1], refusal=str(error))
+        raise ExportRefusedError(f"{error} but {page}") from error
+    if plan is not None:
+        _write_report(plan, draft, tried[-1])
+    return reports
+
+
+def _write_report(plan: ReportPlan, draft: Bundle, verified: Verified, refusal: str = "") -> Path:
+    """Write the report; return its page."""
+    from leansight.sdk.deployment.parity import PAGE, Parity, write_parity
+
+    parity = Parity(bundle=draft, verified=verified, samples=plan.samples, refusal=refusal)
+    write_parity(parity, plan.root, plan.folder)
+    return plan.folder / PAGE
+
+
+@contextmanager
+def step_bars() -> Iterator[Progress]:
+    """Show each named step as a bar of its own."""
+    columns = (
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with rich.progress.Progress(*columns, console=console()) as bar:
+
+        def progress(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            if done < total and bar.tasks[tasks[step]].finished:  # the same, of other images
+                bar.reset(tasks[step], total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield progress
+
+
+def read_images(run: Run, root: Path, samples: Sequence[Sample], what: str) -> Labelled:
+    """Read samples of the images at `root` as the run's network sees them."""
+    return load_labelled(
+        root,
+        samples,
+        run.labels,
+        run.recipe.preprocessing,
+        what=f"reading {what} images",
+        task=run.recipe.task,
+    )
+
+
+def draw(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Draw `count` samples, the same ones every time."""
+    chosen = np.random.default_rng(0).permutation(len(samples))[:count]
+    return [samples[i] for i in sorted(chosen)]
+
+
+def _draft(
+    run: Run,
+    split: Split,
+    calibration: int,
+    *,
+    out: Path,
+    precision: Precision,
+    threshold: float | None,
+) -> Bundle:
+    """Describe the bundle that is to be made, with so many `calibration` images."""
+    decision = run.recipe.decision
+    if threshold is not None:
+        decision = replace(decision, threshold=threshold, label_thresholds={})
+    return Bundle(
+        path=out,
+        name=run.recipe.name,
+        task=run.recipe.task,
+        labels=run.labels,
+        preprocessing=run.recipe.preprocessing,
+        decision=decision,
+        precision=precision,
+        provenance={
+            "recipe": run.recipe.to_dict(),
+            "images": {
+                "train": len(split.train),
+                "validation": len(split.validation),
+                "test": len(split.test),
+                "calibration": calibration,
+            },
+            "versions": {"leansight": version("leansight")} | {p: version(p) for p in PACKAGES},
+        },
+    )

@@ -1,0 +1,202 @@
+"""What a trained run, or an exported bundle, says of labelled images."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import nn
+
+from leansight.exporters.conversion.convert import predict
+from leansight.runtime.bundle import Bundle
+from leansight.runtime.decision import DecisionPolicy, Task, are_sure, probabilities_of
+from leansight.runtime.errors import DataError
+from leansight.runtime.interpreter import Format, load_interpreter
+from leansight.runtime.preprocessing import Image, Preprocessing
+from leansight.sdk.data.samples import Sample, classes_of, first_five, images_folder, read_sample
+from leansight.sdk.evaluation.metrics import marks
+from leansight.sdk.runs.run import Run
+from leansight.sdk.system.console import console
+
+BATCH: Final = 16
+_READ_AHEAD: Final = 4 * BATCH  # images in memory beside those that are being judged
+_READERS: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is judged; `answer` takes pixels (N, S, S, C) uint8 to logits (N, K) float32.
+
+    `network` is a run's, in torch; a bundle has none.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    task: Task
+    preprocessing: Preprocessing
+    policy: DecisionPolicy
+    answer: Callable[[Image], NDArray[np.float32]]
+    network: nn.Module | None = None
+
+
+def load_model(path: Path, *, model_format: Format | None = None, threads: int = 1) -> Model:
+    """Load a run (a folder with run.json) or a bundle.
+
+    Raises:
+        DataError: the run has not finished, or is damaged.
+        BundleError: there is no bundle, it is damaged, or lacks the format.
+
+    """
+    if (path / "train.csv").is_file():
+        run = Run.load(path)
+        network = run.network()
+        return Model(
+            name=f"{path.name} (torch float32)",
+            labels=run.labels,
+            task=run.recipe.task,
+            preprocessing=run.recipe.preprocessing,
+            policy=run.recipe.decision,
+            answer=lambda pixels: predict(network, pixels),
+            network=network,
+        )
+    bundle = Bundle.load(path)
+    chosen = bundle.choose_format(model_format)
+    interpreter = load_interpreter(bundle.read(f"model.{chosen}"), chosen, threads=threads)
+    return Model(
+        name=f"{path.name} ({chosen} {bundle.precision})",
+        labels=bundle.labels,
+        task=bundle.task,
+        preprocessing=bundle.preprocessing,
+        policy=bundle.decision,
+        answer=lambda pixels: np.stack([interpreter(image[None]) for image in pixels]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a model said of `samples`: `logits` (N, K) float32, beside what they show.
+
+    `classes` is (N,) int64, positions in `labels`; with many labels (N, K) of 0 and 1.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    task: Task
+    policy: DecisionPolicy
+    samples: tuple[Sample, ...]
+    classes: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of each class, (N, K), at the policy's temperature."""
+        return probabilities_of(self.logits, self.task, self.policy.temperature)
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """How sure of each image, (N,): of its best class, or of its least decided label."""
+        if self.task == "classification":
+            return self.probabilities.max(axis=1)  # type: ignore[no-any-return]
+        return np.maximum(self.probabilities, 1 - self.probabilities).min(axis=1)  # type: ignore[no-any-return]
+
+    @cached_property
+    def marks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which labels are there and which are given, whatever the threshold, (N, K) each."""
+        return marks(self.probabilities, self.classes, self.task)
+
+    @cached_property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each image is, (N,); with many labels all of them must be."""
+        truth, given = self.marks
+        return (truth == given).all(axis=1)  # type: ignore[no-any-return]
+
+    @property
+    def sure(self) -> NDArray[np.bool_]:
+        """Whether the policy accepts each image, (N,)."""
+        return are_sure(self.probabilities, self.task, self.policy.thresholds_of(self.labels))
+
+    @cached_property
+    def videos(self) -> tuple[str, ...]:
+        """Name the video of each image; one that belongs to none is its own."""
+        return tuple(s.video or str(s.path) for s in self.samples)
+
+    def with_policy(self, policy: DecisionPolicy) -> "Answers":
+        """Return the same answers, decided otherwise."""
+        return replace(self, policy=policy)
+
+    def only(self, chosen: NDArray[np.bool_]) -> "Answers":
+        """Return the answers of some of the images, (N,)."""
+        return replace(
+            self,
+            samples=tuple(s for s, c in zip(self.samples, chosen, strict=True) if c),
+            classes=self.classes[chosen],
+            logits=self.logits[chosen],
+        )
+
+
+def ask(model: Model, root: Path, samples: Sequence[Sample]) -> Answers:
+    """Return what the model says of every sample, read while it thinks, in constant memory.
+
+    Raises:
+        DataError: no image at all, one without a label or with one that the model does not
+            know, one that cannot be read, or an answer that is not a finite number; each names
+            the first five files.
+
+    """
+    if not samples:
+        raise DataError("there is no image to judge by")
+    classes = classes_of(samples, model.labels, model.task)
+    batches = _batches(images_folder(root), samples, model.preprocessing)
+    count = math.ceil(len(samples) / BATCH)
+    bar = track(batches, f"asking {model.name}", count, console=console(), transient=True)
+    logits = np.concatenate([model.answer(pixels) for pixels in bar])
+    if logits.shape[1] != len(model.labels):
+        raise DataError(
+            f"{model.name} gives {logits.shape[1]} numbers for {len(model.labels)} labels"
+        )
+    broken = [
+        str(s.path) for s, row in zip(samples, logits, strict=True) if not np.isfinite(row).all()
+    ]
+    if broken:
+        raise DataError(
+            f"{model.name} answers {len(broken)} images with what is not a finite number: "
+            f"{first_five(broken)}"
+        )
+    return Answers(
+        name=model.name,
+        labels=model.labels,
+        task=model.task,
+        policy=model.policy,
+        samples=tuple(samples),
+        classes=classes,
+        logits=logits,
+    )
+
+
+def _batches(
+    folder: Path, samples: Sequence[Sample], preprocessing: Preprocessing
+) -> Iterator[Image]:
+    """Yield prepared images (up to BATCH, S, S, C) in order; threads read a little ahead."""
+
+    def prepare(sample: Sample) -> Image:
+        return preprocessing(read_sample(folder, sample))
+
+    waiting = iter(samples)
+    with ThreadPoolExecutor(_READERS) as pool:
+        ahead: deque[Future[Image]] = deque(
+            pool.submit(prepare, sample) for sample in islice(waiting, _READ_AHEAD)
+        )
+        while ahead:
+            batch = []
+            for _ in range(min(BATCH, len(ahead))):
+                batch.append(ahead.popleft().result())
+                ahead.extend(pool.submit(prepare, sample) for sample in islice(waiting, 1))
+            yield np.concatenate(batch)

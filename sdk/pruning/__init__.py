@@ -1,0 +1,1 @@
+"""A smaller run from a run."""

@@ -1,0 +1,330 @@
+"""Prune a run: channels are taken out of its network, which then learns from what it was."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from leansight.benchmarks.measure import Machine, find_models, measure
+from leansight.benchmarks.remote import machine_at
+from leansight.exporters.conversion.convert import PREDICTION_BATCH, convert
+from leansight.exporters.errors import PruningError
+from leansight.exporters.int8.effort import Progress, quantize
+from leansight.exporters.pruning.channels import (
+    ChannelGroup,
+    Importance,
+    Loss,
+    count_macs,
+    measure_sensitivity,
+    prune,
+    score_channels,
+    search,
+    spread_evenly,
+    spread_globally,
+)
+from leansight.runtime.bundle import Bundle, write_bundle
+from leansight.runtime.errors import DataError
+from leansight.sdk.commands.bench import synthetic_image
+from leansight.sdk.data.samples import Labelled
+from leansight.sdk.deployment.export_run import draw, read_images, step_bars
+from leansight.sdk.models.networks import network_input
+from leansight.sdk.recipes.schema import Recipe, override
+from leansight.sdk.runs.run import Options, Run, Start
+from leansight.sdk.studies.grid import differences
+from leansight.sdk.system.files import write_json
+from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
+from leansight.sdk.training.lightning_module import label_loss
+from leansight.sdk.training.train import Hardware, train
+
+Kind = Literal["share", "global share", "macs", "size", "latency"]
+
+HEAD: Final = ("head",)  # whose channels are the classes
+PRUNED: Final = "pruned.safetensors"  # the network before it is trained again
+ASKED: Final = "prune.json"  # what was asked for, once there is something to go on with
+_CALIBRATION_IMAGES: Final = 32  # for size and latency, which do not depend on the ranges
+_WARM_UPS: Final = 5  # before each of the rounds of `measure`
+_RUNS: Final = 100
+# Of the run's own training: what was learnt is not to be forgotten.
+_RATE_SHARE: Final = 0.3
+_EPOCHS_SHARE: Final = 0.4
+_CONVERTED: Final = ("size", "latency")  # to find out what is left
+_SPREADS: Final = {"share": spread_evenly, "global share": spread_globally}
+# What amounts are written in.
+_UNITS: Final[Mapping[Kind, tuple[float, str]]] = {
+    "macs": (1e6, "M multiply-accumulates"),
+    "size": (1e3, "KB"),
+    "latency": (1.0, "ms"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """How small the network is to be.
+
+    `value`: the share of channels that go (0 to 1) of every group, or of all of them wherever
+    they matter least; or how many multiply-accumulates, bytes of the int8 file or milliseconds
+    (int8 TFLite, one thread, median) may be left; milliseconds of this machine, or of the one that
+    `on` and `remote_python` name (see `machine_at`).
+    """
+
+    kind: Kind
+    value: float
+    on: str | None = None
+    remote_python: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind != "latency" and (self.on, self.remote_python) != (None, None):
+            raise DataError("--on is for --latency: nothing else is measured on a machine")
+
+    def say(self, amount: float) -> str:
+        """Write multiply-accumulates, bytes or milliseconds as people do."""
+        factor, unit = _UNITS[self.kind]
+        return f"{round(amount / factor, 3):g} {unit}"
+
+
+def prune_run(
+    path: Path,
+    *,
+    out: Path,
+    target: Target,
+    importance: Importance,
+    images: int,
+    steps: int,
+    overrides: Sequence[str],
+    data: Path | None,
+    hardware: Hardware,
+) -> Run:
+    """Make a smaller run in `out` from the finished one at `path`, which teaches it.
+
+    In several `steps` the network is pruned a part of the way, trained, and pruned again; the
+    runs between are in `out`/step-1 and so on. `images` are drawn from the training images to
+    measure what channels are worth. `overrides` change the recipe of the training that follows.
+
+    Where an earlier call with the same arguments was interrupted, this one goes on.
+
+    Raises:
+        DataError: the run has not finished, its images have gone, it is as small already, or
+            `out` was begun with other arguments.
+        PruningError: the target cannot be reached.
+
+    """
+    run = Run.load(path)
+    root = data or run.data
+    # One that was pruned before has a shorter, gentler training already.
+    after = run.recipe if (path / PRUNED).exists() else _recipe_after(run.recipe)
+    recipe = override(after, overrides)
+    how = {"importance": importance, "images": images, "steps": steps, "set": [*overrides]}
+    asked = _asked(path, root, target, how)
+    _refuse_others(out, asked)
+    for step in range(1, steps + 1):
+        folder = out if step == steps else out / f"step-{step}"
+        if (folder / "run.json").exists():
+            run = Run.load(folder)
+            continue
+        file = folder / PRUNED
+        if not Start.exists(folder):  # else its training goes on
+            make = partial(
+                write_pruned, file, run, root, target, importance, images, step=step, steps=steps
+            )
+            _convert_elsewhere(make) if target.kind in _CONVERTED else make()
+            write_json(out / ASKED, asked)
+        run = train(
+            root,
+            recipe,
+            out=folder,
+            options=Options(lists=path, teacher=path, network=file, score_test=False),
+            hardware=hardware,
+        )
+    return run
+
+
+def write_pruned(
+    file: Path,
+    run: Run,
+    root: Path,
+    target: Target,
+    importance: Importance,
+    images: int,
+    *,
+    step: int,
+    steps: int,
+) -> None:
+    """Write the weights of the run's network with fewer channels, see `prune_network`."""
+    sample = read_images(run, root, draw(run.split().train, images), "training")
+    network = prune_network(run, target, importance, sample, step=step, steps=steps)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, part)
+    part.replace(file)
+
+
+def prune_network(
+    run: Run,
+    target: Target,
+    importance: Importance,
+    sample: Labelled,
+    *,
+    step: int = 1,
+    steps: int = 1,
+) -> nn.Module:
+    """Return the run's network with fewer channels, not yet trained again.
+
+    `sample`: prepared training images, on which the loss is measured. Every one of several
+    `steps` takes away the same part of what is left.
+
+    Raises:
+        DataError: the target is reached before the first step.
+        PruningError: the target cannot be reached.
+
+    """
+    network, example = run.network(), _example(run)
+    loss = _loss_on(sample, run.recipe)
+    score = partial(score_channels, network, example, outputs=HEAD, importance=importance)
+    if target.kind in _SPREADS:
+        groups = score(loss=loss)
+        kept = _SPREADS[target.kind](groups, 1 - (1 - target.value) ** (1 / steps))
+        return prune(network, example, groups, kept, outputs=HEAD)
+    # Connected first: what that lacks is said before the long part.
+    with machine_at(target.on, target.remote_python) as machine, step_bars() as progress:
+        cost_of = partial(cost, kind=target.kind, run=run, sample=sample, machine=machine)
+        progress("measuring the whole network", 0, 1)
+        there = cost_of(network)
+        progress("measuring the whole network", 1, 1)
+        if step == 1 and there <= target.value:
+            raise DataError(f"{run.path} is at {target.say(there)} already: ask for less")
+        way = 1 / (steps - step + 1)
+        part = replace(target, value=there ** (1 - way) * target.value**way)
+        return _reach(part, network, example, score(loss=loss), loss, cost_of, progress)
+
+
+def _reach(
+    target: Target,
+    network: nn.Module,
+    example: Tensor,
+    groups: Sequence[ChannelGroup],
+    loss: Loss,
+    cost_of: Callable[[nn.Module], float],
+    progress: Progress,
+) -> nn.Module:
+    """Return the network, cut where it hurts least until it costs what it may."""
+
+    def cut(channels: Mapping[str, int]) -> nn.Module:
+        return prune(network, example, groups, channels, outputs=HEAD)
+
+    cuts = measure_sensitivity(
+        network,
+        example,
+        groups,
+        outputs=HEAD,
+        loss=loss,
+        progress=partial(progress, "measuring each layer's worth"),
+    )
+    kept = search(
+        cuts,
+        lambda channels: cost_of(cut(channels)),
+        target.value,
+        say=target.say,
+        progress=partial(progress, "trying what is small enough"),
+    )
+    return cut(kept)
+
+
+def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled, machine: Machine) -> float:
+    """Return the multiply-accumulates, bytes or milliseconds of a network of the run's kind.
+
+    Milliseconds are those of the machine, as `leansight bench` measures them.
+    """
+    preprocessing = run.recipe.preprocessing
+    if kind == "macs":
+        return count_macs(network, _example(run))
+    pixels = sample.pixels[:_CALIBRATION_IMAGES]
+    model = quantize(convert(network, preprocessing), pixels, lambda *_: None)["tflite"]
+    if kind == "size":
+        return len(model)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Bundle(
+            path=Path(folder) / "pruned.bundle",
+            name=run.recipe.name,
+            task=run.recipe.task,
+            labels=run.labels,
+            preprocessing=preprocessing,
+            decision=run.recipe.decision,
+            precision="int8",
+        )
+        models = find_models([write_bundle(bundle, {"model.tflite": model}).path])
+        image = synthetic_image()
+        (result,) = measure(models, image, runs=_RUNS, warmup=_WARM_UPS, on=machine)
+    return result.latency_ms.inference.p50
+
+
+def _example(run: Run) -> Tensor:
+    preprocessing = run.recipe.preprocessing
+    return torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
+
+
+def _convert_elsewhere(make: Callable[[], None]) -> None:
+    """Call it in a process of its own: JAX, which converts, and forked readers do not agree."""
+    run_in_own_process(make, died=lambda code: PruningError(f"pruning: {how_it_ended(code)}"))
+
+
+def _asked(run: Path, data: Path, target: Target, how: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for, as the command's options: plain JSON values."""
+    wanted = {target.kind.replace(" ", "-"): target.value, "on": target.on}
+    options = wanted | {"data": str(data.resolve())} | how
+    return {"RUN": str(run.resolve())} | {f"--{name}": value for name, value in options.items()}
+
+
+def _refuse_others(out: Path, asked: Mapping[str, Any]) -> None:
+    """Raise DataError if pruning has begun in `out`, but something else was asked for."""
+    file = out / ASKED
+    if not file.is_file():
+        return
+    try:
+        earlier = dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{file} is damaged: {error}") from error
+    if differing := differences(earlier, asked):
+        raise DataError(
+            f"{out} was begun with other options: {'; '.join(differing)}. Give the same command "
+            "again to go on, or choose another --out"
+        )
+
+
+def _recipe_after(recipe: Recipe) -> Recipe:
+    """Return the recipe of the training after pruning: shorter, gentler, of all layers."""
+    training = recipe.training
+    return replace(
+        recipe,
+        model=replace(recipe.model, pretrained=False),
+        training=replace(
+            training,
+            epochs=max(1, round(_EPOCHS_SHARE * training.epochs)),
+            learning_rate=_RATE_SHARE * training.learning_rate,
+            find_learning_rate=False,
+            half_size_share=0.0,
+            trainable_layers=-1,
+        ),
+    )
+
+
+def _loss_on(sample: Labelled, recipe: Recipe) -> Loss:
+    """Return a function that gives a network's mean loss on the images, batch by batch."""
+    pixels = torch.from_numpy(sample.pixels).permute(0, 3, 1, 2)
+    targets = torch.from_numpy(sample.classes)
+
+    def loss(network: nn.Module) -> Iterator[Tensor]:
+        for first in range(0, len(pixels), PREDICTION_BATCH):
+            batch = slice(first, first + PREDICTION_BATCH)
+            logits = network(network_input(pixels[batch]))
+            even = torch.ones(logits.shape[1])
+            share = len(logits) / len(pixels)
+            yield share * label_loss(logits, targets[batch], recipe, even)
+
+    return loss

@@ -1,0 +1,1 @@
+"""Recipes: the TOML files that say how a network is trained, and what reads them."""

@@ -1,0 +1,403 @@
+"""How a classifier is made, as a TOML file: named ones ship with leansight, users write theirs."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from leansight.runtime.decision import DecisionPolicy, Task
+from leansight.runtime.errors import DataError
+from leansight.runtime.preprocessing import Preprocessing
+from leansight.sdk.augmentation.photometric import CHANGES, Change
+
+Layout = Literal["auto", "folders", "gtsrb", "belgiumts", "bdd100k", "csv"]
+SplitBy = Literal["video", "image"]
+ModelName = Literal[
+    # our own
+    "resnet-custom",
+    "masks-cnn",
+    "mixed-blocks",
+    # timm's, by their name there
+    "resnet50",
+    "resnetv2_50",
+    "mobilenetv1_100",
+    "mobilenetv2_100",
+    "mobilenetv3_large_100",
+    "efficientnet_lite0",
+    "vgg19",
+    "inception_resnet_v2",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "densenet201",
+    # several of timm's side by side: `bodies`
+    "ensemble",
+]
+Optimiser = Literal["sgd", "adam", "nadam", "adamw"]
+Schedule = Literal["one-cycle", "constant", "plateau", "steps"]
+Precision = Literal["auto", "float32", "bfloat16"]
+ChooseBy = Literal["accuracy", "shifted accuracy", "loss"]
+
+MAX_SEED: Final = 2**32 - 1  # numpy's
+# What a TOML value must be, by the type of its field; Literals are texts.
+_VALUES: Final[Mapping[Any, tuple[str, tuple[type, ...]]]] = {
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    str: ("a text", (str,)),
+    Literal: ("a text", (str,)),
+    tuple: ("a list", (list, tuple)),
+    Mapping: ("a table", (dict,)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe:
+    """Which images are learnt from.
+
+    `layout` of the folder ("auto": found out); `regions` cuts each image to the region that its
+    label file gives; `per_class` caps the training images of a class (0: no cap), drawn evenly
+    by chance, so that rare classes stay whole; images of the rarest label are seen
+    `rarest_repeats` times an epoch.
+    """
+
+    layout: Layout = "auto"
+    regions: bool = False
+    per_class: int = 0
+    rarest_repeats: int = 1
+
+    def __post_init__(self) -> None:
+        _one_of("data.layout", self.layout, get_args(Layout))
+        _require(self.per_class >= 0, "data.per_class", self.per_class, "0 or more")
+        repeats = self.rarest_repeats
+        _require(repeats >= 1, "data.rarest_repeats", repeats, "1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRecipe:
+    """Which samples are held out, drawn within each class over whole videos or single images.
+
+    `validation` and `test` are shares (0 to 1) of each class. With `folds` (2 or more; 0: one
+    split) what is left beside the test is cut into as many parts, and part `fold` (from 0)
+    is the validation set.
+    """
+
+    by: SplitBy = "video"
+    validation: float = 0.2
+    test: float = 0.0
+    folds: int = 0
+    fold: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("split.by", self.by, get_args(SplitBy))
+        _require(0 < self.validation < 1, "split.validation", self.validation, "between 0 and 1")
+        rest = 1 - self.validation
+        _require(0 <= self.test < rest, "split.test", self.test, f"from 0 to below {rest:g}")
+        folds_fit = self.folds == 0 or self.folds > 1
+        _require(folds_fit, "split.folds", self.folds, "0, or 2 or more")
+        last = max(self.folds - 1, 0)
+        _require(0 <= self.fold <= last, "split.fold", self.fold, f"from 0 to {last}")
+        _require(0 <= self.seed <= MAX_SEED, "split.seed", self.seed, f"from 0 to {MAX_SEED}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """The network: a body, then `head` (hidden dense layers, by their width) and the output.
+
+    `width` filters in the stem and `blocks` per stage are those of our own networks; `bodies`
+    are the ensemble's. `dropout` is before the head, `head_dropout` after each hidden layer (one
+    number for each), `head_batch_norm` before its ReLU. `pretrained`: the body starts from
+    ImageNet weights.
+    """
+
+    name: ModelName = "resnet-custom"
+    width: int = 16
+    blocks: tuple[int, ...] = (3, 4, 6)
+    bodies: tuple[str, ...] = ()
+    pretrained: bool = False
+    dropout: float = 0.2
+    head: tuple[int, ...] = ()
+    head_dropout: tuple[float, ...] = ()
+    head_batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("model.name", self.name, get_args(ModelName))
+        _require(self.width >= 1, "model.width", self.width, "1 or more")
+        for name in ("blocks", "head"):
+            counts = getattr(self, name)
+            ok = all(isinstance(n, int) and n >= 1 for n in counts) and (counts or name == "head")
+            _require(bool(ok), f"model.{name}", counts, "a list of counts of 1 or more")
+        own = ("resnet-custom", "masks-cnn", "mixed-blocks", "ensemble")
+        for body in self.bodies:
+            allowed = [n for n in get_args(ModelName) if n not in own]
+            _one_of("model.bodies", body, allowed)
+        several = len(self.bodies) > 1 if self.name == "ensemble" else not self.bodies
+        _require(several, "model.bodies", self.bodies, 'two or more for "ensemble", else none')
+        for value in (self.dropout, *self.head_dropout):
+            _require(0 <= value < 1, "model.dropout", value, "from 0 to below 1")
+        each = len(self.head_dropout) in (0, len(self.head))
+        _require(each, "model.head_dropout", self.head_dropout, "one number for each of model.head")
+        pretrained = self.pretrained and self.name in own[:3]
+        _require(not pretrained, "model.pretrained", "true", f"false: {self.name} has no weights")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the weights are found.
+
+    Schedules: `learning_rate` is the peak of "one-cycle" (per batch); "constant"; "plateau"
+    multiplies it by `drop_factor` after `plateau_patience` epochs without a better validation
+    loss; "steps" at each epoch of `drop_epochs`. `find_learning_rate` looks for it first
+    (Smith, arXiv 1506.01186). Each stage of the body learns `layer_decay` times as fast as the
+    one above it. Of the body only the last `trainable_layers` (convolutions with their batch
+    norm) learn (-1: all, 0: none), until `unfreeze_epoch` (0: for good).
+
+    In the first `half_size_share` (0 to below 1) of the epochs every picture has half its side:
+    they cost a quarter, and the network finds its way faster (progressive resizing;
+    EfficientNetV2, arXiv 2104.00298, section 4). Pictures are augmented at `scene_scale` times
+    the network's side.
+
+    `momentum` is SGD's; `average_decay` that of an exponential moving average of the weights,
+    which is then validated and kept (0: none). `class_weights` weighs the loss by inverse class
+    counts; `probability_clamp` c keeps many-label probabilities in [c, 1 - c] (S5: 0.005).
+    The epoch that is best by `choose_by` is kept; training stops early after `patience` epochs
+    (0: never) in which that has not improved by `min_delta`.
+    """
+
+    epochs: int = 12
+    batch_size: int = 32
+    half_size_share: float = 0.0
+    scene_scale: float = 1.0
+    optimiser: Optimiser = "sgd"
+    learning_rate: float = 0.05
+    find_learning_rate: bool = False
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    layer_decay: float = 1.0
+    trainable_layers: int = -1
+    unfreeze_epoch: int = 0
+    schedule: Schedule = "one-cycle"
+    drop_factor: float = 0.1
+    plateau_patience: int = 3
+    drop_epochs: tuple[int, ...] = ()
+    average_decay: float = 0.0
+    label_smoothing: float = 0.0
+    probability_clamp: float = 0.0
+    class_weights: bool = True
+    choose_by: ChooseBy = "accuracy"
+    patience: int = 0
+    min_delta: float = 0.0
+    precision: Precision = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("optimiser", Optimiser),
+            ("schedule", Schedule),
+            ("precision", Precision),
+            ("choose_by", ChooseBy),
+        ):
+            _one_of(f"training.{name}", getattr(self, name), get_args(kind))
+        for name in ("epochs", "batch_size", "scene_scale"):
+            _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "1 or more")
+        for name in ("learning_rate", "layer_decay", "drop_factor"):
+            _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "above 0")
+        for name in ("momentum", "label_smoothing", "half_size_share", "average_decay"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"training.{name}", value, "from 0 to below 1")
+        clamp = self.probability_clamp
+        _require(0 <= clamp < 0.5, "training.probability_clamp", clamp, "from 0 to below 0.5")  # noqa: PLR2004 -- both ends meet
+        _require(0 <= self.seed <= MAX_SEED, "training.seed", self.seed, f"from 0 to {MAX_SEED}")
+        for name in ("weight_decay", "patience", "min_delta", "unfreeze_epoch", "plateau_patience"):
+            _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "0 or more")
+        layers = self.trainable_layers
+        _require(layers >= -1, "training.trainable_layers", layers, "-1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """What the network learns from a teacher (Hinton et al., arXiv 1503.02531).
+
+    `share` (0 to 1) of the loss is the distance to the teacher's probabilities at `temperature`
+    (above 0), the rest the labels'. It applies where a teacher is given.
+    """
+
+    share: float = 0.7
+    temperature: float = 3.0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.share <= 1, "distillation.share", self.share, "from 0 to 1")
+        _require(self.temperature > 0, "distillation.temperature", self.temperature, "above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides how a classifier is made, validated.
+
+    `shift` lists the changes of a copy of the validation images, made once: how well the network
+    travels is measured on it, without a look at the test set.
+    """
+
+    name: str
+    description: str
+    preprocessing: Preprocessing
+    system: str = ""
+    task: Task = "classification"
+    data: DataRecipe = field(default_factory=DataRecipe)
+    split: SplitRecipe = field(default_factory=SplitRecipe)
+    augmentation: tuple[Change, ...] = ()
+    shift: tuple[Change, ...] = ()
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    training: Training = field(default_factory=Training)
+    distillation: Distillation = field(default_factory=Distillation)
+    decision: DecisionPolicy = field(default_factory=DecisionPolicy)
+
+    def __post_init__(self) -> None:
+        _one_of("task", self.task, get_args(Task))
+        shifted = self.shift or self.training.choose_by != "shifted accuracy"
+        _require(bool(shifted), "shift", "[]", "a list of changes: training.choose_by needs it")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` reads, as plain JSON values."""
+        values = asdict(self)
+        for name in ("augmentation", "shift"):
+            values[name] = [{"change": c.kind, **asdict(c)} for c in getattr(self, name)]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
+        """Build from the tables of a TOML file.
+
+        Raises:
+            ValueError: a value is out of its range.
+            TypeError: a name is unknown or missing, or a value has another type.
+
+        """
+        recipe = _build(cls, "", values)
+        assert isinstance(recipe, cls)
+        return recipe
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that ship with leansight."""
+    files = resources.files("leansight.sdk.recipes")
+    return sorted(f.name.removesuffix(".toml") for f in files.iterdir() if f.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by its name, or a user's by its path.
+
+    Each override is KEY=VALUE with a dotted key and a TOML value, such as
+    `training.epochs=3` or `model.name=resnet-custom` (a bare word is a string).
+
+    Raises:
+        DataError: no such recipe, no valid TOML, or a key or value that does not fit.
+
+    """
+    try:
+        values = tomllib.loads(recipe_text(name_or_path))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"recipe {name_or_path}: {error}") from error
+    return _overridden(name_or_path, values, overrides)
+
+
+def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe with other values, KEY=VALUE as in `load_recipe`; DataError likewise."""
+    return _overridden(recipe.name, recipe.to_dict(), overrides)
+
+
+def recipe_text(name_or_path: str) -> str:
+    """Return the TOML of a shipped recipe or of a file; DataError if there is none."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise DataError(f"recipe {path} does not exist")
+        return path.read_text()
+    if name_or_path not in recipe_names():
+        names = ", ".join(recipe_names())
+        raise DataError(f"no recipe {name_or_path}: there are {names}, or give a .toml file")
+    return (resources.files("leansight.sdk.recipes") / f"{name_or_path}.toml").read_text()
+
+
+def _overridden(name: str, values: dict[str, Any], overrides: Sequence[str]) -> Recipe:
+    for change in overrides:
+        _override(values, change)
+    try:
+        return Recipe.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"recipe {name}: {error}") from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise DataError(f"--set {override}: expected KEY=VALUE, such as training.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise DataError(f"--set {override}: {table} is a value, not a table")
+    values[last] = value
+
+
+def _build(kind: type, name: str, values: object) -> object:
+    """Make a dataclass from a table, table by table, so that a message names the key."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{name or 'a recipe'} must be a table, not {values!r}")
+    types = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    arguments = {}
+    for key, value in values.items():
+        where = f"{name}.{key}" if name else key
+        if key not in known:
+            raise TypeError(f"{where} is unknown; expected one of {', '.join(known)}")
+        arguments[key] = _value(types[key], where, value)
+    return kind(**arguments)
+
+
+def _value(kind: Any, where: str, value: Any) -> Any:  # noqa: ANN401 -- any type, any TOML value
+    """Hold a TOML value against the type of its field."""
+    if get_origin(kind) is UnionType:  # X | None
+        if value is None:
+            return None
+        kind = get_args(kind)[0]
+    if is_dataclass(kind):
+        return _change(where, value) if kind is Change else _build(kind, where, value)  # type: ignore[arg-type]
+    expected, types = _VALUES[get_origin(kind) or kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        raise TypeError(f"{where} must be {expected}, not {value!r}")
+    entries: Any = value
+    if get_origin(kind) is tuple:
+        item: Any = get_args(kind)[0]
+        return tuple(_value(item, f"{where}[{i}]", entry) for i, entry in enumerate(entries))
+    if get_origin(kind) is Mapping:
+        item = get_args(kind)[1]
+        return {key: _value(item, f"{where}.{key}", entry) for key, entry in entries.items()}
+    return value
+
+
+def _change(where: str, value: object) -> object:
+    """Make one change of an augmentation, which `change` names."""
+    if not isinstance(value, Mapping) or "change" not in value:
+        raise TypeError(f'{where} must be a table with change = "NAME", not {value!r}')
+    name = value["change"]
+    if name not in CHANGES:
+        raise TypeError(f"{where}: no change {name!r}; there are {', '.join(CHANGES)}")
+    options = {key: v for key, v in value.items() if key != "change"}
+    return _build(CHANGES[name], where, options)
+
+
+def _require(fits: bool, name: str, value: object, expected: str) -> None:  # noqa: FBT001 -- a condition, as in assert
+    if not fits:
+        raise ValueError(f"{name} must be {expected}, not {value}")
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    _require(value in allowed, name, repr(value), f"one of {', '.join(allowed)}")

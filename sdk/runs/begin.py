@@ -1,0 +1,111 @@
+"""How a run begins: its images are split and looked over, and what it is is written down."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from leansight.runtime.errors import DataError
+from leansight.sdk.data.layouts.detect import find_labels, find_samples
+from leansight.sdk.data.leakage import (
+    check_leaks,
+    check_twins,
+    check_videos,
+    find_twins,
+    find_unreadable,
+)
+from leansight.sdk.data.samples import Sample, first_five
+from leansight.sdk.data.splits import limit_classes, split_samples
+from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.runs.run import Options, Run, Start, read_split, write_split
+
+# Set by Lightning, torchrun and SLURM for the processes of one training; 0 is the first one's.
+_RANKS: Final = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+_POLL_SECONDS: Final = 0.5
+
+
+def is_first_process() -> bool:
+    """Whether this process is a training's only one, or the first of several."""
+    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
+
+
+def begin_or_join(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:
+    """Begin a run in `out`, or go on with the one that is there.
+
+    Of several processes, on machines that all see `out`, the first begins; the others wait for it.
+
+    Raises:
+        DataError: see `begin`.
+
+    """
+    while not Start.exists(out):
+        if is_first_process():
+            return begin(data, recipe, out, options)
+        time.sleep(_POLL_SECONDS)
+    return Start.load(out)
+
+
+def begin(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:
+    """Split the images at `data` and write down in `out` what the run is.
+
+    Raises:
+        DataError: the data cannot be split, leaks from one side to another, or has unreadable
+            images that are not to be skipped; the recipe has a threshold for a label that there
+            is not; the teacher is of other classes, or has learnt images that are held out here.
+
+    """
+    samples = find_samples(data, recipe.data)
+    if options.skip_bad:
+        bad = {s.path for s in find_unreadable(data, samples)}
+        samples = [s for s in samples if s.path not in bad]
+    if options.lists:
+        split = read_split(options.lists)
+        check_leaks(data, split, by=recipe.split.by)
+    else:
+        twins = find_twins(data, samples)
+        split = split_samples(samples, recipe.split, test_on=options.test_on, twins=twins)
+        check_videos(split, by=recipe.split.by)
+        check_twins(split, [[samples[i] for i in group] for group in twins])
+    labels = find_labels(samples)
+    try:
+        recipe.decision.thresholds_of(labels)
+    except ValueError as error:
+        raise DataError(f"recipe {recipe.name}: {error}; {data} has {', '.join(labels)}") from error
+    if options.teacher:
+        held_out = split.test if options.everything else (*split.validation, *split.test)
+        _check_teacher(Run.load(options.teacher), labels, data, held_out)
+    learnt = [*split.train, *split.validation] if options.everything else split.train
+    learnt = limit_classes(learnt, recipe.data, seed=recipe.split.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    write_split(out, replace(split, train=tuple(learnt)))
+    options = replace(
+        options,
+        weights=tuple(path.resolve() for path in options.weights),
+        network=options.network.resolve() if options.network else None,
+        teacher=options.teacher.resolve() if options.teacher else None,
+    )
+    start = Start(data=data.resolve(), recipe=recipe, labels=labels, options=options)
+    start.save(out)
+    return start
+
+
+def _check_teacher(
+    teacher: Run, labels: Sequence[str], data: Path, held_out: Sequence[Sample]
+) -> None:
+    """Raise DataError for other classes, or where the images held out would flatter its pupil."""
+    if teacher.labels != tuple(labels):
+        raise DataError(
+            f"the teacher {teacher.path} knows the classes {', '.join(teacher.labels)}, "
+            f"the images are of {', '.join(labels)}"
+        )
+    if teacher.data != data.resolve():
+        return
+    judges = {s.path for s in held_out}
+    known = sorted(str(s.path) for s in teacher.split().train if s.path in judges)
+    if known:
+        raise DataError(
+            f"the teacher {teacher.path} has learnt {len(known)} of the images that are held out "
+            f"here ({first_five(known)}): use its lists of files (--lists {teacher.path})"
+        )

@@ -1,0 +1,181 @@
+"""A training run on disk: what it was begun with, its file lists, weights and scores."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors.torch import save_file
+from torch import nn
+
+from leansight.runtime.errors import DataError
+from leansight.sdk.data.samples import Split, read_samples, write_samples
+from leansight.sdk.models.networks import load_network
+from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.system.files import write_json
+
+WEIGHTS: Final = "model.safetensors"
+# The files of a run that are written before all others.
+LISTS: Final = frozenset({"train.csv", "validation.csv", "test.csv"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What one training is told beside its recipe and data.
+
+    `test_on`: the country kept for the test; `lists`: a run whose lists of files are used again;
+    `weights`: files of pretrained weights, one for each body; `network`: a file of the recipe's
+    network to go on from, pruned or not; `teacher`: a run to learn from;
+    `skip_bad`: leave out unreadable images; `everything`: learn from the validation images as
+    well, and keep the last epoch; `score_test`: look at the test images at the end.
+    """
+
+    test_on: str = ""
+    lists: Path | None = None
+    weights: tuple[Path, ...] = ()
+    network: Path | None = None
+    teacher: Path | None = None
+    skip_bad: bool = False
+    everything: bool = False
+    score_test: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` reads, as plain JSON values."""
+        return asdict(self) | {
+            "lists": os.fspath(self.lists) if self.lists else None,
+            "weights": [os.fspath(file) for file in self.weights],
+            "network": os.fspath(self.network) if self.network else None,
+            "teacher": os.fspath(self.teacher) if self.teacher else None,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Options":
+        """Build from `to_dict`'s form; TypeError or KeyError if it does not fit."""
+        single = ("lists", "network", "teacher")
+        paths = {key: Path(values[key]) if values.get(key) else None for key in single}
+        weights = tuple(Path(name) for name in values["weights"])
+        return cls(**dict(values) | paths | {"weights": weights})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a run was begun with: enough to go on with it after a kill.
+
+    On disk it is `start.json`, beside the lists of files.
+    """
+
+    data: Path
+    recipe: Recipe
+    labels: tuple[str, ...]
+    options: Options = field(default_factory=Options)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Tell whether a run was begun at `path`."""
+        return (path / "start.json").is_file()
+
+    @classmethod
+    def load(cls, path: Path) -> "Start":
+        """Read what was begun at `path`; DataError if it is damaged."""
+        file = path / "start.json"
+        try:
+            values = json.loads(file.read_text())
+            return cls(
+                data=Path(values["data"]),
+                recipe=Recipe.from_dict(values["recipe"]),
+                labels=tuple(values["labels"]),
+                options=Options.from_dict(values["options"]),
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{file} is damaged: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write `start.json`, whole or not at all."""
+        values = {
+            "data": os.fspath(self.data),
+            "recipe": self.recipe.to_dict(),
+            "labels": self.labels,
+            "options": self.options.to_dict(),
+        }
+        write_json(path / "start.json", values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run: `data` is the root of the images, `metrics` plain JSON values.
+
+    On disk it is a folder: `run.json` (written last, so that a run that has it is whole),
+    `start.json`, `train.csv`, `validation.csv`, `test.csv` (paths relative to `data`),
+    `model.safetensors`, and `checkpoints/` with Lightning's own files.
+    """
+
+    path: Path
+    data: Path
+    recipe: Recipe
+    labels: tuple[str, ...]
+    metrics: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> "Run":
+        """Read a run; DataError if it is missing, unfinished or damaged."""
+        file = path / "run.json"
+        if not file.is_file():
+            unfinished = Start.exists(path)
+            what = "has not finished: go on with --resume" if unfinished else "is not a run"
+            raise DataError(f"{path} {what} (it has no run.json)")
+        try:
+            values = json.loads(file.read_text())
+            return cls(
+                path=path,
+                data=Path(values["data"]),
+                recipe=Recipe.from_dict(values["recipe"]),
+                labels=tuple(values["labels"]),
+                metrics=values["metrics"],
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{file} is damaged: {error}") from error
+
+    def save(self, network: nn.Module) -> None:
+        """Write the weights, then `run.json`, each under a temporary name and renamed."""
+        weights = self.path / WEIGHTS
+        state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+        save_file(state, weights.with_suffix(".part"))
+        weights.with_suffix(".part").rename(weights)
+        values = {
+            "data": os.fspath(self.data),
+            "labels": self.labels,
+            "recipe": self.recipe.to_dict(),
+            "metrics": self.metrics,
+        }
+        write_json(self.path / "run.json", values)
+
+    def network(self) -> nn.Module:
+        """Return the trained network, in evaluation mode."""
+        return load_network(
+            self.path / WEIGHTS,
+            self.recipe.model,
+            classes=len(self.labels),
+            channels=self.recipe.preprocessing.channels,
+        ).eval()
+
+    def split(self) -> Split:
+        """Read the lists of files that the run was trained, chosen and tested on."""
+        return read_split(self.path)
+
+
+def read_split(path: Path) -> Split:
+    """Read the lists of files of a run, finished or not."""
+    return Split(
+        train=tuple(read_samples(path / "train.csv")),
+        validation=tuple(read_samples(path / "validation.csv")),
+        test=tuple(read_samples(path / "test.csv")),
+    )
+
+
+def write_split(path: Path, split: Split) -> None:
+    """Write the lists of files of a run that begins."""
+    write_samples(path / "train.csv", split.train)
+    write_samples(path / "validation.csv", split.validation)
+    write_samples(path / "test.csv", split.test)

@@ -1,0 +1,209 @@
+"""A point of a search made real: trained, pruned, exported, checked and measured.
+
+All of it is kept in the folder of the search: `start/` (a copy of the run that the search is of,
+without its test images), `runs/NAME/`, `bundles/NAME/`. What is there is not made again.
+"""
+
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from leansight.benchmarks.graph_count import count_graph
+from leansight.benchmarks.measure import find_models, machine, measure
+from leansight.exporters.verification.compare import Effort, ExportRefusedError, Promise
+from leansight.runtime.bundle import Bundle
+from leansight.runtime.errors import BundleError
+from leansight.runtime.golden import check_golden
+from leansight.sdk.commands.bench import synthetic_image
+from leansight.sdk.deployment.export_run import export_run
+from leansight.sdk.pruning.prune import Target, prune_run
+from leansight.sdk.recipes.schema import override
+from leansight.sdk.runs.run import Options, Run, Start, write_split
+from leansight.sdk.search.space import Measured, Point
+from leansight.sdk.system.files import write_text
+from leansight.sdk.system.locks import locked
+from leansight.sdk.training.train import Hardware, train
+
+IMPORTANCE_IMAGES: Final = 256  # as `leansight prune`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """How points become bundles in `folder`, and are measured.
+
+    `data`: the root of the images; `overrides`: KEY=VALUE of every training's recipe; `threshold`:
+    instead of the recipe's; `effort`: the most that is tried to keep int8 within `max_drop` and
+    `max_class_drop` (in points, see `Promise`); `timed`: measure the latency as well.
+    """
+
+    folder: Path
+    data: Path
+    overrides: tuple[str, ...] = ()
+    max_drop: float = 1.0
+    max_class_drop: float = 5.0
+    effort: Effort = "ranges"
+    calibration_images: int = 500
+    threshold: float | None = None
+    timed: bool = True
+    workers: int = 2
+
+    def bundle(self, point: Point) -> Path:
+        """Return where the bundle of a point is, or will be."""
+        return self.folder / "bundles" / point.bundle_name
+
+    def refusal(self, point: Point) -> Path:
+        """Return the file that says why there is no such bundle, where it was refused."""
+        return self.folder / "bundles" / f"{point.bundle_name}.refused.txt"
+
+    def require_no_refusal(self, point: Point) -> None:
+        """Raise the ExportRefusedError of an earlier export of the same network and precision."""
+        if (refusal := self.refusal(point)).exists():
+            raise ExportRefusedError(refusal.read_text().strip())
+
+    def lock(self, name: str) -> Path:
+        """Return the file that whoever makes the thing of this name holds."""
+        return self.folder / "locks" / f"{name}.lock"
+
+
+def copy_start(run: Run, data: Path, folder: Path) -> None:
+    """Copy what the search needs of the run to `folder`/start, without its test images.
+
+    Trainings and exports that begin there cannot look at the test part. What is there is kept.
+    """
+    if (folder / "start").exists():
+        return
+    start, split = Start.load(run.path), run.split()
+    part, out = folder / "start.part", folder / "start"
+    shutil.rmtree(part, ignore_errors=True)  # of a copy that was interrupted
+    part.mkdir(parents=True)
+    write_split(part, replace(split, test=()))
+    replace(start, data=data).save(part)
+    metrics = {name: value for name, value in run.metrics.items() if not name.startswith("test ")}
+    replace(run, path=part, data=data, metrics=metrics).save(run.network())
+    part.rename(out)
+
+
+def make_bundle(workshop: Workshop, point: Point) -> Path:
+    """Train, prune and export what the point says, all of it once.
+
+    Raises:
+        ExportRefusedError: it was refused, now or earlier.
+        LeansightError: it cannot be made.
+
+    """
+    out, refusal = workshop.bundle(point), workshop.refusal(point)
+    with locked(workshop.lock(point.bundle_name)):
+        if out.exists():
+            return out
+        workshop.require_no_refusal(point)
+        run = make_run(workshop, point)
+        try:
+            export_run(
+                run,
+                out=out,
+                precision=point.precision,
+                promise=Promise(max_drop=workshop.max_drop, max_class_drop=workshop.max_class_drop),
+                effort=workshop.effort,
+                data=workshop.data,
+                calibration_images=workshop.calibration_images,
+                threshold=workshop.threshold,
+            )
+        except ExportRefusedError as error:
+            refusal.parent.mkdir(parents=True, exist_ok=True)
+            write_text(refusal, f"{error}\n")
+            raise
+    return out
+
+
+def make_run(workshop: Workshop, point: Point) -> Path:
+    """Return the run of a point, trained now if it is not there.
+
+    Where width and size are those of the run that the search is of, it begins with that: pruned,
+    and taught by it. Else a new network learns from it, and is then pruned.
+    """
+    start = workshop.folder / "start"
+    recipe, out = Run.load(start).recipe, workshop.folder / "runs" / point.run_name
+    own = point.size == recipe.preprocessing.size and point.width in (None, recipe.model.width)
+    if own and not point.share:
+        return start
+    with locked(workshop.lock(point.run_name)):
+        if (out / "run.json").exists():
+            return out
+        hardware = Hardware(workers=workshop.workers)
+        if point.share:
+            prune_run(
+                make_run(workshop, replace(point, share=0.0)),
+                out=out,
+                target=Target(kind="share", value=point.share),
+                importance="taylor",
+                images=IMPORTANCE_IMAGES,
+                steps=1,
+                overrides=workshop.overrides,
+                data=workshop.data,
+                hardware=hardware,
+            )
+            return out
+        width = () if point.width is None else (f"model.width={point.width}",)
+        changed = (*workshop.overrides, *width, f"preprocessing.size={point.size}")
+        weights = Start.load(start).options.weights if recipe.model.pretrained else ()
+        train(
+            workshop.data,
+            override(recipe, changed),
+            out=out,
+            options=Options(lists=start, teacher=start, weights=weights, score_test=False),
+            hardware=hardware,
+        )
+    return out
+
+
+def inspect(workshop: Workshop, point: Point) -> Measured:
+    """Measure the bundle of a point, once its golden photos give here what they must.
+
+    Raises:
+        BundleError: the bundle is damaged, or not as it was made on this machine.
+
+    """
+    bundle = Bundle.load(workshop.bundle(point))
+    for held in bundle.formats:
+        if not check_golden(bundle.path, model_format=held, threads=point.threads).holds:
+            raise BundleError(
+                f"{bundle.path}: {held} does not give on this machine what it gave where it was "
+                "made (see `leansight check`)"
+            )
+    held = bundle.choose_format()
+    model = bundle.read(f"model.{held}")
+    count = count_graph(model, held, name=point.bundle_name)
+    judged = _verified(bundle, f"{held} {bundle.precision}")
+    measured = Measured(
+        accuracy=judged["accuracy"],
+        coverage=judged["coverage"],
+        size_bytes=len(model),
+        parameters=count.parameters,
+        macs=count.macs,
+        bundle=point.bundle_name,
+        digest=bundle.digest,
+    )
+    if not workshop.timed:
+        return measured
+    # Of searches that share a machine one at a time measures.
+    with locked(workshop.lock(f"measuring-{socket.gethostname()}")):
+        (timed,) = measure(
+            find_models([bundle.path], held), synthetic_image(), threads=point.threads
+        )
+    inference, total = timed.latency_ms.inference, timed.latency_ms.total
+    return replace(
+        measured,
+        latency_ms=inference.p50,
+        latency_p90_ms=inference.p90,
+        total_ms=total.p50,
+        machine=machine(),
+    )
+
+
+def _verified(bundle: Bundle, name: str) -> Mapping[str, Any]:
+    """Return what the export found of one file on the validation images."""
+    reports: list[Mapping[str, Any]] = bundle.metrics["validation"]["formats"]
+    return next(report for report in reports if report["name"] == name)

@@ -1,0 +1,75 @@
+"""Where a search is written down: its definition in its folder, its trials in a journal or so."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from leansight.runtime.errors import DataError
+from leansight.sdk.studies.grid import differences
+from leansight.sdk.system.files import write_json
+
+DEFINITION: Final = "optimize.json"
+JOURNAL: Final = "trials.journal"
+_BUSY_SECONDS: Final = 60  # that SQLite waits for another process
+
+
+def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | None) -> str:
+    """Write the definition to `folder`, or compare it with the one there; return the study's name.
+
+    Raises:
+        DataError: the folder holds another search (says what differs).
+
+    """
+    file = folder / DEFINITION
+    values = dict(definition) | {"storage": _without_password(storage)}
+    if file.is_file():
+        try:
+            there = json.loads(file.read_text())
+            name = str(there.pop("study"))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise DataError(f"{file} is damaged: {error}") from error
+        if differing := differences(there, values):
+            raise DataError(f"{folder} holds another search: {'; '.join(differing[:5])}. Choose "
+                            "another --out")  # fmt: skip
+        return name
+    name = f"{folder.name}-{uuid4().hex[:8]}"  # one database may hold several searches
+    write_json(file, values | {"study": name})
+    return name
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise DataError if the folder holds something else than a search."""
+    names = {path.name for path in folder.iterdir()}
+    # Another process may be about to begin the search, or was killed then.
+    if DEFINITION not in names and names - {"locks", f"{DEFINITION}.part"}:
+        raise DataError(f"{folder} is neither empty nor a search: choose another --out")
+
+
+def open_storage(storage: str) -> BaseStorage:
+    """Open a database by its URL, else the file of a journal."""
+    if "://" not in storage:
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(storage))
+    waits = {"connect_args": {"timeout": _BUSY_SECONDS}} if storage.startswith("sqlite") else {}
+    try:
+        return RDBStorage(storage, engine_kwargs=waits)
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        shown = _without_password(storage)
+        raise DataError(f"--storage {shown} cannot be opened: {reason}") from error
+
+
+def _without_password(storage: str | None) -> str | None:
+    if storage is None or "://" not in storage:
+        return storage
+    try:
+        return make_url(storage).render_as_string(hide_password=True)
+    except SQLAlchemyError as error:
+        raise DataError(f"--storage: {error}") from error

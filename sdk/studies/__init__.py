@@ -1,0 +1,1 @@
+"""Many trainings: folds, a grid of hyperparameters, seeds."""

@@ -1,0 +1,280 @@
+"""Images on their way into training: scenes changed at random, then prepared as on the Pi.
+
+What a sample becomes depends on the seed, the epoch and its index alone, so that a training
+that was killed goes on as if it had not been, whatever the number of worker processes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from leansight.runtime.preprocessing import Image, Preprocessing
+from leansight.sdk.augmentation.photometric import Change, Mirror, mirrored_labels
+from leansight.sdk.data.samples import Labelled, Sample, Split, load_labelled
+from leansight.sdk.runs.run import Start
+
+
+class Batch(NamedTuple):
+    """Pixels (N, C, S, S) uint8, targets (N,) or (N, K) int64, sample indices (N,) int64.
+
+    `teacher_pixels` are the same scenes as the teacher's preprocessing shows them; empty without
+    a teacher.
+    """
+
+    pixels: Tensor
+    targets: Tensor
+    indices: Tensor
+    teacher_pixels: Tensor
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index) in an order of its own for each epoch; it counts them itself.
+
+    Lightning's own count (`set_epoch`) is one behind when a run is resumed. Where a training has
+    several processes, each reads its share of the same order, all as many.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed, self._epoch = count, seed, 0
+
+    def __len__(self) -> int:
+        return self._count // _processes()[1]
+
+    def start_at(self, epoch: int) -> None:
+        """Choose the epoch that is read next."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch = self._epoch
+        self._epoch += 1
+        order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
+        process, processes = _processes()
+        share = order[process::processes][: len(self)]
+        return ((epoch, int(index)) for index in share)
+
+
+class TrainingScenes(Dataset[Batch]):
+    """Scenes (RGB, not yet prepared) that are changed and prepared each time they are read.
+
+    Args:
+        scenes: pixels (N, S', S', 3) uint8 RGB with their classes.
+        changes: in the order in which they are made.
+        mirrored: for each class the one that its mirror image shows, or -1; many labels: None.
+        preprocessing: the network's, of a size up to S'.
+        teacher: the teacher's preprocessing.
+        seed: of the changes.
+
+    """
+
+    def __init__(
+        self,
+        scenes: Labelled,
+        changes: Sequence[Change],
+        mirrored: Sequence[int] | None,
+        preprocessing: Preprocessing,
+        *,
+        teacher: Preprocessing | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._scenes = scenes
+        self._changes = changes
+        self._mirrored = mirrored
+        self._preprocessing = preprocessing
+        self._teacher = teacher
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._scenes.classes)
+
+    def __getitem__(self, position: tuple[int, int]) -> Batch:
+        epoch, index = position
+        scene = torch.from_numpy(np.array(self._scenes.pixels[index])).permute(2, 0, 1)
+        target = self._scenes.classes[index]
+        scene, target = changed(
+            scene, target, self._changes, self._mirrored, seed=(self._seed, epoch, index)
+        )
+        bgr = np.ascontiguousarray(scene.permute(1, 2, 0).numpy()[..., ::-1])
+        return Batch(
+            pixels=_channels_first(self._preprocessing(bgr)),
+            targets=torch.as_tensor(target),
+            indices=torch.tensor(index),
+            teacher_pixels=(
+                _channels_first(self._teacher(bgr))
+                if self._teacher
+                else torch.empty(0, dtype=torch.uint8)
+            ),
+        )
+
+
+class PreparedImages(Dataset[Batch]):
+    """Images that are already what the network sees, read in order: for validation."""
+
+    def __init__(self, images: Labelled) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images.classes)
+
+    def __getitem__(self, index: int) -> Batch:
+        return Batch(
+            pixels=_channels_first(self._images.pixels[index][None]),
+            targets=torch.as_tensor(self._images.classes[index]),
+            indices=torch.tensor(index),
+            teacher_pixels=torch.empty(0, dtype=torch.uint8),
+        )
+
+
+def changed(
+    scene: Tensor,
+    target: np.int64 | Image,
+    changes: Sequence[Change],
+    mirrored: Sequence[int] | None,
+    *,
+    seed: Sequence[int],
+) -> tuple[Tensor, np.int64 | Image]:
+    """Return one scene (3, H, W) uint8 changed at random, with the class that it now shows.
+
+    The same seed makes the same changes; torch's own generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_seed(seed))
+        for change in changes:
+            if torch.rand(()) >= change.probability:
+                continue
+            if isinstance(change, Mirror) and mirrored is not None:
+                become = mirrored[int(target)]
+                if become < 0:
+                    continue
+                target = np.int64(become)
+            scene = change(scene)
+    return scene, target
+
+
+def scene_preprocessing(preprocessing: Preprocessing, scale: float) -> Preprocessing:
+    """Return what makes scenes: the fit and interpolation of `preprocessing`, nothing that loses.
+
+    Scenes are RGB, `scale` times the network's side, without CLAHE or derived channels.
+    """
+    side = round(scale * preprocessing.size)
+    return replace(
+        preprocessing, size=side, colour="rgb", clahe=None, difference_of_gaussians=False
+    )
+
+
+def shifted_copy(
+    scenes: Labelled,
+    changes: Sequence[Change],
+    mirrored: Sequence[int] | None,
+    preprocessing: Preprocessing,
+) -> Labelled:
+    """Return prepared images as another country's camera might have taken them, always the same."""
+    pixels = np.empty((len(scenes.classes), *preprocessing.shape[1:]), np.uint8)
+    classes = scenes.classes.copy()
+    copies = TrainingScenes(scenes, changes, mirrored, preprocessing)
+    for index in range(len(copies)):
+        copy = copies[0, index]
+        pixels[index] = copy.pixels.permute(1, 2, 0).numpy()
+        classes[index] = copy.targets.numpy()
+    return Labelled(pixels=pixels, classes=classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What a training reads: scenes to learn from, prepared images to judge by."""
+
+    scenes: Labelled
+    validation: Labelled
+    shifted: Labelled | None
+
+
+def read_images(start: Start, split: Split, *, folder: Path) -> Images:
+    """Read what a run learns from and chooses by; the scenes lie in a nameless file in `folder`."""
+    recipe = start.recipe
+    scene = scene_preprocessing(recipe.preprocessing, recipe.training.scene_scale)
+    shifted = None
+    if recipe.shift and split.validation:
+        shifted = shifted_copy(
+            read_part(start, split.validation, "validation", scene),
+            recipe.shift,
+            mirrored_classes(start, recipe.shift),
+            recipe.preprocessing,
+        )
+    return Images(
+        scenes=read_part(start, split.train, "training", scene, folder),
+        validation=read_part(start, split.validation, "validation"),
+        shifted=shifted,
+    )
+
+
+def read_part(
+    start: Start,
+    samples: Sequence[Sample],
+    name: str,
+    preprocessing: Preprocessing | None = None,
+    folder: Path | None = None,
+) -> Labelled:
+    """Read the images of one part of a run's split, prepared as its recipe says or otherwise."""
+    return load_labelled(
+        start.data,
+        samples,
+        start.labels,
+        preprocessing or start.recipe.preprocessing,
+        what=f"reading {name} images",
+        task=start.recipe.task,
+        folder=folder,
+    )
+
+
+def training_batches(
+    scenes: TrainingScenes, *, batch_size: int, seed: int, workers: int
+) -> DataLoader[Batch]:
+    """Return the batches of every epoch, read by `workers` processes (0: by this one)."""
+    return DataLoader(
+        scenes,
+        batch_size,
+        sampler=EpochSampler(len(scenes), seed),
+        # A last batch of one image would have no variance to normalise by.
+        drop_last=len(scenes) // _processes()[1] > batch_size,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        # Forked, the workers share the scenes; sent to new processes, each would have a copy.
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_single_threaded if workers else None,
+    )
+
+
+def mirrored_classes(start: Start, changes: Sequence[Change]) -> list[int] | None:
+    """Return for each class the one that its mirror image shows, or -1; many labels: None."""
+    if start.recipe.task == "multilabel":
+        return None
+    return mirrored_labels(changes, start.labels)
+
+
+def _processes() -> tuple[int, int]:
+    """Return the number of this process (from 0) among those of one training, and how many."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def _single_threaded(worker: int) -> None:
+    """Leave the cores to training: images are small, and OpenCV's threads would wait for them."""
+    del worker
+    import cv2
+
+    cv2.setNumThreads(0)
+
+
+def _channels_first(prepared: Image) -> Tensor:
+    return torch.from_numpy(prepared[0]).permute(2, 0, 1).contiguous()
+
+
+def _seed(parts: Sequence[int]) -> int:
+    """Mix the parts into one seed of 64 bits; neighbours are as far apart as any two."""
+    return int(np.random.SeedSequence(list(parts)).generate_state(1, np.uint64)[0])

@@ -1,0 +1,233 @@
+import ast
+import configparser
+import importlib
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).parents[2]
+# Each room, and the rooms that it may import.
+BELOW = {
+    "runtime": set(),
+    "exporters": {"runtime"},
+    "benchmarks": {"runtime"},
+    "sdk": {"runtime", "exporters", "benchmarks"},
+}
+FILES = [path for room in BELOW for path in sorted((HOUSE / room).rglob("*.py"))]
+FOLDERS = [path.parent for path in FILES if path.name == "__init__.py"]
+EXAMPLES = sorted((HOUSE / "examples").glob("*.py"))
+BUILT_FROM = [*BELOW, "setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(HOUSE))
+
+
+def package_of(folder: Path) -> str:
+    return ".".join(["leansight", *folder.relative_to(HOUSE).parts])
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield the name of every module that a file imports anywhere, and the dots before it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import():
+                yield from ((alias.name, 0) for alias in node.names)
+            case ast.ImportFrom():
+                yield from ((f"{node.module}.{alias.name}", node.level) for alias in node.names)
+
+
+def fresh(code: str) -> str:
+    """Return what a new Python prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+# The rooms
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_room_imports_only_the_rooms_below_it(path: Path) -> None:
+    room = path.relative_to(HOUSE).parts[0]
+    for name, dots in imports(path):
+        assert dots == 0, f"{name_of(path)} imports relatively: {name}"
+        parts = name.split(".")
+        if parts[0] == "leansight":
+            assert parts[1] in BELOW[room] | {room}, f"{name_of(path)} imports {name}"
+        assert parts[0] not in BELOW, f"{name_of(path)} imports {name} without leansight"
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_a_room_is_typed_and_has_no_junk_drawer(room: str) -> None:
+    assert (HOUSE / room / "py.typed").is_file()
+    names = {path.stem for path in (HOUSE / room).rglob("*")}
+    assert not names & {"base", "common", "helpers", "misc", "shared", "util", "utils"}
+
+
+def test_the_rooms_are_those_of_the_package() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(HOUSE / "setup.cfg")
+    packages = setup["options"]["packages"].split()
+    assert packages == [package_of(folder) for folder in FOLDERS]
+    mapped = dict(line.split(" = ") for line in setup["options"]["package_dir"].split("\n")[1:])
+    assert mapped == {f"leansight.{room}": room for room in BELOW}
+    assert not (HOUSE / "leansight").exists()
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        "runtime",
+        "benchmarks",
+        pytest.param("exporters", marks=pytest.mark.slow),  # imports torch
+        pytest.param("sdk", marks=pytest.mark.slow),
+    ],
+)
+def test_every_file_is_importable_under_the_name_of_its_path(room: str) -> None:
+    files = {
+        f"{package_of(path.parent)}.{path.stem}": path for path in (HOUSE / room).rglob("*.py")
+    }
+    code = (
+        "import importlib, json, sys; "
+        "names = json.loads(sys.argv[1]); "
+        "print(json.dumps({name: importlib.import_module(name).__file__ for name in names}))"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, json.dumps(list(files))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name, path in files.items():
+        assert Path(found[name]).resolve() == path.resolve()
+
+
+def test_type_checkers_see_the_rooms_through_links() -> None:
+    links = {link.name: link for link in (HOUSE / ".typing" / "leansight").iterdir()}
+    assert set(links) == set(BELOW)
+    for room, link in links.items():
+        assert link.is_symlink()
+        assert not link.readlink().is_absolute()
+        assert link.resolve() == (HOUSE / room).resolve()
+
+
+def test_every_sub_command_has_a_command_and_a_help_text() -> None:
+    cli = importlib.import_module("leansight.sdk.commands.cli")
+    for name, module in cli.COMMANDS.items():
+        assert module.startswith("leansight.sdk.commands.")
+        assert importlib.import_module(module).command.help, name
+
+
+# What an import costs
+
+
+def test_importing_the_runtime_loads_nothing_heavy() -> None:
+    heavy = {"torch", "cv2", "ai_edge_litert", "onnx", "onnxruntime", "rich", "click", "sklearn"}
+    loaded = fresh("import sys, leansight.runtime; print(*sys.modules)").split()
+    assert "numpy" in loaded
+    assert not heavy & set(loaded)
+    assert not [name for name in loaded if name.startswith(("leansight.sdk", "leansight.exp"))]
+
+
+def test_importing_the_runtime_costs_less_than_numpy() -> None:
+    code = (
+        "from time import perf_counter as now; a = now(); import numpy; b = now(); "
+        "import leansight.runtime; c = now(); print((c - b) / (b - a))"
+    )
+    assert statistics.median(float(fresh(code)) for _ in range(5)) < 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["classify", "--help"]])
+def test_the_command_starts_without_the_training_libraries(arguments: list[str]) -> None:
+    heavy = {"torch", "cv2", "rich", "onnx", "onnxruntime", "ai_edge_litert", "sklearn"}
+    code = (
+        f"import sys; sys.argv = ['leansight', *{arguments!r}]\n"
+        "from leansight.sdk.commands.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(); print(*sys.modules)"
+    )
+    help_text, loaded = fresh(code).rstrip("\n").rsplit("\n", 1)
+    assert "leansight" in help_text.lower()
+    assert not heavy & set(loaded.split())
+
+
+def test_the_command_lists_its_sub_commands() -> None:
+    command = [Path(sys.executable).with_name("leansight"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    listed = done.stdout.split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in listed if line.startswith("  ")] == [
+        *("data", "recipes", "train", "study", "prune", "optimize"),
+        *("evaluate", "export", "certify", "classify", "bench", "check"),
+    ]
+
+
+# Examples
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
+def test_an_example_reads_in_one_sitting(path: Path) -> None:
+    docstring = ast.parse(path.read_text()).body[0]
+    assert isinstance(docstring, ast.Expr), "an example begins with how to call it"
+    assert docstring.end_lineno
+    code = path.read_text().splitlines()[docstring.end_lineno :]
+    assert len(code) <= 60
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
+def test_an_example_needs_only_what_a_pi_has(path: Path) -> None:
+    for name, _ in imports(path):
+        assert name.split(".")[0] in sys.stdlib_module_names | {"cv2", "numpy", "leansight"}
+        assert name.split(".")[:2] not in [["leansight", "sdk"], ["leansight", "exporters"]]
+
+
+# What is shipped
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The names in a wheel of this checkout, and in a wheel made from its sdist."""
+    work = tmp_path_factory.mktemp("ship")
+    source = work / "source"
+    source.mkdir()
+    for name in BUILT_FROM:  # a copy: setuptools writes where it builds
+        if (HOUSE / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(HOUSE / name, source / name, ignore=ignored)
+        else:
+            shutil.copy(HOUSE / name, source)
+    names = {}
+    # Without --wheel, `build` makes an sdist and the wheel from that.
+    for way, options in (("wheel", ["--wheel"]), ("sdist", [])):
+        out = work / way
+        command = [sys.executable, "-m", "build", "--no-isolation", *options, "--outdir", out]
+        done = subprocess.run([*command, source], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        (wheel,) = out.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            names[way] = set(archive.namelist())
+    return names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["wheel", "sdist"])
+def test_the_wheel_holds_every_room_and_nothing_else(
+    shipped: dict[str, set[str]], way: str
+) -> None:
+    expected = {
+        f"leansight/{path.relative_to(HOUSE)}"
+        for room in BELOW
+        for pattern in ("*.py", "py.typed", "*.toml", "*.html")
+        for path in (HOUSE / room).rglob(pattern)
+    }
+    assert any(name.endswith(".toml") for name in expected)
+    assert len([name for name in expected if name.endswith("py.typed")]) == len(BELOW)
+    assert {name for name in shipped[way] if ".dist-info/" not in name} == expected
+    entry_points = [name for name in shipped[way] if name.endswith("/entry_points.txt")]
+    licenses = [name for name in shipped[way] if name.endswith("/LICENSE")]
+    assert len(entry_points) == len(licenses) == 1

@@ -1,0 +1,358 @@
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+from ai_edge_litert import schema_py_generated as schema
+from click.testing import CliRunner
+from onnx import helper
+from rich.console import Console
+
+from leansight.benchmarks.measure import (
+    BenchmarkResult,
+    Latency,
+    Percentiles,
+    find_models,
+    measure,
+    steps,
+    summary,
+)
+from leansight.benchmarks.table import tables
+from leansight.benchmarks.worker import peak_rss_bytes
+from leansight.runtime.classifier import Classifier
+from leansight.runtime.errors import BundleError, DataError, MissingExtraError
+from leansight.runtime.interpreter import Format
+from leansight.sdk.commands.bench import command, synthetic_image
+
+KEYS = [
+    *("name", "format", "precision", "size_bytes", "parameters", "macs", "peak_rss_bytes"),
+    *("start_ms", "latency_ms", "bundle_digest", "machine", "threads", "runs"),
+]
+STEPS = ("preprocess", "inference", "decision", "total")
+IMAGE = synthetic_image()
+
+
+@pytest.fixture
+def files(tmp_path: Path, tiny_tflite: bytes, tiny_onnx: bytes) -> Path:
+    """A folder with the bare models tiny.tflite and tiny.onnx."""
+    (tmp_path / "tiny.tflite").write_bytes(tiny_tflite)
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx)
+    return tmp_path
+
+
+def bench(*paths: Path, runs: int = 5, wanted: Format | None = None) -> list[BenchmarkResult]:
+    return measure(find_models(paths, wanted), IMAGE, runs=runs, warmup=1)
+
+
+def a_result(name: str, inference_ms: float, **values: int | None) -> BenchmarkResult:
+    latency = dict.fromkeys(STEPS, Percentiles(p50=1, p90=2, p99=3))
+    latency["inference"] = Percentiles(p50=inference_ms, p90=9, p99=9)
+    result = BenchmarkResult(
+        name=name,
+        format="tflite",
+        precision="int8",
+        size_bytes=545_100,
+        parameters=545_000,
+        macs=258_500_000,
+        peak_rss_bytes=41_000_000,
+        start_ms=100.0,
+        latency_ms=Latency(**latency),
+        bundle_digest=None,
+        machine="a board",
+        threads=1,
+        runs=200,
+    )
+    return replace(result, **values)  # type: ignore[arg-type]
+
+
+# The fixtures
+
+
+@pytest.mark.parametrize("model_format", ["tflite", "onnx"])
+def test_the_tiny_bundle_tells_stripes_apart(tiny_bundle: Path, model_format: Format) -> None:
+    classifier = Classifier.load(tiny_bundle, model_format=model_format)
+    for label in tiny_models.LABELS:
+        assert classifier(tiny_models.stripes(label, size=64)).label == label
+
+
+# Results
+
+
+def test_json_has_the_promised_keys_and_rows_in_the_order_given(
+    tiny_bundle: Path, files: Path
+) -> None:
+    paths = [files / "tiny.onnx", tiny_bundle, files / "tiny.tflite"]
+    arguments = [*map(str, paths), "--json", "--runs", "6", "--warmup", "0", "--threads", "2"]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    rows = json.loads(result.stdout)
+    assert [list(row) for row in rows] == [KEYS] * 4
+    assert [(row["name"], row["format"]) for row in rows] == [
+        ("tiny.onnx", "onnx"),
+        ("tiny.bundle", "tflite"),
+        ("tiny.bundle", "onnx"),
+        ("tiny.tflite", "tflite"),
+    ]
+    for row in rows:
+        assert list(row["latency_ms"]) == list(STEPS)
+        for percentiles in row["latency_ms"].values():
+            assert 0 < percentiles["p50"] <= percentiles["p90"] <= percentiles["p99"]
+        assert row["parameters"] == tiny_models.STRIPES_PARAMETERS
+        assert row["macs"] == tiny_models.STRIPES_MACS
+        assert (row["runs"], row["threads"], row["precision"]) == (6, 2, "float32")
+        assert row["start_ms"] > row["latency_ms"]["total"]["p50"]
+    manifest = json.loads((tiny_bundle / "bundle.json").read_text())
+    assert [row["bundle_digest"] for row in rows] == [None, *[manifest["digest"]] * 2, None]
+    assert [row["size_bytes"] for row in rows] == [
+        (files / "tiny.onnx").stat().st_size,
+        (tiny_bundle / "model.tflite").stat().st_size,
+        (tiny_bundle / "model.onnx").stat().st_size,
+        (files / "tiny.tflite").stat().st_size,
+    ]
+
+
+def test_format_picks_one_model_of_a_bundle_or_of_its_zip(tiny_bundle: Path) -> None:
+    zipped = tiny_bundle.with_suffix(".zip")
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for file in tiny_bundle.iterdir():
+            archive.write(file, f"tiny.bundle/{file.name}")
+    results = bench(tiny_bundle, zipped, wanted="onnx", runs=1)
+    assert [(r.name, r.format) for r in results] == [("tiny.bundle", "onnx"), ("tiny.zip", "onnx")]
+
+
+def test_models_of_one_name_are_told_apart_by_their_paths(tiny_bundle: Path) -> None:
+    other = tiny_bundle.parent / "other" / tiny_bundle.name
+    shutil.copytree(tiny_bundle, other)
+    found = find_models([tiny_bundle, other], "onnx")
+    assert [model.name for model in found] == [str(tiny_bundle), str(other)]
+
+
+def test_percentiles_are_numpys_and_the_total_is_summed_run_by_run() -> None:
+    random = np.random.default_rng(1)
+    times = {step: random.integers(1000, 9_000_000, 200).tolist() for step in STEPS[:3]}
+    latency = summary(times)
+    samples = {**times, "total": np.sum([times[step] for step in STEPS[:3]], axis=0)}
+    for step in STEPS:
+        measured = getattr(latency, step)
+        for percent in (50, 90, 99):
+            expected = np.percentile(np.asarray(samples[step]) / 1e6, percent)
+            assert getattr(measured, f"p{percent}") == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_steps_of_one_run_sum_to_its_total(files: Path) -> None:
+    (result,) = bench(files / "tiny.tflite", runs=1)
+    latency = result.latency_ms
+    parts = latency.preprocess.p50 + latency.inference.p50 + latency.decision.p50
+    assert latency.total.p50 == pytest.approx(parts, abs=1e-5)
+
+
+@pytest.mark.parametrize("runs", [1, 3, 4, 11])
+def test_progress_advances_as_often_as_announced(files: Path, runs: int) -> None:
+    models = find_models([files / "tiny.tflite"])
+    calls: list[None] = []
+    (result,) = measure(models, IMAGE, runs=runs, warmup=0, advanced=lambda: calls.append(None))
+    assert len(calls) == steps(models, runs)
+    assert result.runs == runs
+
+
+def test_the_synthetic_picture_is_always_the_same() -> None:
+    assert (IMAGE.shape, IMAGE.dtype) == ((480, 640, 3), np.uint8)
+    assert (synthetic_image() == IMAGE).all()
+    assert 30 < IMAGE.std() < 80
+
+
+# Memory
+
+
+def enlarging(factor: int) -> bytes:
+    """Return a model whose one hidden tensor has 64 * factor ** 2 floats."""
+    graph = tiny_models.TfliteGraph()
+    side = 8 * factor
+    pixels, many = graph.tensor((1, 8, 8, 1)), graph.tensor((1, side, side, 1))
+    logits = graph.tensor((1, side))
+    times = graph.constant(np.array([1, factor, factor, 1], np.int32))
+    graph.add("TILE", (pixels, times), many, schema.TileOptionsT())
+    axes = graph.constant(np.array([1, 3], np.int32))
+    graph.add("MEAN", (many, axes), logits, schema.ReducerOptionsT())
+    return graph.pack(pixels, logits)
+
+
+def test_peak_ram_rises_by_what_a_model_allocates(tmp_path: Path) -> None:
+    paths = [tmp_path / "small.tflite", tmp_path / "large.tflite"]
+    for path, factor in zip(paths, (1, 400), strict=True):
+        path.write_bytes(enlarging(factor))
+    small, large = bench(*paths, runs=1)
+    assert small.peak_rss_bytes is not None
+    assert large.peak_rss_bytes is not None
+    allocated = 64 * 400**2 * 4
+    assert 0.9 < (large.peak_rss_bytes - small.peak_rss_bytes) / allocated < 1.2
+
+
+def test_peak_ram_is_not_that_of_the_process_that_measures(files: Path) -> None:
+    ballast = np.ones(50_000_000)
+    (result,) = bench(files / "tiny.tflite", runs=1)
+    assert result.peak_rss_bytes is not None
+    assert 5e6 < result.peak_rss_bytes < ballast.nbytes / 2
+
+
+def test_peak_ram_is_read_from_the_status_or_unknown() -> None:
+    assert peak_rss_bytes("VmPeak:\t  99 kB\nVmHWM:\t  2096 kB\nnonsense") == 2096 * 1024
+    assert peak_rss_bytes("") is None
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        (
+            "leansight.benchmarks.worker",
+            {"onnx", "rich", "leansight.benchmarks.graph_count", "click"},
+        ),
+        ("leansight.sdk.commands.bench", {"onnx", "rich", "leansight.benchmarks.measure", "cv2"}),
+    ],
+)
+def test_importing_loads_no_more_than_it_needs(module: str, absent: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not absent & set(done.stdout.split())
+
+
+# The table
+
+
+def shown(*results: BenchmarkResult) -> str:
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(tables(results))
+    return capture.get()
+
+
+def test_the_table_marks_the_best_and_compares_with_the_first_row() -> None:
+    text = shown(a_result("first", 4.0), a_result("second", 1.0, size_bytes=1000, macs=2_500))
+    for cell in ("545.1 KB ", "1.0 KB*", "258.5 M ", "2.5 K*", "1.000*", "0.25", "a board"):
+        assert cell in text
+    assert "200 runs" in text
+    assert "41.0 MB*" not in text  # equal in both rows
+
+
+def test_one_row_has_no_marks_and_a_name_is_no_markup() -> None:
+    text = shown(a_result("signs [bold]", 1.0))
+    assert "signs [bold]" in text
+    assert "*" not in text
+
+
+def test_the_table_says_where_memory_is_unknown() -> None:
+    assert "known on Linux only" in shown(a_result("a", 1.0, peak_rss_bytes=None))
+
+
+# Errors
+
+
+def test_a_user_mistake_is_one_line_on_stderr_and_exit_code_1(files: Path) -> None:
+    (files / "cut.onnx").write_bytes((files / "tiny.onnx").read_bytes()[:200])
+    arguments = ["bench", str(files / "tiny.onnx"), str(files / "cut.onnx"), "--runs", "1"]
+    code = "from leansight.sdk.commands.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "cut.onnx is not an ONNX model that can run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.onnx", None, "gone.onnx does not exist"),
+        ("gone.bundle", None, "gone.bundle does not exist"),
+        ("cut.tflite", "tiny.tflite", "cut.tflite is not a TFLite model that can run"),
+        ("cut.onnx", "tiny.onnx", "cut.onnx is not an ONNX model that can run"),
+        ("text.onnx", b"Dear reader,", "text.onnx is not an ONNX model that can run"),
+        ("text.tflite", b"Dear reader,", "text.tflite is not a TFLite model that can run"),
+        ("empty.tflite", b"", "empty.tflite is empty"),
+        ("notes.txt", b"Dear reader,", "neither a bundle folder nor a sound zip of one"),
+    ],
+)
+def test_a_bad_file_is_named(
+    files: Path, name: str, content: bytes | str | None, message: str
+) -> None:
+    if isinstance(content, str):
+        content = (files / content).read_bytes()[:300]
+    if content is not None:
+        (files / name).write_bytes(content)
+    with pytest.raises(BundleError, match=message):
+        bench(files / name)
+
+
+@pytest.mark.parametrize("file", ["run.json", "start.json"])
+def test_a_run_is_to_be_exported_first(files: Path, file: str) -> None:
+    run = files / "signs 2"
+    run.mkdir()
+    (run / file).touch()
+    arguments = [str(files / "tiny.onnx"), str(run)]
+    with pytest.raises(BundleError) as refused:
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert str(refused.value) == (
+        f"{run} is a run, not a bundle: export it first, "
+        f"`leansight export '{run}' --out 'signs 2.bundle'`"
+    )
+
+
+def test_a_bundle_with_a_changed_byte_is_refused(tiny_bundle: Path) -> None:
+    model = tiny_bundle / "model.onnx"
+    model.write_bytes(model.read_bytes().replace(b"means", b"meanz"))
+    with pytest.raises(BundleError, match=r"model.onnx was changed after it was made"):
+        bench(tiny_bundle)
+
+
+def test_a_bare_model_of_another_shape_needs_a_bundle(tmp_path: Path) -> None:
+    nodes = [helper.make_node("GlobalMaxPool", ["pixels"], ["logits"])]
+    path = tmp_path / "wide.onnx"
+    path.write_bytes(tiny_models.onnx_model(nodes, {}, (1, 3, 8, 16), (1, 3, 1, 1)))
+    with pytest.raises(BundleError, match=r"wide.onnx takes 8 x 16 pixels of 3 channels"):
+        bench(path)
+
+
+def test_a_format_that_is_not_there_is_refused(files: Path) -> None:
+    with pytest.raises(BundleError, match=r"tiny.onnx is not in the format tflite"):
+        find_models([files / "tiny.onnx"], "tflite")
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("kill -SEGV $$", "tiny.onnx: its process was killed by SIGSEGV"),
+        ("kill -KILL $$", r"tiny.onnx: its process was killed by SIGKILL \(not enough memory\?\)"),
+        ("echo 'out of luck' >&2; exit 3", "tiny.onnx: its process ended with code 3: out of luck"),
+    ],
+)
+def test_a_process_that_dies_is_named_with_its_signal(
+    files: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
+    python = files / "python"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *worker*) {script};; *) echo;; esac\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(BundleError, match=message):
+        bench(files / "tiny.onnx")
+
+
+def test_a_picture_that_is_none_is_refused(files: Path) -> None:
+    arguments = [str(files / "tiny.onnx"), "--image", str(files / "tiny.onnx")]
+    with pytest.raises(DataError, match="is not an image that OpenCV can read"):
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+
+
+def test_a_missing_rich_says_what_to_type(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'leansight\[bench\]'"):
+        CliRunner().invoke(command, [str(files / "tiny.onnx")], catch_exceptions=False)
+
+
+def test_no_runs_are_a_mistake(files: Path) -> None:
+    with pytest.raises(ValueError, match="runs must be 1 or more, not 0"):
+        bench(files / "tiny.onnx", runs=0)

@@ -1,0 +1,558 @@
+"""Every kind of layer that the recipes' networks have, folded and as int8 in both formats.
+
+The networks are small relatives of timm's, a few layers each; the files are read with `int8_files`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import tiny_models
+import torch
+from ai_edge_litert import schema_py_generated as schema
+from int8_files import TYPES, Layer, Onnx, Tflite, optimised
+from numpy.typing import NDArray
+from shapes import LABELS, photos
+from timm.layers import BatchNormAct2d, SqueezeExcite, create_conv2d
+from timm.models._efficientnet_blocks import InvertedResidual
+from timm.models.densenet import DenseNet
+from timm.models.resnet import Bottleneck
+from timm.models.resnetv2 import ResNetV2
+from torch import Tensor, nn
+from torch.nn import functional
+
+from leansight.exporters.conversion.convert import convert
+from leansight.exporters.conversion.folding import fold
+from leansight.exporters.conversion.rewriting import pad_before_pooling
+from leansight.exporters.errors import ConversionError
+from leansight.exporters.int8.calibration import Range
+from leansight.exporters.int8.effort import quantize
+from leansight.exporters.int8.tensor_matching import pair_tensors
+from leansight.exporters.int8.write_tflite import quantize_tflite, require_integers
+from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.runtime.interpreter import Format, load_interpreter
+from leansight.runtime.preprocessing import Preprocessing
+
+# ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
+
+SIZE, EPOCHS = 32, 3
+PREPROCESSING = Preprocessing(size=SIZE)
+# What ONNX Runtime computes on integers, and what only moves them.
+INTEGER = {
+    *("QLinearConv", "QGemm", "QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearSigmoid"),
+    *("QLinearAveragePool", "QLinearGlobalAveragePool", "NhwcMaxPool", "MaxPool"),
+}
+MOVING = {"Reshape", "Transpose", "Clip"}
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().sub(128).div(128)
+
+
+def layer(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
+
+
+# The networks
+
+
+class Bodies(nn.Module):
+    """Networks side by side, the means of their features behind one another, and a head."""
+
+    def __init__(self, *bodies: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.bodies, self.head = nn.ModuleList(bodies), head
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [body(x).mean((2, 3)) for body in self.bodies]
+        return self.head(torch.cat(features, 1))  # type: ignore[no-any-return]
+
+
+class Inception(nn.Module):
+    """Branches with every pooling, and a scaled residual (Inception-ResNet)."""
+
+    def __init__(self, before: int, pool: nn.Module) -> None:
+        super().__init__()
+        self.one, self.three = (
+            layer(before, 8, 1),
+            nn.Sequential(layer(before, 6, 1), layer(6, 8, 3)),
+        )
+        self.pooled = nn.Sequential(pool, layer(before, 8, 1))
+        self.back = nn.Conv2d(24, before, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = torch.cat([self.one(x), self.three(x), self.pooled(x)], 1)
+        return functional.relu(self.back(branches) * 0.17 + x)
+
+
+def grouped_and_gated() -> nn.Module:
+    """ResNeXt, MobileNetV3 and EfficientNet side by side, with a head of batch norms."""
+    block = partial(Bottleneck, 32, 8, cardinality=4, base_width=32)
+    resnext = nn.Sequential(layer(3, 32, 7, stride=2), nn.MaxPool2d(3, 2, 1), block())
+    gate = partial(SqueezeExcite, gate_layer="hard_sigmoid", rd_ratio=0.25)
+    gated = partial(InvertedResidual, act_layer=nn.Hardswish, se_layer=gate)
+    stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.Hardswish())
+    mobile = nn.Sequential(stem, gated(16, 16, stride=1), gated(16, 24, stride=2, exp_ratio=3))
+    smooth = partial(InvertedResidual, act_layer=nn.SiLU, se_layer=SqueezeExcite)
+    efficient = nn.Sequential(layer(3, 16, 3, stride=2), smooth(16, 24, stride=2, exp_ratio=3))
+    dense = [nn.Linear(80, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Dropout(0.2)]
+    return Bodies(
+        resnext, mobile, efficient, head=nn.Sequential(*dense, nn.Linear(24, len(LABELS)))
+    )
+
+
+def preactivated() -> nn.Module:
+    layers = {"norm_layer": BatchNormAct2d, "conv_layer": create_conv2d}
+    body = ResNetV2((1, 1), (32, 64), num_classes=0, global_pool="", **layers)
+    return Bodies(body, head=nn.Linear(body.num_features, len(LABELS)))
+
+
+def dense() -> nn.Module:
+    body = DenseNet(8, (2, 2), num_classes=0, global_pool="")
+    return Bodies(body, head=nn.Linear(body.num_features, len(LABELS)))
+
+
+def inception() -> nn.Module:
+    outside = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+    blocks = [
+        *(layer(3, 16, 3, stride=2), Inception(16, nn.AvgPool2d(3, 1, 1)), nn.MaxPool2d(3, 2)),
+        Inception(16, nn.Sequential(nn.MaxPool2d(3, 1, 1), outside)),
+    ]
+    return Bodies(nn.Sequential(*blocks), head=nn.Linear(16, len(LABELS)))
+
+
+class Capped(nn.Module):
+    """A ReLU6 that shares its grid with what goes beyond 6."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capped, self.free = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        capped, free = 10 * self.capped(x), 20 * self.free(x)
+        return torch.cat([functional.relu6(capped), functional.relu(free)], 1)
+
+
+def flattened() -> nn.Module:
+    """S2's and VGG's way: convolutions, maxima, dense layers on all positions."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(Capped(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(16 * 6 * 6, 20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, len(LABELS))),
+    )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A network, how many layers it is given (for batch norms that have nothing to be folded into,
+    hard-swishes, averaged windows), what ONNX Runtime computes in float, and whether both files
+    give the same logits, bit for bit: not where windows at the border are averaged without their
+    padding (ties are rounded to other sides)."""
+
+    build: Callable[[], nn.Module]
+    alone: int = 0
+    floats: frozenset[str] = frozenset()
+    exact: bool = False
+
+
+KINDS = {
+    "grouped and gated": Kind(grouped_and_gated, alone=7, exact=True),
+    "preactivated": Kind(preactivated, alone=3, exact=True),
+    "dense": Kind(dense, alone=7, exact=True),
+    "inception": Kind(inception, alone=1),
+    "flattened": Kind(flattened, exact=True),
+}
+
+
+@dataclass(frozen=True)
+class Converted:
+    kind: Kind
+    network: nn.Module
+    tflite: Tflite
+    onnx: Onnx
+    int8: Mapping[Format, bytes]
+
+
+def teach(network: nn.Module) -> nn.Module:
+    """Train for a moment: batch norms get something to fold, and decisions mean something."""
+    pictures, classes = photos(240, seed=0)
+    pixels = to_tensor(np.concatenate([PREPROCESSING(p) for p in pictures]))
+    optimiser = torch.optim.Adam(network.parameters(), 0.01)
+    for batch in torch.arange(len(classes)).repeat(EPOCHS).split(30):
+        optimiser.zero_grad()
+        functional.cross_entropy(
+            network(pixels[batch]), torch.from_numpy(classes)[batch]
+        ).backward()
+        optimiser.step()
+    return network.eval()
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def converted(request: pytest.FixtureRequest) -> Converted:
+    torch.manual_seed(0)
+    kind = KINDS[request.param]
+    network = teach(kind.build())
+    pixels = np.concatenate([PREPROCESSING(p) for p in photos(60, seed=1)[0]])
+    int8 = quantize(convert(network, PREPROCESSING), pixels, lambda *_: None)
+    return Converted(kind, network, Tflite(int8["tflite"]), Onnx(int8["onnx"]), int8)
+
+
+def contents(layers: list[Layer]) -> Counter[tuple[object, ...]]:
+    """Return what identifies each layer: every integer, every scale, the grid of its output."""
+    return Counter(
+        (x.weights.shape, x.weights.tobytes(), x.scale.tobytes(), *bias(x), x.output)
+        for x in layers
+    )
+
+
+def bias(layer: Layer) -> tuple[bytes, ...]:
+    """Return a bias and its scale; where it is zero, ONNX has none."""
+    return (layer.bias.tobytes(), layer.bias_scale.tobytes()) if layer.bias.any() else ()
+
+
+# Both files
+
+
+@pytest.mark.slow
+def test_both_files_hold_the_same_layers_bit_for_bit(converted: Converted) -> None:
+    theirs, ours = converted.tflite.layers(), converted.onnx.layers()
+    assert contents(ours) == contents(theirs)
+    weighted = [m for m in converted.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(ours) == len(weighted) + converted.kind.alone
+
+
+@pytest.mark.slow
+def test_activations_lie_on_the_same_grids(converted: Converted) -> None:
+    tflite, onnx_file = converted.tflite, converted.onnx
+    # TFLite pads before a layer.
+    theirs = {
+        tflite.grid(output) for kind, _, output in tflite.operators if kind not in {"PAD", "PADV2"}
+    }
+    quantizers = [n for n in onnx_file.nodes if n.op_type == "QuantizeLinear"]
+    assert {(scale, zero - 128) for scale, zero in map(onnx_file.grid, quantizers)} == theirs
+
+
+@pytest.mark.slow
+def test_the_tflite_file_computes_nothing_in_float(converted: Converted) -> None:
+    types = {TYPES[t.type] for t in converted.tflite.tensors}
+    assert types <= {"INT8", "INT32"}
+
+
+@pytest.mark.slow
+def test_no_number_is_moved_from_grid_to_grid(converted: Converted) -> None:
+    tflite = converted.tflite
+    assert not {kind for kind, _, _ in tflite.operators} & {"QUANTIZE", "DEQUANTIZE"}
+    for kind, inputs, output in tflite.operators:
+        if kind in {"CONCATENATION", "MAX_POOL_2D", "AVERAGE_POOL_2D"}:
+            assert {tflite.grid(tensor) for tensor in inputs} == {tflite.grid(output)}
+
+
+@pytest.mark.slow
+def test_onnx_runtime_computes_nothing_in_float_that_it_has_in_integers(
+    converted: Converted, tmp_path: Path
+) -> None:
+    graph = optimised(converted.int8["onnx"], tmp_path)
+    used = {node.op_type for node in graph.node}
+    borders = {"QuantizeLinear"} if converted.kind.floats else set()
+    assert used - {"DequantizeLinear"} - borders - MOVING <= INTEGER | converted.kind.floats
+    if not converted.kind.floats:
+        (last,) = [node for node in graph.node if node.op_type == "DequantizeLinear"]
+        assert list(last.output) == [graph.output[0].name]
+
+
+@pytest.mark.slow
+def test_both_files_decide_alike_and_nearly_as_torch(converted: Converted) -> None:
+    pictures, classes = photos(60, seed=2)
+    pixels = np.concatenate([PREPROCESSING(p) for p in pictures])
+    tflite, onnx_logits = (
+        np.stack([load_interpreter(file, kind)(p[None]) for p in pixels])
+        for kind, file in converted.int8.items()
+    )
+    with torch.inference_mode():
+        exact = converted.network(to_tensor(pixels)).numpy()
+    assert (exact.argmax(1) == classes).mean() > 0.9  # else agreeing says little
+    np.testing.assert_array_equal(tflite.argmax(1), onnx_logits.argmax(1))
+    assert (tflite.argmax(1) == exact.argmax(1)).mean() >= 0.95
+    spread = exact.max() - exact.min()
+    if converted.kind.exact:
+        np.testing.assert_array_equal(tflite, onnx_logits)
+    assert np.abs(tflite - onnx_logits).max() < 0.02 * spread
+    assert np.abs(tflite - exact).max() < 0.1 * spread
+
+
+@pytest.mark.slow
+def test_means_and_products_are_divided_by_odd_numbers(converted: Converted) -> None:
+    tflite, found = converted.tflite, 0
+    joined = {tflite.grid(t) for kind, _, t in tflite.operators if kind == "CONCATENATION"}
+    for kind, inputs, output in tflite.operators:
+        step = tflite.grid(output)[0]
+        if tflite.grid(output) in joined:  # two means on one grid
+            continue
+        if kind == "MEAN":
+            taken, given = (np.prod(tflite.tensors[t].shape) for t in (inputs[0], output))
+            divisor = taken / given * step / tflite.grid(inputs[0])[0]
+        elif kind == "MUL":
+            divisor = step / np.prod([tflite.grid(t)[0] for t in inputs])
+        else:
+            continue
+        assert abs(divisor % 2 - 1) < 1e-3  # no quotient is nearer than 1 / (2 x divisor)
+        found += 1
+    assert found or converted.kind.build is flattened
+
+
+# What cannot be int8
+
+
+def with_layer(kind: str, options: object, *, named: bool = True) -> TfliteGraph:
+    """Return a dense layer on the means of what this operator makes of the pixels, quantized."""
+    graph = tiny_models.TfliteGraph()
+    pixels, made, means, logits = (
+        graph.tensor(shape) for shape in ((1, 8, 8, 1), (1, 8, 8, 1), (1, 1), (1, 3))
+    )
+    graph.add(kind, (pixels,), made, options)
+    axes = graph.constant(np.array([1, 2], np.int32))
+    graph.add("MEAN", (made, axes), means, schema.ReducerOptionsT())
+    weights, zeros = (graph.constant(np.zeros(s, np.float32)) for s in ((3, 1), (3,)))
+    dense = schema.FullyConnectedOptionsT()
+    graph.add("FULLY_CONNECTED", (means, weights, zeros), logits, dense)
+    for number, tensor in enumerate(graph.tensors * named):
+        tensor.name = f"t{number}".encode()
+    model = graph.pack(pixels, logits)
+    readable = TfliteGraph(model)
+    ranges = dict.fromkeys(readable.activations, Range(low=-1, high=1))
+    return TfliteGraph(quantize_tflite(model, readable, ranges))
+
+
+def test_a_layer_without_an_int8_form_is_named() -> None:
+    require_integers(with_layer("HARD_SWISH", schema.HardSwishOptionsT()))
+    quantized = with_layer("LEAKY_RELU", schema.LeakyReluOptionsT(alpha=0.2))
+    with pytest.raises(ConversionError, match=r"LEAKY_RELU has no int8 form .*float32 only"):
+        require_integers(quantized)
+
+
+def test_what_the_quantizer_refuses_is_passed_on_in_one_line() -> None:
+    # It tells tensors apart by their names: here all have the same.
+    with pytest.raises(ConversionError, match=r"^ai-edge-quantizer cannot .*float32 only$"):
+        with_layer("HARD_SWISH", schema.HardSwishOptionsT(), named=False)
+
+
+# Pairing
+
+
+def test_tensors_that_hold_the_same_numbers_are_paired_in_their_order() -> None:
+    """Two that are zero for every image, as closed gates are."""
+    nodes = [
+        onnx.helper.make_node("Abs", ["image"], ["bright"]),
+        onnx.helper.make_node("Neg", ["bright"], ["dark"]),
+        onnx.helper.make_node("Relu", ["dark"], ["first"]),
+        onnx.helper.make_node("Neg", ["first"], ["second"]),
+    ]
+    value = partial(onnx.helper.make_tensor_value_info, elem_type=1, shape=[1, 1, 2, 2])
+    graph = onnx.helper.make_graph(nodes, "twins", [value("image")], [value("bright")])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+
+    class Theirs:
+        """Gives its tensors as a TFLite graph does."""
+
+        def run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+            zero = np.zeros_like(image)
+            return {"in": image, "a": np.abs(image), "b": -np.abs(image), "c": zero, "d": zero}
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 2, 2, 1), np.uint8)
+    partners = pair_tensors(model, Theirs(), pixels)
+    assert partners == {"image": "in", "bright": "a", "dark": "b", "first": "c", "second": "d"}
+
+
+# Folding
+
+
+def used(graph: torch.fx.GraphModule) -> Counter[str]:
+    calls = (n for n in graph.graph.nodes if n.op == "call_function")
+    return Counter(str(n.target).split(".")[1] for n in calls)
+
+
+def settled(network: nn.Module, shape: tuple[int, ...] = (8, 3, 8, 8)) -> nn.Module:
+    """Give the batch norms weights and statistics that are not 0 and 1."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+            nn.init.uniform_(module.weight, -2, 2)
+            nn.init.uniform_(module.bias, -1, 1)
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(shape) + 0.5)
+    return network.eval()
+
+
+def folded(network: nn.Module) -> Counter[str]:
+    """Fold, hold the result against the network, and return the operators that are left."""
+    network = settled(network)
+    image = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        before = network(image)
+        graph = fold(network, image)
+        torch.testing.assert_close(graph(image), before, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(network(image), before, rtol=0, atol=0)  # left as it was
+    return used(graph)
+
+
+class Twice(nn.Module):
+    """One convolution used twice, once with a batch norm behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(self.norm(self.convolution(x)))  # type: ignore[no-any-return]
+
+
+class Mean(nn.Module):
+    def __init__(self, over: tuple[int, int], *, keepdim: bool) -> None:
+        super().__init__()
+        self.over, self.keepdim = over, keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(self.over, keepdim=self.keepdim)
+
+
+class Fork(nn.Module):
+    """A convolution whose result is used before its batch norm as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.convolution(x)
+        return self.norm(x) + x  # type: ignore[no-any-return]
+
+
+class Scaled(nn.Module):
+    """A number before and after, and one that belongs to no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (0.17 * self.convolution(x) + 3) * 2 + torch.relu(x[:, :1]) * 0.5  # type: ignore[no-any-return]
+
+
+FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
+    "convolution": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)),
+        {"conv2d": 1},
+    ),
+    "grouped, same": (
+        lambda: nn.Sequential(nn.Conv2d(3, 6, 3, padding="same", groups=3), nn.BatchNorm2d(6)),
+        {"conv2d": 1},
+    ),
+    "no weights of its own": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
+        {"conv2d": 1},
+    ),
+    "dense, dropout between": (
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(192, 5, bias=False), nn.Dropout(), nn.BatchNorm1d(5), nn.ReLU()
+        ),
+        {"flatten": 1, "linear": 1, "relu": 1},
+    ),
+    "nothing before": (lambda: nn.BatchNorm2d(3), {"conv2d": 1}),
+    "nothing before, dense": (
+        lambda: nn.Sequential(nn.Flatten(), nn.ReLU(), nn.BatchNorm1d(192)),
+        {"flatten": 1, "relu": 1, "conv2d": 1, "reshape": 2},
+    ),
+    "a convolution used twice": (Twice, {"conv2d": 2}),
+    "a result used twice": (Fork, {"conv2d": 2, "add": 1}),
+    "hard sigmoid": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Hardsigmoid()),
+        {"conv2d": 1, "hardtanh": 1, "mul": 1},
+    ),
+    "hard-swish": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Hardswish()),
+        {"conv2d": 2, "hardtanh": 1, "mul": 1},
+    ),
+    "hard-swish, dense": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.Hardswish()),
+        {"flatten": 1, "linear": 1, "reshape": 2, "conv2d": 1, "hardtanh": 1, "mul": 1},
+    ),
+    "hard-swish of no layer": (nn.Hardswish, {"hardswish": 1}),
+    "windows": (lambda: nn.AvgPool2d(2), {"conv2d": 1}),
+    "windows of what was rewritten": (
+        lambda: nn.Sequential(nn.SiLU(), nn.BatchNorm2d(3), nn.AvgPool2d((2, 3), 1), nn.SiLU()),
+        {"sigmoid": 2, "mul": 2, "conv2d": 2},
+    ),
+    "windows beyond the border": (lambda: nn.AvgPool2d(3, 2, 1), {"conv2d": 1}),
+    "windows of the border alone": (
+        lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        {"avg_pool2d": 1},
+    ),
+    "windows, rounded up": (lambda: nn.AvgPool2d(3, 2, ceil_mode=True), {"avg_pool2d": 1}),
+    "windows with a divisor": (lambda: nn.AvgPool2d(2, divisor_override=3), {"avg_pool2d": 1}),
+    "a mean over the picture": (
+        lambda: Mean((2, 3), keepdim=False),
+        {"adaptive_avg_pool2d": 1, "reshape": 1},
+    ),
+    "a mean that stays a picture": (
+        lambda: Mean((-1, -2), keepdim=True),
+        {"adaptive_avg_pool2d": 1},
+    ),
+    "a mean of one pixel": (
+        lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), Mean((2, 3), keepdim=False)),
+        {"adaptive_avg_pool2d": 1, "reshape": 1},
+    ),
+    "another mean": (lambda: Mean((1, 2), keepdim=False), {"mean": 1}),
+    "numbers": (Scaled, {"conv2d": 1, "slice": 1, "relu": 1, "mul": 1, "add": 1}),
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_what_is_folded_computes_the_same(name: str) -> None:
+    build, operators = FOLDS[name]
+    left = folded(build())
+    left.pop("alias", None)
+    assert left == operators
+
+
+def test_a_batch_norm_alone_is_its_factor_and_summand_for_each_channel() -> None:
+    norm = nn.BatchNorm2d(3)
+    norm.running_mean, norm.running_var = torch.tensor([1.0, 0, -1]), torch.tensor([4.0, 1, 0.25])
+    norm.weight.data, norm.bias.data = torch.tensor([2.0, 3, -1]), torch.tensor([0.0, 1, 2])
+    norm.eps = 0.0
+    graph = fold(norm, torch.zeros(1, 3, 4, 4))
+    weight, bias = (value for _, value in graph.named_buffers() if "folded" in _)
+    # By hand: 2/2, 3/1, -1/0.5; and 0 - 1·1, 1 - 0·3, 2 - (-1)·(-2).
+    assert weight.flatten().tolist() == [1, 3, -2]
+    assert bias.tolist() == [-1, 1, 0]
+
+
+POOLS: dict[str, tuple[nn.Module, bool]] = {
+    "after relu": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1)), True),
+    "after relu6": (nn.Sequential(nn.ReLU6(), nn.MaxPool2d((3, 5), 2, (1, 2))), True),
+    "after a maximum": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1)), True),
+    "of what is negative": (nn.MaxPool2d(3, 2, 1), False),
+    "after a clamp below zero": (nn.Sequential(nn.Hardtanh(), nn.MaxPool2d(3, 2, 1)), False),
+    "of the same size": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 1, 1)), False),
+    "without padding": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), False),
+    "rounded up": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1, ceil_mode=True)), False),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_padding_of_a_maximum_becomes_zeros_where_nothing_is_below_them(name: str) -> None:
+    network, apart = POOLS[name]
+    image = torch.randn(1, 3, 8, 8)
+    graph = fold(network, image)
+    pad_before_pooling(graph)
+    assert used(graph)["pad"] == apart
+    torch.testing.assert_close(graph(image), network(image), rtol=0, atol=0)

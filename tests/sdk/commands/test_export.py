@@ -1,0 +1,219 @@
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import shapes
+from command_line import leansight, refusal
+
+from leansight.runtime.bundle import Bundle
+from leansight.sdk.commands import cli
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shapes.write_data_set(tmp_path_factory.mktemp("data") / "shapes")
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.toml").write_text(shapes.RECIPE)
+    out = folder / "run"
+    result = leansight("train", data, "--recipe", folder / "tiny.toml", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == f"run: {out}"
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(
+    run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    out = tmp_path_factory.mktemp("bundle") / "shapes.bundle"
+    result = leansight("export", run, "--out", out, "--max-drop", 5, "--threshold", 0.4)
+    assert result.returncode == 0, result.stderr
+    return out, result
+
+
+Exported = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.slow
+def test_export_says_what_it_verified_and_where_it_wrote(exported: Exported) -> None:
+    out, result = exported
+    first, *_, agreement, legend, last = result.stdout.splitlines()
+    assert first == "24 validation images"
+    said = "  tflite int8 and onnx int8 decide alike on 100.00%, same numbers on 100.00%"
+    assert agreement == said
+    assert legend.startswith("coverage: ")
+    # What a terminal of the usual width shows in one line.
+    assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
+    assert last == f"bundle: {out}"
+    named = [line[2:18].strip() for line in result.stdout.splitlines()[2:-3]]
+    assert named == [
+        *("torch float32", "tflite int8", "onnx int8"),
+    ]
+
+
+@pytest.mark.slow
+def test_the_bundle_remembers_where_it_comes_from(exported: Exported, run: Path) -> None:
+    bundle = Bundle.load(exported[0])
+    values = json.loads((run / "run.json").read_text())
+    assert bundle.provenance["recipe"] == values["recipe"]
+    counts = bundle.provenance["images"]
+    assert counts == {"train": 48, "validation": 24, "test": 0, "calibration": 48}
+    assert {"leansight", "torch", "litert-torch"} <= set(bundle.provenance["versions"])
+    assert bundle.labels == shapes.LABELS
+    assert bundle.decision.threshold == 0.4
+
+
+@pytest.mark.slow
+def test_both_formats_classify_the_photos(exported: Exported, data: Path) -> None:
+    said = {}
+    for model_format in ("tflite", "onnx"):
+        result = leansight("classify", exported[0], data, "--format", model_format, "--json")
+        assert result.returncode == 0, result.stderr
+        said[model_format] = [json.loads(line) for line in result.stdout.splitlines()]
+    labels = {kind: [answer["label"] for answer in answers] for kind, answers in said.items()}
+    assert labels["tflite"] == labels["onnx"]
+    true = [Path(answer["path"]).parent.name for answer in said["tflite"]]
+    assert len(true) == 72
+    assert np.mean([a == b for a, b in zip(labels["tflite"], true, strict=True)]) > 0.9
+
+
+@pytest.mark.slow
+# ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
+@pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
+def test_a_spoilt_network_is_refused_and_nothing_written(
+    run: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # One gray photo is all that this run was trained on: too little to find ranges with.
+    photos, poor = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(data, photos)
+    shutil.copytree(run, poor)
+    cv2.imwrite(str(photos / "disc" / "gray.png"), np.full((40, 40, 3), 128, np.uint8))
+    header = (run / "train.csv").read_text().splitlines()[0]
+    (poor / "train.csv").write_text(f"{header}\ndisc/gray.png,disc,,,\n")
+    out = tmp_path / "new" / "shapes.bundle"
+    arguments = ["export", str(poor), "--out", str(out), "--data", str(photos), "--max-drop", "0"]
+    report = tmp_path / "report"
+    arguments += ["--effort", "calibration", "--report", str(report)]
+    line = refusal(arguments, monkeypatch, capsys)
+    assert "points of accuracy" in line
+    said = "more than --max-drop 0. Tried: calibration. Nothing was written"
+    assert line.endswith(f"{said} but {report / 'parity.html'}")
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "run", "report"}
+    values = json.loads((report / "parity.json").read_text())
+    assert f"leansight: {values['refusal']} but" in line
+    assert values["images"] == 24
+    assert [found["name"] for found in values["formats"]] == [
+        *("torch float32", "tflite float32", "onnx float32", "tflite int8", "onnx int8"),
+    ]
+    lost = 24 * (values["formats"][0]["accuracy"] - values["formats"][3]["accuracy"])
+    with (report / "differences.csv").open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    assert len(rows) >= round(lost) >= 1
+    for row in rows:
+        assert (data / row["path"]).is_file()
+        assert row["label"] == Path(row["path"]).parent.name
+
+
+@pytest.mark.slow
+def test_photos_that_have_moved_are_asked_for(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    values = json.loads(file.read_text())
+    values["data"] = str(tmp_path / "gone")
+    file.write_text(json.dumps(values))
+    out = tmp_path / "shapes.bundle"
+    arguments = ["export", str(tmp_path / "run"), "--out", str(out)]
+    line = refusal(arguments, monkeypatch, capsys)
+    assert f"no longer at {tmp_path / 'gone'}: give their folder as --data" in line
+    # A folder without them is no help either.
+    line = refusal([*arguments, "--data", str(tmp_path)], monkeypatch, capsys)
+    assert "does not exist" in line
+    assert "(and 43 more)" in line
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_ctrl_c_ends_in_one_line_that_says_what_is_there(
+    whole: bool,  # noqa: FBT001 -- a parameter of the test
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "shapes.bundle"
+
+    def export_run(*_: object, **__: object) -> None:
+        if whole:  # the report is being written
+            out.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("leansight.sdk.deployment.export_run.export_run", export_run)
+    monkeypatch.setattr(sys, "argv", ["leansight", "export", str(tmp_path), "--out", str(out)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 130
+    what = str(out) if whole else "nothing"
+    assert capsys.readouterr().err == f"stopped: {what} was written\n"
+
+
+def test_what_cannot_be_written_or_read_is_said_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No run has been looked at yet: there is none.
+    export = ["export", str(tmp_path / "run"), "--out"]
+    line = refusal([*export, str(tmp_path)], monkeypatch, capsys)
+    assert line.endswith(f"{tmp_path} exists already: choose another --out, or remove it")
+    line = refusal([*export, str(tmp_path / "out"), "--data", "nowhere"], monkeypatch, capsys)
+    assert line.endswith("--data nowhere does not exist: name the folder of labelled images")
+    (tmp_path / "empty").mkdir()
+    data = ["--data", str(tmp_path / "empty")]
+    line = refusal([*export, str(tmp_path / "out"), *data], monkeypatch, capsys)
+    assert line.endswith("empty is empty: name the folder of labelled images")
+    export = ["export", str(tmp_path / "missing.onnx"), "--out", str(tmp_path / "out")]
+    assert refusal(export, monkeypatch, capsys).endswith("missing.onnx does not exist")
+
+
+def test_a_run_that_has_not_finished_is_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "start.json").touch()
+    arguments = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
+    line = refusal(arguments, monkeypatch, capsys)
+    assert line.endswith("run has not finished: go on with --resume (it has no run.json)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("missing", "command", "extra"),
+    [("litert_torch", "export", "export"), ("pytorch_lightning", "train", "train")],
+)
+def test_a_missing_extra_is_named_with_the_line_that_brings_it(
+    missing: str, command: str, extra: str, tmp_path: Path
+) -> None:
+    result = leansight(
+        command,
+        tmp_path,
+        *("--out", tmp_path / "out"),
+        before=f"import sys; sys.modules[{missing!r}] = None; ",
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line == (
+        f"leansight: {missing} is not installed. Type: pip install 'leansight[{extra}]'"
+    )
