@@ -1,24 +1,21 @@
 """Measure models, each in a process of its own, in rounds that alternate between them."""
 
-import os
-import platform
-import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leansight.benchmarks.graph_count import GraphCount, count_graph
-from leansight.benchmarks.worker import STEPS, is_bare_model
-from leansight.benchmarks.worker_process import WorkerProcess, empty_process_bytes
-from leansight.runtime.bundle import Bundle, Precision
-from leansight.runtime.errors import BundleError
-from leansight.runtime.interpreter import Format, model_format
+from leansight.benchmarks.machines import Machine, Running, ThisMachine
+from leansight.benchmarks.models import Model
+from leansight.benchmarks.worker import STEPS
+from leansight.runtime.bundle import Precision
+from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image
 
 # A drift of the machine's speed hits all models alike if they take turns.
@@ -70,101 +67,6 @@ class BenchmarkResult:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A model to measure: one format of a bundle, or a bare file (which has no digest)."""
-
-    name: str
-    path: Path
-    format: Format
-    digest: str | None
-
-    def read(self) -> bytes:
-        """Return the model's bytes."""
-        if self.digest is None:
-            return self.path.read_bytes()
-        return Bundle.load(self.path).read(f"model.{self.format}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """A model that has given its first result; `ask` is answered by the worker (see worker.py)."""
-
-    start_ms: float
-    ask: Callable[[Mapping[str, int]], dict[str, Any]]
-
-
-class Machine(Protocol):
-    """What models run on."""
-
-    @property
-    def name(self) -> str:
-        """The board or the processor, and how many cores it has."""
-
-    @property
-    def empty_bytes(self) -> int | None:
-        """The peak memory of a process that has only imported numpy, None if it is not told."""
-
-    def start(self, model: Model, picture: Path, threads: int) -> AbstractContextManager[Running]:
-        """Run a model on a picture (.npy) in a process of its own that ends after the `with`.
-
-        Raises:
-            BundleError: the model cannot be run, or its process died; so does asking it.
-
-        """
-
-
-class ThisMachine:
-    """A `Machine`: the one that asks."""
-
-    @property
-    def name(self) -> str:
-        """See `Machine`."""
-        return machine()
-
-    @property
-    def empty_bytes(self) -> int | None:
-        """See `Machine`."""
-        return empty_process_bytes()
-
-    @contextmanager
-    def start(self, model: Model, picture: Path, threads: int) -> Iterator[Running]:
-        """See `Machine`."""
-        arguments = [str(model.path), model.format, str(threads), str(picture)]
-        with WorkerProcess(model.name, arguments) as process:
-            yield Running(start_ms=process.answer()["start_ms"], ask=process.ask)
-
-
-def find_models(paths: Sequence[Path], wanted: Format | None = None) -> list[Model]:
-    """Return the models of bundles and bare files, in their order; `wanted` picks one format.
-
-    A name is the path's last part, or the whole path where two would be called the same.
-
-    Raises:
-        BundleError: a path is missing, damaged, no model, or has not the wanted format.
-
-    """
-    found = [model for path in paths for model in _models_at(path, wanted)]
-    ends = [path.name for path in dict.fromkeys(paths)]
-    return [m if ends.count(m.name) == 1 else replace(m, name=str(m.path)) for m in found]
-
-
-def _models_at(path: Path, wanted: Format | None) -> list[Model]:
-    if not path.exists():
-        raise BundleError(f"{path} does not exist")
-    if is_bare_model(path):
-        if wanted not in (None, model_format(path)):
-            raise BundleError(f"{path} is not in the format {wanted}")
-        return [Model(name=path.name, path=path, format=model_format(path), digest=None)]
-    bundle = Bundle.load(path)
-    bundle.choose_format(wanted)  # raises if there is nothing to measure
-    return [
-        Model(name=path.name, path=path, format=held, digest=bundle.digest)
-        for held in bundle.formats
-        if wanted in (None, held)
-    ]
 
 
 def measure(
@@ -275,16 +177,3 @@ def summary(times_ns: Mapping[str, Sequence[int]]) -> Latency:
 def _percentiles(samples_ms: NDArray[np.float64]) -> Percentiles:
     p50, p90, p99 = (round(float(p), 6) for p in np.percentile(samples_ms, [50, 90, 99]))
     return Percentiles(p50=p50, p90=p90, p99=p99)
-
-
-def machine() -> str:
-    """Name the board or the processor, and how many cores it has."""
-    board, processors = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
-    name = platform.processor() or platform.machine()
-    if board.exists():
-        name = board.read_text().rstrip("\0")
-    elif processors.exists():
-        # "Model" is what the kernel of a Pi calls the board, "model name" x86's processor.
-        found = re.search(r"^(?:Model|model name)\s*: (.*)$", processors.read_text(), re.MULTILINE)
-        name = found[1] if found else name
-    return f"{name}, {os.cpu_count()} cores"

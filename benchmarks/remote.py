@@ -18,7 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from leansight.benchmarks.measure import Machine, Model, Running, ThisMachine
+from leansight.benchmarks.machines import Machine, Running, ThisMachine
+from leansight.benchmarks.models import Model
 from leansight.runtime.bundle import MANIFEST, Bundle
 from leansight.runtime.errors import BundleError, LeansightError
 

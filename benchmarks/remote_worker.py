@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Self
 
-from leansight.benchmarks.measure import ThisMachine
+from leansight.benchmarks.machines import ThisMachine
 from leansight.benchmarks.worker_process import WorkerProcess
 from leansight.runtime.errors import BundleError
 

@@ -8,7 +8,6 @@ with {"error": ...}.
 
 import gc
 import json
-import re
 import sys
 import time
 from pathlib import Path
@@ -16,15 +15,14 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from leansight.benchmarks.memory import STATUS, peak_rss_bytes
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, decide
 from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
 from leansight.runtime.preprocessing import CHANNELS, Image, Preprocessing
 
-STATUS: Final = Path("/proc/self/status")
 STEPS: Final = ("preprocess", "inference", "decision")
-
 Times = tuple[int, int, int]
 
 
@@ -93,15 +91,6 @@ def run_once(classifier: Classifier, image: Image) -> Times:
     inferred = clock()
     decide(logits, classifier.labels, classifier.policy, task=classifier.task)
     return prepared - start, inferred - prepared, clock() - inferred
-
-
-def peak_rss_bytes(status: str) -> int | None:
-    """Return the peak resident memory that a /proc status tells, None if it does not.
-
-    VmHWM counts from exec on; getrusage's ru_maxrss would include the parent that forked.
-    """
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
 
 
 def _time_runs(classifier: Classifier, image: Image, runs: int) -> list[Times]:

@@ -8,23 +8,9 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Self
 
-from leansight.benchmarks.worker import STATUS, peak_rss_bytes
 from leansight.runtime.errors import BundleError
-
-_EMPTY_PROCESS: Final = f"""
-import numpy, pathlib
-status = pathlib.Path({str(STATUS)!r})
-print(status.read_text() if status.exists() else "")
-"""
-
-
-def empty_process_bytes() -> int | None:
-    """Return the peak memory of a process that has only imported numpy."""
-    command = [sys.executable, "-P", "-c", _EMPTY_PROCESS]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 -- no shell
-    return peak_rss_bytes(done.stdout)
 
 
 class WorkerProcess:

@@ -9,3 +9,6 @@ class ConversionError(LeansightError):
 
 class PruningError(LeansightError):
     """Channels cannot be taken out as was asked."""
+
+
+FLOAT_ONLY = "this network can be exported with --precision float32 only"

@@ -1,35 +1,29 @@
 """From a trained network to a verified bundle, or to a refusal."""
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from leansight.exporters.conversion.convert import FloatGraphs, convert, predict
+from leansight.exporters.conversion.convert import FloatGraphs, convert
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.int8.effort import Progress, attempts
-from leansight.exporters.packaging.metadata import describe
-from leansight.exporters.packaging.model_card import model_card
-from leansight.exporters.verification.compare import (
+from leansight.exporters.int8.effort import attempts
+from leansight.exporters.options import (
     EFFORTS,
     Effort,
     ExportRefusedError,
-    ExportReport,
-    LabelledImages,
+    Progress,
     Promise,
     Target,
-    Verified,
-    compare,
-    run_all,
 )
-from leansight.runtime.bundle import Bundle, Precision, refuse_existing, write_bundle
-from leansight.runtime.interpreter import Format, load_interpreter
+from leansight.exporters.packaging.golden import golden_file
+from leansight.exporters.packaging.metadata import describe
+from leansight.exporters.packaging.model_card import model_card
+from leansight.exporters.verification.report import ExportReport, LabelledImages, Verified
+from leansight.exporters.verification.verifier import Verifier
+from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
+from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image
 
 
@@ -153,76 +147,3 @@ def _int8_or_float(
     yield from attempts(
         floats, draft.preprocessing, images.calibration, training, progress, effort, target
     )
-
-
-class Verifier:
-    """Runs torch and the files on the same images and compares their decisions.
-
-    What is float is run once for each set of images, whatever is tried in int8.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        floats: FloatGraphs,
-        draft: Bundle,
-        progress: Progress,
-        *,
-        float_files: bool,
-    ) -> None:
-        self._network = network
-        self._floats = floats.files if float_files or draft.precision == "float32" else {}
-        self._draft, self._progress = draft, progress
-        self._exact: dict[int, dict[str, NDArray[np.float32]]] = {}
-
-    def __call__(self, files: Mapping[Format, bytes], images: LabelledImages) -> Verified:
-        """Compare files of the draft's precision with torch."""
-        draft = self._draft
-        if id(images) not in self._exact:
-            told = self._told("torch float32")
-            exact = {"torch float32": predict(self._network, images.pixels, told)}
-            self._exact[id(images)] = exact | self._run(self._floats, "float32", images)
-        logits = self._exact[id(images)]
-        sizes = {f"{kind} float32": len(model) for kind, model in self._floats.items()}
-        if draft.precision == "int8":
-            logits = logits | self._run(files, "int8", images)
-        sizes |= {f"{kind} {draft.precision}": len(model) for kind, model in files.items()}
-        report = compare(
-            logits,
-            sizes,
-            images,
-            labels=draft.labels,
-            policy=draft.decision,
-            task=draft.task,
-            shipped=tuple(f"{kind} {draft.precision}" for kind in files),
-        )
-        return Verified(report=report, logits=logits, classes=images.classes)
-
-    def _run(
-        self, files: Mapping[Format, bytes], precision: Precision, images: LabelledImages
-    ) -> dict[str, NDArray[np.float32]]:
-        """Return the logits of each file; all run side by side, each in one thread."""
-
-        def run(kind: Format) -> tuple[str, NDArray[np.float32]]:
-            name = f"{kind} {precision}"
-            interpreter = load_interpreter(files[kind], kind, threads=1, name=name)
-            return name, run_all(interpreter, images.pixels, self._told(name))
-
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return dict(pool.map(run, files))
-
-    def _told(self, name: str) -> Callable[[int, int], None]:
-        return lambda n, of: self._progress(f"verifying {name}", n, of)
-
-
-def golden_file(bundle: Bundle, models: Mapping[Format, bytes], photos: Sequence[Image]) -> bytes:
-    """Return an .npz of photos with the pixels and logits that they must give everywhere."""
-    arrays: dict[str, NDArray[Any]] = {f"photo_{i:02}": photo for i, photo in enumerate(photos)}
-    pixels = [bundle.preprocessing(photo) for photo in photos]
-    arrays["pixels"] = np.concatenate(pixels) if pixels else np.empty((0,), np.uint8)
-    for kind, model in models.items():
-        interpreter = load_interpreter(model, kind)
-        arrays[f"logits_{kind}"] = np.array([interpreter(p) for p in pixels], np.float32)
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    return file.getvalue()

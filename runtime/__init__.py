@@ -15,7 +15,8 @@ from leansight.runtime.errors import (
 )
 from leansight.runtime.images import read_image
 from leansight.runtime.preprocessing import Clahe, Image, Preprocessing
-from leansight.runtime.stream import CameraStream, Frame, PiCamera2Source
+from leansight.runtime.stream.camera_stream import CameraStream, Frame
+from leansight.runtime.stream.sources import PiCamera2Source
 
 __all__ = [
     "Bundle",

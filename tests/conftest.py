@@ -1,20 +1,15 @@
 """What every test file may use: a tiny network that tells stripes apart, in both formats."""
 
 import signal
-import sys
 from pathlib import Path
 
 import pytest
+import tiny_models
 from hypothesis import settings
 
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.preprocessing import Preprocessing
-
-# pytest's importlib mode puts no folder of tests on the path; builders are shared all the same.
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-
-import tiny_models
 
 # Started in the background, a shell's programs ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

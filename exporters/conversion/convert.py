@@ -8,21 +8,17 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from leansight.exporters.conversion.folding import fold
 from leansight.exporters.conversion.rewriting import pad_before_pooling
 from leansight.runtime.interpreter import Format
-from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image, Preprocessing
-
-PREDICTION_BATCH = 16
+from leansight.runtime.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,35 +59,6 @@ def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> Floa
         tflite=_to_tflite(padded, torch.zeros(1, size, size, channels)),
         folded=folded,
     )
-
-
-def network_input(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Turn one image (S, S, C) uint8 into a float graph's input (1, S, S, C) float32."""
-    return (image[None].astype(np.float32) - PIXEL_ZERO) * np.float32(PIXEL_SCALE)
-
-
-def batches(pixels: Image, size: int = PREDICTION_BATCH) -> Iterator[tuple[int, Tensor]]:
-    """Give images (N, S, S, C) uint8 as torch's inputs (B, C, S, S), and how many are given.
-
-    In small batches and channels last: on two cores four times as fast as 256 at once, whose
-    activations leave the processor's cache.
-    """
-    for first in range(0, len(pixels), size):
-        batch = torch.from_numpy(pixels[first : first + size]).permute(0, 3, 1, 2)
-        yield first + len(batch), (batch.float() - PIXEL_ZERO) * PIXEL_SCALE
-
-
-@torch.no_grad()
-def predict(
-    network: nn.Module, pixels: Image, progress: Callable[[int, int], None] = lambda *_: None
-) -> NDArray[np.float32]:
-    """Return torch's logits (N, K) float32 for (N, S, S, C) uint8 pixels."""
-    network = network.eval().to(memory_format=torch.channels_last)
-    logits = []
-    for done, batch in batches(pixels):
-        logits.append(network(batch))
-        progress(done, len(pixels))
-    return torch.cat(logits).numpy()
 
 
 def _to_onnx(network: nn.Module, example: Tensor) -> bytes:

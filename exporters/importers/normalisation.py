@@ -1,24 +1,14 @@
 """A classifier made elsewhere, with a normalisation of its own, as one like those trained here."""
 
 import math
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from leansight.exporters.errors import ConversionError
-from leansight.exporters.importers import keras_to_onnx
-from leansight.exporters.importers.onnx_reader import OnnxClassifier
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image
-
-KERAS_PACKAGES: Final = ("tensorflow", "tf2onnx", "onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,57 +74,6 @@ def normalised(network: nn.Module, normalisation: Normalisation, *, channels: in
     turned.weight.data = _float(np.diag(factor)[:, ::-1].copy())[..., None, None]
     turned.bias.data = _float(summand)  # type: ignore[union-attr]
     return nn.Sequential(turned, network).eval()
-
-
-def largest_difference(
-    classifier: OnnxClassifier, logits: NDArray[np.float32], outputs: NDArray[np.float64]
-) -> float:
-    """Return by how much torch's logits (N, K) say something else than the file's outputs.
-
-    Where the file ends in probabilities, of these; else of its numbers, as a share of the largest.
-    """
-    given = logits.astype(np.float64)
-    if classifier.outputs == 1:
-        given = given[:, 1:] - given[:, :1]
-    exponentials = np.exp(given - given.max(axis=1, keepdims=True))
-    match classifier.end:
-        case "softmax":
-            given = exponentials / exponentials.sum(axis=1, keepdims=True)
-        case "log-softmax":
-            given, outputs = exponentials / exponentials.sum(axis=1, keepdims=True), np.exp(outputs)
-        case "sigmoid":
-            given = 1 / (1 + np.exp(-given))
-        case "logits":
-            largest = max(float(np.abs(outputs).max()), 1e-6)
-            given, outputs = given / largest, outputs / largest
-    return float(np.abs(given - outputs).max())
-
-
-def convert_keras(source: Path, target: Path, *, python: Path) -> None:
-    """Write a Keras model or a SavedModel folder as ONNX, in a process of another Python.
-
-    Raises:
-        ConversionError: that Python has no TensorFlow or tf2onnx, or they cannot read the model.
-
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        # Away from our own files: a script's folder is where Python looks for modules first.
-        script = Path(shutil.copy(keras_to_onnx.__file__, folder))
-        command = [str(python), str(script), str(source.resolve()), str(target.resolve())]
-        done = subprocess.run(  # noqa: S603 -- the Python that the user names
-            command, capture_output=True, text=True, errors="replace", check=False
-        )
-    if done.returncode == 0:
-        return
-    said = [line for line in done.stderr.splitlines() if line.strip()]
-    last = said[-1].strip() if said else f"exit code {done.returncode}"
-    if any(last.endswith(f"No module named '{package}'") for package in KERAS_PACKAGES):
-        raise ConversionError(
-            f"{source} needs TensorFlow, which {python} lacks ({last}). Type: python3 -m venv "
-            "keras && keras/bin/pip install tensorflow tf2onnx, and add --keras-python "
-            "keras/bin/python"
-        )
-    raise ConversionError(f"TensorFlow cannot convert {source}: {last}")
 
 
 def _float(values: NDArray[np.float64]) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import fx, nn
@@ -24,7 +24,6 @@ from leansight.exporters.importers.onnx_operators import IMAGE_AXES, OPERATORS
 from leansight.runtime.errors import BundleError
 
 End = Literal["logits", "softmax", "log-softmax", "sigmoid"]
-
 _ENDS: Final[Mapping[str, End]] = {
     "Softmax": "softmax",
     "LogSoftmax": "log-softmax",
@@ -312,3 +311,27 @@ def _listed(results: Activation | Sequence[Activation]) -> Sequence[Activation]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def largest_difference(
+    classifier: OnnxClassifier, logits: NDArray[np.float32], outputs: NDArray[np.float64]
+) -> float:
+    """Return by how much torch's logits (N, K) say something else than the file's outputs.
+
+    Where the file ends in probabilities, of these; else of its numbers, as a share of the largest.
+    """
+    given = logits.astype(np.float64)
+    if classifier.outputs == 1:
+        given = given[:, 1:] - given[:, :1]
+    exponentials = np.exp(given - given.max(axis=1, keepdims=True))
+    match classifier.end:
+        case "softmax":
+            given = exponentials / exponentials.sum(axis=1, keepdims=True)
+        case "log-softmax":
+            given, outputs = exponentials / exponentials.sum(axis=1, keepdims=True), np.exp(outputs)
+        case "sigmoid":
+            given = 1 / (1 + np.exp(-given))
+        case "logits":
+            largest = max(float(np.abs(outputs).max()), 1e-6)
+            given, outputs = given / largest, outputs / largest
+    return float(np.abs(given - outputs).max())

@@ -6,15 +6,13 @@ float network's, on images of training.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional
+from torch import Tensor, fx
 
-from leansight.exporters.conversion.convert import batches, predict
+from leansight.exporters.conversion.inference import batches
 from leansight.exporters.conversion.torch_graph import (
     EQUIVARIANT,
     for_any_number,
@@ -23,75 +21,9 @@ from leansight.exporters.conversion.torch_graph import (
     upper_bound,
     watch,
 )
-from leansight.exporters.int8.calibration import Histogram
-from leansight.exporters.int8.fake_quantization import Simulation
 from leansight.runtime.preprocessing import Image
 
 Progress = Callable[[int, int], None]
-
-BATCH: Final = 32
-WEIGHT_RATE: Final = 3e-5  # of Adam, at its peak: what was learnt is not to be forgotten
-BOUND_RATE: Final = 1e-3  # the same, as a part of each grid's range
-
-
-def logit_error(network: nn.Module, pixels: Image, expected: Tensor) -> float:
-    """Return the mean squared difference of logits from `expected` (N, K), for (N, S, S, C)."""
-    return float(functional.mse_loss(torch.from_numpy(predict(network, pixels)), expected))
-
-
-def choose_ranges(
-    simulation: Simulation,
-    histograms: Mapping[str, Histogram],
-    pixels: Image,
-    expected: Tensor,
-    progress: Progress = lambda *_: None,
-) -> float:
-    """Give each grid the bounds that bring the logits nearest; return the error that is left.
-
-    One grid after the other, in the order of the graph: its range as it is, narrower ones without
-    the outermost values, and the one of least squared rounding error (`Histogram.candidates`).
-    """
-    least = logit_error(simulation, pixels, expected)
-    for done, (name, grid) in enumerate(simulation.grids.items(), start=1):
-        best = grid.range
-        for candidate in histograms[name].candidates() if name in histograms else ():
-            grid.set(candidate)
-            error = logit_error(simulation, pixels, expected)
-            if error < least:
-                least, best = error, candidate
-        grid.set(best)
-        progress(done, len(simulation.grids))
-    return least
-
-
-@torch.no_grad()
-def correct_biases(simulation: Simulation, folded: fx.GraphModule, pixels: Image) -> None:
-    """Let each channel of each layer give on average what it gives in float.
-
-    Rounded weights shift the mean of what they are multiplied with (Nagel et al., arXiv
-    1906.04721, section 4.2). One pass: each layer is corrected before the next one is run.
-    """
-    ((_, images),) = [(n, batch) for n, batch in batches(pixels, len(pixels))]
-    wanted: dict[str, Tensor] = {}
-    names = {node.name for node in layers(folded)}
-
-    def seen(name: str, values: Tensor) -> None:
-        if name in names:
-            wanted[name] = _channel_means(values)
-
-    watch(for_any_number(folded), images, seen)
-
-    class Corrected(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Tensor:
-            result: Tensor = super().run_node(n)
-            _, bias = layer_constants(self.module, n) if n.name in wanted else (None, None)
-            if bias is not None:
-                missing = wanted[n.name] - _channel_means(result)
-                bias += missing
-                result = result + missing.reshape(-1, *(1,) * (result.ndim - 2))
-            return result
-
-    Corrected(simulation.network).run(images)
 
 
 @torch.no_grad()
@@ -145,62 +77,6 @@ def _factors(largest: Tensor, reach: Tensor, bound: float) -> Tensor:
     return torch.where(usable, torch.maximum(factor / factor[usable].max(), largest / bound), 1.0)
 
 
-def learn(
-    simulation: Simulation,
-    exact: nn.Module,
-    pixels: Image,
-    *,
-    epochs: int,
-    seed: int = 0,
-    progress: Progress = lambda *_: None,
-) -> None:
-    """Train weights, biases and bounds under rounding, until the logits are the float network's.
-
-    Quantization-aware training (Jacob et al., arXiv 1712.05877) with folded batch norms and the
-    float network as teacher, logit by logit (Ba & Caruana, arXiv 1312.6184): it needs no labels.
-
-    Args:
-        simulation: learns in place.
-        exact: the float network.
-        pixels: images of training (N, S, S, C) uint8.
-        epochs: how often each image is shown.
-        seed: of the images' order.
-        progress: told how many of how many batches are done.
-
-    """
-    teacher = torch.from_numpy(predict(exact, pixels))
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(_groups(simulation))
-    steps = max(1, len(pixels) // BATCH)
-    rates = [group["lr"] for group in optimiser.param_groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rates, total_steps=max(4, epochs * steps), pct_start=0.3
-    )
-    for epoch in range(epochs):
-        order = torch.randperm(len(pixels), generator=generator)
-        for step in range(steps):
-            chosen = order[step * BATCH : (step + 1) * BATCH]
-            ((_, images),) = batches(pixels[chosen.numpy()], BATCH)
-            optimiser.zero_grad()
-            loss = functional.mse_loss(simulation(images), teacher[chosen])
-            torch.autograd.backward(loss)
-            optimiser.step()
-            schedule.step()
-            progress(epoch * steps + step + 1, epochs * steps)
-
-
-def _groups(simulation: Simulation) -> list[dict[str, object]]:
-    """Return the parameters with their rates: a grid's bounds move in parts of its range."""
-    grids = simulation.grids.values()
-    zeros, widths = [grid.zero for grid in grids], dict.fromkeys(grid.width for grid in grids)
-    bounds = {*zeros, *widths}
-    return [
-        {"params": [p for p in simulation.parameters() if p not in bounds], "lr": WEIGHT_RATE},
-        {"params": zeros, "lr": BOUND_RATE},
-        *({"params": [w], "lr": max(BOUND_RATE * w.item(), 1e-12)} for w in widths),
-    ]
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Pair:
     """Two layers, the name of what the second takes, and what that cannot exceed."""
@@ -240,8 +116,3 @@ def _used_twice(folded: fx.GraphModule) -> set[fx.Node]:
     for node in layers(folded):
         users.setdefault(str(node.args[1]), []).append(node)
     return {node for nodes in users.values() if len(nodes) > 1 for node in nodes}
-
-
-def _channel_means(values: Tensor) -> Tensor:
-    """Return the mean of each channel of (N, C, ...)."""
-    return values.transpose(0, 1).flatten(1).mean(1)

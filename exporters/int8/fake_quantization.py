@@ -9,11 +9,15 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
+from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number, layers
-from leansight.exporters.int8.calibration import STEPS, Range, shared_grids, shared_scales
+from leansight.exporters.int8.ranges import STEPS, Range
+from leansight.exporters.int8.shared_grids import shared_grids, shared_scales
 from leansight.exporters.int8.write_tflite import LEVELS, SMALLEST_SCALE
 from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.runtime.preprocessing import Image
 
 
 class Grid(nn.Module):
@@ -152,3 +156,8 @@ def _insert(module: fx.GraphModule, node: fx.Node, grid: str) -> None:
     with module.graph.inserting_after(node):
         rounded = module.graph.call_module(grid, (node,))
     node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user is not rounded)
+
+
+def logit_error(network: nn.Module, pixels: Image, expected: Tensor) -> float:
+    """Return the mean squared difference of logits from `expected` (N, K), for (N, S, S, C)."""
+    return float(functional.mse_loss(torch.from_numpy(predict(network, pixels)), expected))

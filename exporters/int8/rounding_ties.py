@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from leansight.exporters.int8.calibration import STEPS, Range, shared_grids, shared_scales
+from leansight.exporters.int8.ranges import STEPS, Range
+from leansight.exporters.int8.shared_grids import shared_grids, shared_scales
 from leansight.exporters.tflite.graph import Operator, TfliteGraph
 
 MOST_WIDENED: Final = 1.3  # a range: less than half a bit is lost

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from leansight.exporters.conversion.convert import network_input
+from leansight.exporters.conversion.inference import network_input
 from leansight.exporters.conversion.torch_graph import ACTIVATIONS, watch
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.runtime.preprocessing import Image

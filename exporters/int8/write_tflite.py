@@ -10,8 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 from numpy.typing import NDArray
 
-from leansight.exporters.errors import ConversionError
-from leansight.exporters.int8.calibration import Range
+from leansight.exporters.errors import FLOAT_ONLY, ConversionError
+from leansight.exporters.int8.ranges import Range
 from leansight.exporters.tflite.graph import TfliteGraph
 
 CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
@@ -20,7 +20,6 @@ CHANNEL_AXES = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 LEVELS = 127  # of a symmetric int8 weight
 LARGEST_BIAS = 2**30  # half of what 32 bits hold
 SMALLEST_SCALE = 1e-30
-FLOAT_ONLY = "this network can be exported with --precision float32 only"
 
 
 def quantize_tflite(

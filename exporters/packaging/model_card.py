@@ -1,6 +1,6 @@
 """The README.md of a bundle: what the model is, what it scored, how to use it."""
 
-from leansight.exporters.verification.compare import ExportReport
+from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import Bundle
 
 HALF = 0.5  # the threshold up to which no label can be undecided

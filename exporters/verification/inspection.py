@@ -18,8 +18,7 @@ from typing import Final
 
 import onnx
 
-from leansight.exporters.errors import ConversionError
-from leansight.exporters.int8.write_tflite import FLOAT_ONLY
+from leansight.exporters.errors import FLOAT_ONLY, ConversionError
 from leansight.exporters.verification.int8_layers import Layer, onnx_layers, tflite_layers
 
 _ACTIVATIONS: Final = frozenset({"Relu", "Clip"})  # TFLite has them in the layer before

@@ -5,24 +5,13 @@ import shlex
 from pathlib import Path
 
 import click
-import numpy as np
 
+from leansight.benchmarks.picture import synthetic_image
 from leansight.runtime.errors import BundleError
 from leansight.runtime.extras import require
 from leansight.runtime.images import read_image
 from leansight.runtime.interpreter import FORMATS, Format
-from leansight.runtime.preprocessing import Image
-
-on_option = click.option(
-    "--on",
-    metavar="PI@HOST",
-    help="Measure there instead, over SSH; it must have this leansight.",
-)
-remote_python_option = click.option(
-    "--remote-python",
-    metavar="PATH",
-    help="The Python there that has leansight, such as venv/bin/python.  [default: python3]",
-)
+from leansight.sdk.commands.options.remote import on_option, remote_python_option
 
 
 @click.command(epilog="Example: leansight bench float.bundle int8.bundle --on pi@raspberrypi.local")
@@ -82,7 +71,8 @@ def command(
     progress = require("rich.progress", package="rich", extra="bench")
     from rich.console import Console
 
-    from leansight.benchmarks.measure import find_models, measure, steps
+    from leansight.benchmarks.measure import measure, steps
+    from leansight.benchmarks.models import find_models
     from leansight.benchmarks.remote import machine_at
     from leansight.benchmarks.table import tables
     from leansight.sdk.system.console import console
@@ -120,11 +110,3 @@ def _refuse_runs(models: tuple[Path, ...]) -> None:
             out = f"{path.resolve().name}.bundle"
             export = shlex.join(["leansight", "export", str(path), "--out", out])
             raise BundleError(f"{path} is a run, not a bundle: export it first, `{export}`")
-
-
-def synthetic_image() -> Image:
-    """Return a picture (480, 640, 3) uint8 BGR, always the same: smooth shades and noise."""
-    random = np.random.default_rng(0)
-    smooth = np.linspace(40, 200, 640)[None, :, None] + np.linspace(-30, 30, 480)[:, None, None]
-    noise = random.normal(0, 10, (480, 640, 3))
-    return np.clip(smooth + noise, 0, 255).astype(np.uint8)

@@ -6,16 +6,16 @@ import click
 
 from leansight.runtime.extras import check_installed
 from leansight.runtime.interpreter import Format
-from leansight.sdk.commands.evaluate import PACKAGES, choose_samples, image_options
+from leansight.sdk.commands.options.images import PATH, choose_samples, image_options
+from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 
-_PATH = click.Path(path_type=Path)
 _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @click.command()
-@click.argument("bundle", type=_PATH)
-@click.argument("data", type=_PATH)
-@click.option("--out", type=_PATH, required=True, help="Where to write the certified bundle.")
+@click.argument("bundle", type=PATH)
+@click.argument("data", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Where to write the certified bundle.")
 @click.option(
     "--max-error",
     type=_SHARE,
@@ -65,7 +65,7 @@ def command(
     \b
     leansight certify signs.bundle held-out/ --max-error 0.02 --out certified.bundle
     """
-    check_installed(*PACKAGES, extra="evaluate")
+    check_installed(*EVALUATION_MODULES, extra="evaluate")
     from leansight.sdk.deployment.certify import certify_bundle
     from leansight.sdk.evaluation.answers import ask, load_model
 

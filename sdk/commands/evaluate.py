@@ -1,53 +1,25 @@
 """`leansight evaluate`: what a run or a bundle scores on labelled images, as a page and as JSON."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
-from leansight.runtime.interpreter import FORMATS, Format
+from leansight.runtime.interpreter import Format
+from leansight.sdk.commands.options.images import PATH, choose_samples, image_options
+from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 
 if TYPE_CHECKING:
-    from leansight.sdk.data.samples import Sample
     from leansight.sdk.evaluation.answers import Answers, Model
-
-PACKAGES: Final = ("torch", "torchmetrics", "sklearn", "scipy", "matplotlib", "jinja2", "cleanlab")
-_PATH: Final = click.Path(path_type=Path)
-
-
-def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose among the labelled images, and a bundle's format."""
-    for option in (
-        click.option(
-            "--format",
-            "model_format",
-            type=click.Choice(FORMATS),
-            help="Which model of a bundle to judge.  [default: the first that it has]",
-        ),
-        click.option("--country", default="", help="Only images of this one."),
-        click.option(
-            "--part",
-            type=click.Choice(["train", "validation", "test"]),
-            default="validation",
-            show_default=True,
-            help="Which list of --lists.",
-        ),
-        click.option(
-            "--lists", type=_PATH, metavar="RUN", help="Only images of a list of files of this run."
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @click.command()
-@click.argument("model", type=_PATH)
-@click.argument("data", type=_PATH)
-@click.option("--out", type=_PATH, required=True, help="Folder for report.html and report.json.")
-@click.option("--against", type=_PATH, metavar="MODEL", help="Compare with this run or bundle.")
+@click.argument("model", type=PATH)
+@click.argument("data", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Folder for report.html and report.json.")
+@click.option("--against", type=PATH, metavar="MODEL", help="Compare with this run or bundle.")
 @image_options
 def command(
     model: Path,
@@ -70,7 +42,7 @@ def command(
     leansight evaluate signs.bundle photos/ --out report/
     leansight evaluate run/ signs/ --lists run/ --part test --against other.bundle --out report/
     """
-    check_installed(*PACKAGES, extra="evaluate")
+    check_installed(*EVALUATION_MODULES, extra="evaluate")
     from leansight.sdk.evaluation.answers import ask, load_model
     from leansight.sdk.evaluation.report import measure_report, write_report
 
@@ -117,23 +89,3 @@ def _draw_features(model: "Model", answers: "Answers", data: Path) -> dict[str, 
         heading = f"Features of {len(chosen)} images (t-SNE)"
         pictures[heading] = figures.draw_map(points, answers.classes[chosen], answers.labels)
     return pictures
-
-
-def choose_samples(
-    data: Path, *, lists: Path | None, part: str, country: str
-) -> "Sequence[Sample]":
-    """Return the images of DATA, or those of one list of a run, of one country or of all.
-
-    Raises:
-        DataError: there is none.
-
-    """
-    from leansight.sdk.data.layouts.detect import find_samples
-    from leansight.sdk.runs.run import read_split
-
-    samples = getattr(read_split(lists), part) if lists else find_samples(data)
-    chosen = [s for s in samples if not country or s.country == country]
-    if not chosen:
-        known = ", ".join(sorted({s.country for s in samples} - {""})) or "none"
-        raise DataError(f"no image is left to judge by (countries there: {known})")
-    return chosen

@@ -1,115 +1,34 @@
 """`leansight export`: from a run, or a network from elsewhere, to a bundle."""
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from leansight.exporters.verification.compare import Effort, ExportReport, Promise, Target
+from leansight.exporters.options import Effort, Promise, Target
+from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
-from leansight.runtime.preprocessing import Fit, Interpolation
 from leansight.sdk.commands.interruption import stopped_in_one_line
-from leansight.sdk.commands.options import options_of
+from leansight.sdk.commands.options.export import Said, model_options
+from leansight.sdk.commands.options.images import PATH, require_images
+from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MODULES
 
 if TYPE_CHECKING:
     from leansight.runtime.bundle import Precision
-    from leansight.sdk.deployment.export_imported import Origin
-
-
-PACKAGES = ("torch", "litert_torch", "onnx", "onnxscript", "onnxruntime", "rich")
-REPORT_PACKAGES = ("torchmetrics", "sklearn", "scipy", "matplotlib", "jinja2", "cleanlab")
-_PATH = click.Path(path_type=Path)
+    from leansight.sdk.deployment.imported_network import Origin
 _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
 
 
-def _numbers(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[float, ...] | None:
-    """Return numbers parted by commas, such as 123.7,116.3,103.5."""
-    if value is None:
-        return None
-    try:
-        return tuple(float(number) for number in value.split(","))
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{value!r} is not a number, or numbers parted by commas", ctx, param
-        ) from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """What the options say of a network from elsewhere, None where they say nothing."""
-
-    labels: Path | None
-    colour: Literal["rgb", "bgr", "gray"] | None
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
-    size: int | None
-    fit: Fit | None
-    interpolation: Interpolation | None
-    overrides: tuple[str, ...]
-    keras_python: Path | None
-
-    @property
-    def options(self) -> list[str]:
-        """The options that were given, as they are typed."""
-        names = [name for name, value in vars(self).items() if value not in (None, ())]
-        return [f"--{_TYPED.get(name, name)}" for name in names]
-
-
-_TYPED = {"overrides": "set", "keras_python": "keras-python"}
-_OF_MODEL = (
-    click.option("--labels", type=_PATH, help="MODEL's labels, one a line, in its order."),
-    click.option(
-        "--colour",
-        type=click.Choice(["rgb", "bgr", "gray"]),
-        help="The channels that MODEL wants; bgr is of Keras's older networks.",
-    ),
-    click.option(
-        "--mean",
-        callback=_numbers,
-        metavar="NUMBERS",
-        help="MODEL wants (pixel - mean) / std, of pixels from 0 to 255.",
-    ),
-    click.option(
-        "--std",
-        callback=_numbers,
-        metavar="NUMBERS",
-        help="As --mean one number, or one for each channel: 58.395,57.12,57.375.",
-    ),
-    click.option("--size", type=click.IntRange(min=1), help="Pixels, where MODEL takes any size."),
-    click.option("--fit", type=click.Choice(get_args(Fit)), help="Of MODEL's images.  [stretch]"),
-    click.option(
-        "--interpolation", type=click.Choice(get_args(Interpolation)), help="Of MODEL's.  [area]"
-    ),
-    click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="How MODEL's images are read and split, such as split.by=image.",
-    ),
-    click.option(
-        "--keras-python",
-        type=_PATH,
-        metavar="PYTHON",
-        help="The one that has TensorFlow and tf2onnx.",
-    ),
-)
-model_options = options_of(Said, "said", _OF_MODEL)
-
-
 @click.command()
-@click.argument("model", metavar="RUN|MODEL", type=_PATH)
-@click.option("--out", type=_PATH, required=True, help="Where to write the bundle.")
+@click.argument("model", metavar="RUN|MODEL", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Where to write the bundle.")
 @click.option(
     "--report",
-    type=_PATH,
+    type=PATH,
     metavar="FOLDER",
     help="Write what the files say beside the network, image by image; of refused ones too.",
 )
@@ -144,7 +63,7 @@ model_options = options_of(Said, "said", _OF_MODEL)
     show_default=True,
     help="Where ONNX Runtime is to run it fastest; both files run everywhere.",
 )
-@click.option("--data", type=_PATH, help="Labelled images; of a run: where they are now.")
+@click.option("--data", type=PATH, help="Labelled images; of a run: where they are now.")
 @click.option("--calibration-images", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), help="Instead of the recipe's (a MODEL's: 0)."
@@ -189,13 +108,14 @@ def command(
     Keras' mode "tf": as for model.keras; "caffe": --colour bgr --mean 103.939,116.779,123.68
     --std 1.
     """
-    check_installed(*PACKAGES, extra="export")
+    check_installed(*EXPORT_MODULES, extra="export")
     if report is not None:
-        check_installed(*REPORT_PACKAGES, extra="evaluate")
+        check_installed(*EVALUATION_MODULES, extra="evaluate")
     refuse_existing(out)
     require_images(data)
-    from leansight.sdk.deployment.export_imported import export_foreign, is_foreign
+    from leansight.sdk.deployment.export_imported import export_foreign
     from leansight.sdk.deployment.export_run import export_run
+    from leansight.sdk.deployment.imported_network import is_foreign
 
     if is_foreign(model):
         origin, images = _require_all(model, said, data)
@@ -222,16 +142,6 @@ def command(
     click.echo(f"bundle: {out}")
 
 
-def require_images(data: Path | None) -> None:
-    """Raise DataError if --data names something that is not there, or an empty folder."""
-    if data is None:
-        return
-    if not data.exists():
-        raise DataError(f"--data {data} does not exist: name the folder of labelled images")
-    if data.is_dir() and not any(data.iterdir()):
-        raise DataError(f"--data {data} is empty: name the folder of labelled images")
-
-
 def _require_all(model: Path, said: Said, data: Path | None) -> "tuple[Origin, Path]":
     """Return what MODEL is and where its images are; DataError if something was not said."""
     if not model.exists():
@@ -241,7 +151,7 @@ def _require_all(model: Path, said: Said, data: Path | None) -> "tuple[Origin, P
         needed = {"data": data, "labels": labels, "colour": colour, "mean": mean, "std": std}
         missing = ", ".join(f"--{name}" for name, value in needed.items() if value is None)
         raise DataError(f"{model} does not say of itself {missing}: give them")
-    from leansight.sdk.deployment.export_imported import Origin
+    from leansight.sdk.deployment.imported_network import Origin
 
     origin = Origin(
         labels=labels,

@@ -1,7 +1,10 @@
 """How long work ends after Ctrl-C: in one line that says what to do."""
 
+import shlex
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import click
@@ -22,3 +25,19 @@ def stopped_in_one_line(hint: Callable[[], str]) -> Iterator[None]:
             raise
         click.echo(f"stopped: {hint()}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def without_alarm() -> Iterator[None]:
+    """Keep off the screen that Lightning deletes the logs of a training that goes on.
+
+    What was learnt up to the last checkpoint stays in them; only metrics.csv is written anew.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Experiment logs directory .* is not empty")
+        yield
+
+
+def resume_command(out: Path) -> str:
+    """Return what to type to go on with the training in `out`."""
+    return shlex.join(["leansight", "train", "--resume", "--out", str(out)])

@@ -10,17 +10,11 @@ import click
 
 from leansight.runtime.errors import DataError, LeansightError
 from leansight.runtime.extras import check_installed
-from leansight.sdk.commands.export import PACKAGES as EXPORT_PACKAGES
-from leansight.sdk.commands.export import require_images
 from leansight.sdk.commands.interruption import stopped_in_one_line
-from leansight.sdk.commands.optimize_options import (
-    Choices,
-    Making,
-    Several,
-    choice_options,
-    making_options,
-)
-from leansight.sdk.commands.train import PACKAGES as TRAIN_PACKAGES
+from leansight.sdk.commands.options.grouping import Several
+from leansight.sdk.commands.options.images import PATH, require_images
+from leansight.sdk.commands.options.modules import EXPORT_MODULES, TRAINING_MODULES
+from leansight.sdk.commands.options.search import Choices, Making, choice_options, making_options
 
 if TYPE_CHECKING:
     from leansight.sdk.runs.run import Run
@@ -29,16 +23,15 @@ if TYPE_CHECKING:
     from leansight.sdk.search.results import Result
     from leansight.sdk.search.space import Point
 
-_PATH = click.Path(path_type=Path)
 _TRIALS: Final = 20  # where neither --trials nor --hours is given
 # Tables of a recipe that --set may not touch: a search changes them itself, or compares by them.
 _FIXED: Final = ("model", "preprocessing", "data", "split", "decision", "task")
 
 
 @click.command()
-@click.argument("run", type=_PATH)
-@click.option("--data", type=_PATH, help="Where the images are now, if they have moved.")
-@click.option("--out", type=_PATH, required=True, help="Folder for the search.")
+@click.argument("run", type=PATH)
+@click.option("--data", type=PATH, help="Where the images are now, if they have moved.")
+@click.option("--out", type=PATH, required=True, help="Folder for the search.")
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
@@ -99,7 +92,7 @@ def command(
         --objectives accuracy,latency,size --hours 8
     """
     check_installed(
-        *TRAIN_PACKAGES, *EXPORT_PACKAGES, "torch_pruning", "matplotlib", "optuna",
+        *TRAINING_MODULES, *EXPORT_MODULES, "torch_pruning", "matplotlib", "optuna",
         extra="optimize",
     )  # fmt: skip
     require_images(data)
@@ -150,7 +143,7 @@ def _images_of(run: "Run", data: Path | None) -> Path:
 
 def _refuse_unusable(run: "Run", making: Making, objectives: tuple[str, ...]) -> None:
     """Raise DataError for what would fail in every trial."""
-    from leansight.sdk.recipes.schema import override
+    from leansight.sdk.recipes.load import override
     from leansight.sdk.runs.run import Start
 
     if Start.load(run.path).options.everything:
@@ -174,7 +167,7 @@ def _refuse_unusable(run: "Run", making: Making, objectives: tuple[str, ...]) ->
 
 def _made_of(run: "Run", workshop: "Workshop") -> dict[str, Any]:
     """Return what decides, beside a point, what its bundle becomes: plain JSON values."""
-    from leansight.benchmarks.measure import machine
+    from leansight.benchmarks.machines import machine
     from leansight.sdk.runs.run import WEIGHTS
 
     return {
@@ -194,9 +187,8 @@ def _made_of(run: "Run", workshop: "Workshop") -> dict[str, Any]:
 def _optimizer(
     run: "Run", workshop: "Workshop", search: "Search", storage: str | None
 ) -> "Optimizer":
-    from leansight.sdk.search.bundles import copy_start
+    from leansight.sdk.search.bundles import copy_start, evaluate
     from leansight.sdk.search.optimizer import Optimizer
-    from leansight.sdk.search.optimizing_process import evaluate
     from leansight.sdk.system.console import console
 
     return Optimizer(
@@ -235,7 +227,7 @@ def _again(run: Path, workshop: "Workshop", search: "Search", point: "Point", tr
 
 def _note(run: "Run", workshop: "Workshop", search: "Search") -> str:
     """Return the small print of the picture: what was measured, on what."""
-    from leansight.benchmarks.measure import machine
+    from leansight.benchmarks.machines import machine
 
     held_out = run.split().validation
     videos = {s.video for s in held_out if s.video}

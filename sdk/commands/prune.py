@@ -11,20 +11,18 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
-from leansight.sdk.commands.bench import on_option, remote_python_option
-from leansight.sdk.commands.export import PACKAGES as EXPORT_PACKAGES
-from leansight.sdk.commands.export import require_images
-from leansight.sdk.commands.interruption import stopped_in_one_line
-from leansight.sdk.commands.options import options_of
-from leansight.sdk.commands.train import PACKAGES as TRAIN_PACKAGES
-from leansight.sdk.commands.train import resume_command, set_option, without_alarm
+from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line, without_alarm
+from leansight.sdk.commands.options.grouping import options_of
+from leansight.sdk.commands.options.images import PATH, require_images
+from leansight.sdk.commands.options.modules import EXPORT_MODULES, TRAINING_MODULES
+from leansight.sdk.commands.options.remote import on_option, remote_python_option
+from leansight.sdk.commands.options.training import set_option
 
 if TYPE_CHECKING:
     from leansight.exporters.pruning.channels import Importance
-    from leansight.sdk.pruning.prune import Kind
+    from leansight.sdk.pruning.target import Kind
     from leansight.sdk.runs.run import Run
 
-_PATH = click.Path(path_type=Path)
 _NUMBER: Final = re.compile(r"([0-9.]+)\s*([A-Za-z%]*)")
 _STEP: Final = re.compile(r"step-[0-9]+")
 
@@ -123,8 +121,8 @@ wanted_options = options_of(
 
 
 @click.command()
-@click.argument("run", type=_PATH)
-@click.option("--out", type=_PATH, required=True, help="Folder for the smaller run.")
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Folder for the smaller run.")
 @wanted_options
 @on_option
 @remote_python_option
@@ -154,7 +152,7 @@ wanted_options = options_of(
     "--epochs", type=click.IntRange(min=1), help="Of each training; by default 0.4 of the run's."
 )
 @set_option
-@click.option("--data", type=_PATH, help="Where the images are now, if they have moved.")
+@click.option("--data", type=PATH, help="Where the images are now, if they have moved.")
 @click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True)
 def command(
     *,
@@ -182,15 +180,16 @@ def command(
     leansight prune run/ --share 0.5 --out half/
     leansight prune run/ --latency 1.0ms --on pi@raspberrypi.local --out fast/
     """
-    check_installed(*TRAIN_PACKAGES, *EXPORT_PACKAGES, "torch_pruning", extra="all")
+    check_installed(*TRAINING_MODULES, *EXPORT_MODULES, "torch_pruning", extra="all")
     kind, value = wanted.one()
     if kind != "latency" and (on or remote_python):
         raise DataError("--on is for --latency: nothing else is measured on a machine")
     require_images(data)
     _refuse_taken(out)
-    from leansight.sdk.pruning.prune import Target, prune_run
+    from leansight.sdk.pruning.prune import prune_run
+    from leansight.sdk.pruning.target import Target
     from leansight.sdk.runs.run import Run
-    from leansight.sdk.training.train import Hardware
+    from leansight.sdk.training.trainer import Hardware
 
     before = Run.load(run)
     if data is None and not before.data.exists():

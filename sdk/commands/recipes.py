@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import click
 
-from leansight.sdk.recipes.schema import Recipe, load_recipe, recipe_names, recipe_text
+from leansight.sdk.recipes.load import load_recipe, recipe_names, recipe_text
+from leansight.sdk.recipes.schema import Recipe
 
 
 @click.command(epilog="Example: leansight recipes photos > my-recipe.toml")

@@ -7,16 +7,16 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed, require
-from leansight.sdk.commands.train import (
-    PACKAGES,
+from leansight.sdk.commands.options.images import skip_bad_option
+from leansight.sdk.commands.options.modules import TRAINING_MODULES
+from leansight.sdk.commands.options.training import (
     recipe_option,
     set_option,
-    skip_bad_option,
     teacher_option,
     test_on_option,
     weights_option,
 )
-from leansight.sdk.recipes.schema import load_recipe
+from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.studies.executors import Executor, Outcome, ProcessExecutor, RayExecutor
 from leansight.sdk.studies.grid import Axis, Study
 from leansight.sdk.studies.results import StudyResults, table
@@ -98,7 +98,7 @@ def command(
     leansight study signs/ --test-on southland --folds 3 --out study/ \\
         --grid training.learning_rate=0.1,0.01,0.001 --grid model.width=8,16
     """
-    check_installed(*PACKAGES, "matplotlib", extra="train")
+    check_installed(*TRAINING_MODULES, "matplotlib", extra="train")
     if address:
         require("ray", package="Ray", extra="cluster")
     training = load_recipe(recipe_name, overrides)

@@ -1,59 +1,29 @@
 """`leansight train`: from labelled images to a run."""
 
-import shlex
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
-from leansight.sdk.commands.interruption import stopped_in_one_line
-
-PACKAGES = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "timm", "rich")
-_PATH = click.Path(path_type=Path)
-
-# What `leansight study` takes as well.
-recipe_option = click.option(
-    "--recipe",
-    "recipe_name",
-    default="photos",
-    show_default=True,
-    help="A recipe that ships with leansight (see `leansight recipes`), or your own .toml file.",
-)
-test_on_option = click.option(
-    "--test-on", default="", metavar="COUNTRY", help="Keep DATA/COUNTRY for the test."
-)
-set_option = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a value of the recipe, such as training.learning_rate=0.05.",
-)
-weights_option = click.option(
-    "--weights",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    multiple=True,
-    metavar="FILE",
-    help="Pretrained weights, for where they cannot be downloaded (once for each body).",
-)
-teacher_option = click.option(
-    "--teacher", type=_PATH, metavar="RUN", help="Learn from this finished run as well."
-)
-skip_bad_option = click.option(
-    "--skip-bad", is_flag=True, help="Leave out images that cannot be read."
+from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line, without_alarm
+from leansight.sdk.commands.options.images import PATH, skip_bad_option
+from leansight.sdk.commands.options.modules import TRAINING_MODULES
+from leansight.sdk.commands.options.training import (
+    recipe_option,
+    set_option,
+    teacher_option,
+    test_on_option,
+    weights_option,
 )
 
 
 @click.command()
-@click.argument("data", type=_PATH, required=False)
+@click.argument("data", type=PATH, required=False)
 @recipe_option
-@click.option("--out", type=_PATH, required=True, help="Folder for the run.")
+@click.option("--out", type=PATH, required=True, help="Folder for the run.")
 @test_on_option
-@click.option("--lists", type=_PATH, metavar="RUN", help="Use the lists of files of another run.")
+@click.option("--lists", type=PATH, metavar="RUN", help="Use the lists of files of another run.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Short for --set training.epochs=N.")
 @set_option
 @weights_option
@@ -95,10 +65,11 @@ def command(
     leansight train signs/ --recipe traffic-signs-small --test-on southland --out run/
     leansight train --resume --out run/
     """
-    check_installed(*PACKAGES, extra="train")
-    from leansight.sdk.recipes.schema import load_recipe
+    check_installed(*TRAINING_MODULES, extra="train")
+    from leansight.sdk.recipes.load import load_recipe
     from leansight.sdk.runs.run import Options
-    from leansight.sdk.training.train import Hardware, train
+    from leansight.sdk.training.train import train
+    from leansight.sdk.training.trainer import Hardware
 
     data = _data_of(out, data, resume=resume)
     if epochs is not None:
@@ -128,22 +99,6 @@ def command(
     for name, score in run.metrics.items():
         click.echo(f"{name}: {score:.4f}")
     click.echo(f"run: {out}")
-
-
-@contextmanager
-def without_alarm() -> Iterator[None]:
-    """Keep off the screen that Lightning deletes the logs of a training that goes on.
-
-    What was learnt up to the last checkpoint stays in them; only metrics.csv is written anew.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Experiment logs directory .* is not empty")
-        yield
-
-
-def resume_command(out: Path) -> str:
-    """Return what to type to go on with the training in `out`."""
-    return shlex.join(["leansight", "train", "--resume", "--out", str(out)])
 
 
 def _how_to_go_on(out: Path) -> str:

@@ -14,7 +14,8 @@ from rich.progress import track
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
-from leansight.sdk.data.samples import Sample, Split, images_folder, require_readable, visit_images
+from leansight.sdk.data.images import images_folder, require_readable, visit_images
+from leansight.sdk.data.samples import Sample, Split
 from leansight.sdk.recipes.schema import SplitBy
 from leansight.sdk.system.console import console
 

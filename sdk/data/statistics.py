@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
-from leansight.sdk.data.samples import Sample, first_five, visit_images
+from leansight.sdk.data.images import visit_images
+from leansight.sdk.data.samples import Sample, first_five
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,121 +1,36 @@
 """Export a network that was made elsewhere: an ONNX file, a Keras model or a SavedModel."""
 
 import copy
-import hashlib
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
-from torch import nn
-
-from leansight.exporters.conversion.convert import predict
+from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages
-from leansight.exporters.importers.normalisation import (
-    Normalisation,
-    convert_keras,
-    largest_difference,
-    normalised,
-)
-from leansight.exporters.importers.onnx_reader import OnnxClassifier, read_onnx
-from leansight.exporters.int8.effort import Progress
-from leansight.exporters.verification.compare import EFFORTS, Effort, ExportReport, Promise, Target
+from leansight.exporters.importers.onnx_reader import largest_difference
+from leansight.exporters.options import EFFORTS, Effort, Progress, Promise, Target
+from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import Bundle, Precision, refuse_existing
-from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import DataError
-from leansight.runtime.preprocessing import CHANNELS, Fit, Image, Interpolation, Preprocessing
+from leansight.runtime.preprocessing import Image
+from leansight.sdk.data.images import Labelled, images_folder, load_labelled, read_sample
 from leansight.sdk.data.layouts.detect import find_labels, find_samples
 from leansight.sdk.data.leakage import check_twins, check_videos, find_twins
-from leansight.sdk.data.samples import (
-    Labelled,
-    Sample,
-    Split,
-    first_five,
-    images_folder,
-    load_labelled,
-    read_sample,
-)
+from leansight.sdk.data.samples import Sample, Split, draw, first_five
 from leansight.sdk.data.splits import split_samples
 from leansight.sdk.deployment.export_run import (
     GOLDEN_PHOTOS,
-    PACKAGES,
-    draw,
     export_with_report,
     plan_report,
     prepare_report,
-    step_bars,
 )
-from leansight.sdk.recipes.schema import Recipe, override
+from leansight.sdk.deployment.imported_network import ImportedNetwork, Origin, read_network
 from leansight.sdk.system.console import console
+from leansight.sdk.system.progress import step_bars
 
-KERAS_FILES: Final = frozenset({".keras", ".h5", ".hdf5"})
-# What --set can change: the rest of a recipe is about training.
-_TABLES: Final = ("data", "split", "preprocessing", "decision", "task")
 # Of the largest output, or of a probability: two float runtimes add in different orders.
 _TOLERANCE: Final = 1e-3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What a network from elsewhere does not say of itself.
-
-    `labels`: a file of one label a line, in the order of its outputs. `colour`: the order of the
-    channels that it wants; `size`: of its images in pixels (None: as the file says); `mean` and
-    `std`: see `Normalisation`. `overrides` change the recipe by which images are read and split
-    (KEY=VALUE). `python` has TensorFlow, for Keras models.
-    """
-
-    labels: Path
-    colour: Literal["gray", "rgb", "bgr"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    python: Path
-    size: int | None = None
-    fit: Fit = "stretch"
-    interpolation: Interpolation = "area"
-    overrides: tuple[str, ...] = ()
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """What is done to the pixels; DataError if it does not fit."""
-        try:
-            return Normalisation(mean=self.mean, std=self.std, bgr=self.colour == "bgr")
-        except ValueError as error:
-            raise DataError(str(error)) from error
-
-
-def is_foreign(path: Path) -> bool:
-    """Whether `path` is a network of another framework, and not a run."""
-    known = {".onnx", *KERAS_FILES}
-    return path.suffix.lower() in known or (path / "saved_model.pb").is_file()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Network:
-    """A network that was read: `module` as the exporters take it, `recipe` for its images."""
-
-    path: Path
-    origin: Origin
-    classifier: OnnxClassifier
-    module: nn.Module
-    labels: tuple[str, ...]
-    recipe: Recipe
-
-    def provenance(self, split: Split, calibration: int, difference: float) -> dict[str, Any]:
-        """Return where the bundle comes from; `difference` of torch from the file as it came."""
-        return {
-            "origin": _origin(self.path, self.origin, self.classifier) | {"difference": difference},
-            "recipe": {key: self.recipe.to_dict()[key] for key in _TABLES},
-            "images": {
-                "validation": len(split.validation),
-                "test": len(split.test),
-                "calibration": calibration,
-            },
-            "versions": {"leansight": version("leansight")} | {p: version(p) for p in PACKAGES},
-        }
 
 
 def export_foreign(
@@ -145,7 +60,7 @@ def export_foreign(
     """
     refuse_existing(out)
     prepare_report(report)
-    given = _read(path, origin, threshold)
+    given = read_network(path, origin, threshold)
     split = _split(data, given)
     drawn = draw(split.train, calibration_images)
     images = _images(data, split, drawn, given)
@@ -173,112 +88,6 @@ def export_foreign(
         )
 
 
-def read_labels(file: Path) -> tuple[str, ...]:
-    """Return the labels in a file, one a line; DataError if one is empty or there twice."""
-    if not file.is_file():
-        raise DataError(f"--labels {file} is no file: the labels are expected there, one a line")
-    try:
-        labels = tuple(line.strip() for line in file.read_text("utf-8-sig").rstrip().splitlines())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not text in UTF-8: one label a line is expected") from error
-    for line, label in enumerate(labels, 1):
-        if not label or label in labels[: line - 1]:
-            what = f"{label} again" if label else "empty"
-            raise DataError(f"{file} line {line} is {what}: one label a line is expected")
-    if len(labels) < 2:  # noqa: PLR2004 -- a classifier tells at least two classes apart
-        raise DataError(f"{file} has {len(labels)} labels: two or more are expected")
-    return labels
-
-
-def _read(path: Path, origin: Origin, threshold: float | None) -> _Network:
-    """Read the network; DataError if its labels, its task or what --set asks for do not fit."""
-    labels, normalisation = read_labels(origin.labels), origin.normalisation
-    classifier = _read_classifier(path, origin)
-    recipe = _recipe(path, origin, classifier, threshold)
-    _require_outputs(classifier, labels, origin.labels, recipe.task)
-    try:
-        module = normalised(classifier.network, normalisation, channels=classifier.channels)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    return _Network(
-        path=path,
-        origin=origin,
-        classifier=classifier,
-        module=module,
-        labels=labels,
-        recipe=recipe,
-    )
-
-
-def _read_classifier(path: Path, origin: Origin) -> OnnxClassifier:
-    channels = CHANNELS["gray" if origin.colour == "gray" else "rgb"]
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
-    if path.suffix.lower() == ".onnx":
-        return read_onnx(path, size=origin.size, channels=channels)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
-        with step_bars() as progress:
-            progress("reading with TensorFlow", 0, 1)
-            convert_keras(path, file, python=origin.python)
-            progress("reading with TensorFlow", 1, 1)
-        return read_onnx(file, size=origin.size, channels=channels, name=str(path))
-
-
-def _recipe(
-    path: Path, origin: Origin, classifier: OnnxClassifier, threshold: float | None
-) -> Recipe:
-    """Return what is needed of a recipe; DataError where --set asks for what does not fit."""
-    recipe = Recipe(
-        name=path.stem,
-        description=f"A network from {path.name}",
-        task="multilabel" if _has_many_labels(classifier) else "classification",
-        preprocessing=Preprocessing(
-            size=classifier.size,
-            colour="gray" if origin.colour == "gray" else "rgb",
-            fit=origin.fit,
-            interpolation=origin.interpolation,
-        ),
-    )
-    for change in origin.overrides:
-        table = change.partition("=")[0].partition(".")[0].strip()
-        if table not in _TABLES:
-            raise DataError(
-                f"--set {change}: of a network that is trained already, {', '.join(_TABLES)} can "
-                "be set"
-            )
-    recipe = override(recipe, origin.overrides)
-    expected = (1, classifier.size, classifier.size, classifier.channels)
-    if recipe.preprocessing.shape != expected:
-        raise DataError(f"--set gives images of {recipe.preprocessing.shape}, not {expected}")
-    if threshold is None:
-        return recipe
-    return replace(recipe, decision=DecisionPolicy(threshold=threshold))
-
-
-def _has_many_labels(classifier: OnnxClassifier) -> bool:
-    return classifier.end == "sigmoid" and classifier.outputs > 1
-
-
-def _require_outputs(
-    classifier: OnnxClassifier, labels: Sequence[str], file: Path, task: Task
-) -> None:
-    if classifier.logits() != len(labels):
-        raise DataError(
-            f"{classifier.name} gives {classifier.outputs} numbers for an image, {file} has "
-            f"{len(labels)} labels: one for each is expected"
-            + (", or two for a single one" if classifier.outputs == 1 else "")
-        )
-    many = classifier.end in {"sigmoid", "logits"} and classifier.outputs > 1
-    if task == "multilabel" and not many:
-        raise DataError(f"{classifier.name} tells classes apart: leave out --set task=multilabel")
-    if task == "classification" and _has_many_labels(classifier):
-        raise DataError(
-            f"{classifier.name} ends in a sigmoid for each label: leave out "
-            "--set task=classification"
-        )
-
-
 def _require_known(
     samples: Sequence[Sample], labels: Sequence[str], file: Path, data: Path
 ) -> None:
@@ -298,7 +107,7 @@ def _require_known(
         )
 
 
-def _split(data: Path, given: _Network) -> Split:
+def _split(data: Path, given: ImportedNetwork) -> Split:
     settings = given.recipe.split
     samples = find_samples(data, given.recipe.data)
     _require_known(samples, given.labels, given.origin.labels, data)
@@ -309,7 +118,9 @@ def _split(data: Path, given: _Network) -> Split:
     return split
 
 
-def _images(data: Path, split: Split, drawn: Sequence[Sample], given: _Network) -> ExportImages:
+def _images(
+    data: Path, split: Split, drawn: Sequence[Sample], given: ImportedNetwork
+) -> ExportImages:
     recipe = given.recipe
 
     def read(samples: Sequence[Sample], what: str) -> Labelled:
@@ -327,7 +138,7 @@ def _images(data: Path, split: Split, drawn: Sequence[Sample], given: _Network) 
     )
 
 
-def _require_same(given: _Network, pixels: Image, progress: Progress) -> float:
+def _require_same(given: ImportedNetwork, pixels: Image, progress: Progress) -> float:
     """Return by how much torch differs from the file; ConversionError if it is too much."""
     step, classifier = "comparing torch with the file", given.classifier
     count = len(pixels)
@@ -344,16 +155,3 @@ def _require_same(given: _Network, pixels: Image, progress: Progress) -> float:
             f"{difference:.2g}: it cannot be exported. Please report this network"
         )
     return difference
-
-
-def _origin(path: Path, origin: Origin, classifier: OnnxClassifier) -> dict[str, Any]:
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
-    return {
-        "file": path.name,
-        "sha256": digest.hexdigest(),
-        "channels": origin.colour,
-        "mean": list(origin.mean),
-        "std": list(origin.std),
-        "ends_in": classifier.end,
-    }

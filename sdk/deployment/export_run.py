@@ -1,45 +1,42 @@
 """Export a run: its images, its network and its labels handed to the exporters."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import rich.progress
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from leansight.exporters.export import ExportImages, export
-from leansight.exporters.int8.effort import Progress
-from leansight.exporters.verification.compare import (
+from leansight.exporters.options import (
     EFFORTS,
     Effort,
     ExportRefusedError,
-    ExportReport,
+    Progress,
     Promise,
     Target,
-    Verified,
 )
+from leansight.exporters.verification.report import ExportReport, Verified
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.samples import (
-    Labelled,
-    Sample,
-    Split,
-    images_folder,
-    load_labelled,
-    read_sample,
-)
+from leansight.sdk.data.images import images_folder, read_sample
+from leansight.sdk.data.samples import Sample, Split, draw
+from leansight.sdk.runs.images import read_images
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.allocator import keep_freed_memory
-from leansight.sdk.system.console import console
+from leansight.sdk.system.progress import step_bars
 
 GOLDEN_PHOTOS = 8
 TRAINING_IMAGES = 4096  # for learning under rounding, where calibration is not enough
-PACKAGES = ("torch", "litert-torch", "ai-edge-quantizer", "onnx", "onnxruntime")
+VERSIONED_PACKAGES = (
+    "leansight",
+    "torch",
+    "litert-torch",
+    "ai-edge-quantizer",
+    "onnx",
+    "onnxruntime",
+)
 
 
 def export_run(
@@ -167,46 +164,6 @@ def _write_report(plan: ReportPlan, draft: Bundle, verified: Verified, refusal: 
     return plan.folder / PAGE
 
 
-@contextmanager
-def step_bars() -> Iterator[Progress]:
-    """Show each named step as a bar of its own."""
-    columns = (
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-    )
-    tasks: dict[str, TaskID] = {}
-    with rich.progress.Progress(*columns, console=console()) as bar:
-
-        def progress(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=total)
-            if done < total and bar.tasks[tasks[step]].finished:  # the same, of other images
-                bar.reset(tasks[step], total=total)
-            bar.update(tasks[step], completed=done, total=total)
-
-        yield progress
-
-
-def read_images(run: Run, root: Path, samples: Sequence[Sample], what: str) -> Labelled:
-    """Read samples of the images at `root` as the run's network sees them."""
-    return load_labelled(
-        root,
-        samples,
-        run.labels,
-        run.recipe.preprocessing,
-        what=f"reading {what} images",
-        task=run.recipe.task,
-    )
-
-
-def draw(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Draw `count` samples, the same ones every time."""
-    chosen = np.random.default_rng(0).permutation(len(samples))[:count]
-    return [samples[i] for i in sorted(chosen)]
-
-
 def _draft(
     run: Run,
     split: Split,
@@ -236,6 +193,11 @@ def _draft(
                 "test": len(split.test),
                 "calibration": calibration,
             },
-            "versions": {"leansight": version("leansight")} | {p: version(p) for p in PACKAGES},
+            "versions": package_versions(),
         },
     )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the version of each package that has a part in what an export writes."""
+    return {package: version(package) for package in VERSIONED_PACKAGES}

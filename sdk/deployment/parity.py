@@ -17,12 +17,14 @@ import numpy as np
 from jinja2 import Environment
 from numpy.typing import NDArray
 
-from leansight.exporters.verification.compare import REJECTED, Judged, Verified, judge
+from leansight.exporters.verification.compare import REJECTED, Judged, judge
+from leansight.exporters.verification.report import Verified
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.samples import LABEL_SEPARATOR, Sample
+from leansight.sdk.data.lists import LABEL_SEPARATOR
+from leansight.sdk.data.samples import Sample
 from leansight.sdk.evaluation import figures
-from leansight.sdk.evaluation.report import thumbnail
+from leansight.sdk.evaluation.figures import thumbnail
 from leansight.sdk.system.files import write_json, write_text
 
 PAGE: Final = "parity.html"

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
-from leansight.exporters.conversion.convert import predict
+from leansight.exporters.conversion.inference import predict
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy, Task, are_sure, probabilities_of
 from leansight.runtime.errors import DataError
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Image, Preprocessing
-from leansight.sdk.data.samples import Sample, classes_of, first_five, images_folder, read_sample
+from leansight.sdk.data.images import images_folder, read_sample
+from leansight.sdk.data.samples import Sample, classes_of, first_five
 from leansight.sdk.evaluation.metrics import marks
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.console import console

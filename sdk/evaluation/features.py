@@ -12,7 +12,8 @@ from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
 from leansight.runtime.preprocessing import Image, Preprocessing
-from leansight.sdk.data.samples import Sample, images_folder, read_sample
+from leansight.sdk.data.images import images_folder, read_sample
+from leansight.sdk.data.samples import Sample
 from leansight.sdk.models.networks import network_input
 
 MAPPED: Final = 1000  # images on the map of features: enough to see, few enough to wait for

@@ -1,19 +1,23 @@
 """The pictures of a report, drawn with matplotlib, as SVG text to stand in a page."""
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from leansight.runtime.extras import opencv
+from leansight.sdk.data.images import images_folder, read_sample
+from leansight.sdk.data.samples import Sample
 from leansight.sdk.evaluation.metrics import BINS, CalibrationBin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
 _COLOURS: Final = ("#2f6690", "#e08e45", "#5b8e7d", "#a4508b")
 _MARKS: Final = ("o", "^", "s", "x")  # matplotlib has ten colours
 _FAINT: Final = "#d9d9d9"
@@ -175,3 +179,16 @@ def _svg(figure: "Figure") -> str:
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
+
+
+_THUMBNAIL: Final = 112  # pixels
+
+
+def thumbnail(data: Path, sample: Sample) -> str:
+    """Return an image as a data URL, no side longer than `_THUMBNAIL`."""
+    cv2 = opencv()
+    image = read_sample(images_folder(data), sample)
+    scale = _THUMBNAIL / max(image.shape[:2])
+    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+    _, jpeg = cv2.imencode(".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}"

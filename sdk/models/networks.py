@@ -5,86 +5,16 @@ layers. Bodies of our own are here, timm's in `backbones`.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO
 from leansight.sdk.models.backbones import SideBySide, TimmBody
 from leansight.sdk.recipes.schema import ModelRecipe
 
 EXPANSION = 4  # output channels of a block over its inner width (He et al., 2015)
-
-
-def build_network(recipe: ModelRecipe, *, classes: int, channels: int) -> "Classifier":
-    """Return the network that a recipe names, with fresh weights; nothing is downloaded."""
-    body: nn.Module
-    features = recipe.width << len(recipe.blocks) - 1
-    match recipe.name:
-        case "resnet-custom":
-            body = residual_body(channels, recipe.width, recipe.blocks)
-            features *= EXPANSION
-        case "masks-cnn":
-            body = plain_body(channels, recipe.width, recipe.blocks)
-        case "mixed-blocks":
-            body = mixed_body(channels, recipe.width, recipe.blocks)
-            features *= EXPANSION
-        case "ensemble":
-            body = SideBySide([TimmBody(name, channels) for name in recipe.bodies])
-            features = body.features
-        case name:
-            body = TimmBody(name, channels)
-            features = body.features
-    return Classifier(body, recipe, features=features, classes=classes)
-
-
-def load_network(file: Path, recipe: ModelRecipe, *, classes: int, channels: int) -> "Classifier":
-    """Return the network that a recipe names with the weights of a file, pruned ones as well.
-
-    Raises:
-        DataError: the file is damaged, or of another network.
-
-    """
-    network = build_network(recipe, classes=classes, channels=channels)
-    try:
-        weights = load_file(file)
-        _shrink(network, weights)
-        network.load_state_dict(weights)
-    except Exception as error:  # safetensors' own error has no public base class
-        reason = " ".join(str(error).split())  # torch's fills several lines
-        raise DataError(f"{file} is damaged or of another network: {reason}") from error
-    if (found := network.head.out_features) != classes:
-        raise DataError(f"{file} is of another network: it has {found} classes, not {classes}")
-    return network
-
-
-def _shrink(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give layers the channels that their weights have: pruning left fewer of them."""
-    for name, module in network.named_modules():
-        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        for kind, tensor in own:
-            given = weights.get(f"{name}.{kind}")
-            if given is None or given.shape == tensor.shape:
-                continue
-            if any(new > old for new, old in zip(given.shape, tensor.shape, strict=True)):
-                raise ValueError(
-                    f"{name}.{kind} has {tuple(given.shape)}, not up to {tensor.shape}"
-                )
-            tensor.data = torch.empty_like(given)
-        match module:
-            case nn.Conv2d():
-                if module.groups == module.in_channels > 1:  # each channel by itself
-                    module.groups = len(module.weight)
-                module.out_channels = len(module.weight)
-                module.in_channels = module.weight.shape[1] * module.groups
-            case nn.Linear():
-                module.out_features, module.in_features = module.weight.shape
-            case nn.BatchNorm1d() | nn.BatchNorm2d():
-                module.num_features = len(module.weight)
 
 
 def network_input(pixels: Tensor) -> Tensor:

@@ -1,92 +1,58 @@
 """Prune a run: channels are taken out of its network, which then learns from what it was."""
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from leansight.benchmarks.measure import Machine, find_models, measure
 from leansight.benchmarks.remote import machine_at
-from leansight.exporters.conversion.convert import PREDICTION_BATCH, convert
+from leansight.exporters.conversion.inference import PREDICTION_BATCH
 from leansight.exporters.errors import PruningError
-from leansight.exporters.int8.effort import Progress, quantize
-from leansight.exporters.pruning.channels import (
-    ChannelGroup,
-    Importance,
-    Loss,
-    count_macs,
+from leansight.exporters.options import Progress
+from leansight.exporters.pruning.allocation import (
     measure_sensitivity,
-    prune,
-    score_channels,
     search,
     spread_evenly,
     spread_globally,
 )
-from leansight.runtime.bundle import Bundle, write_bundle
+from leansight.exporters.pruning.channels import (
+    ChannelGroup,
+    Importance,
+    Loss,
+    prune,
+    score_channels,
+)
 from leansight.runtime.errors import DataError
-from leansight.sdk.commands.bench import synthetic_image
-from leansight.sdk.data.samples import Labelled
-from leansight.sdk.deployment.export_run import draw, read_images, step_bars
+from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.samples import draw
 from leansight.sdk.models.networks import network_input
-from leansight.sdk.recipes.schema import Recipe, override
+from leansight.sdk.pruning.target import Target, cost, example_image
+from leansight.sdk.recipes.load import override
+from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.runs.images import read_images
 from leansight.sdk.runs.run import Options, Run, Start
-from leansight.sdk.studies.grid import differences
+from leansight.sdk.system.definition import differences
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
-from leansight.sdk.training.lightning_module import label_loss
-from leansight.sdk.training.train import Hardware, train
-
-Kind = Literal["share", "global share", "macs", "size", "latency"]
+from leansight.sdk.system.progress import step_bars
+from leansight.sdk.training.losses import label_loss
+from leansight.sdk.training.train import train
+from leansight.sdk.training.trainer import Hardware
 
 HEAD: Final = ("head",)  # whose channels are the classes
 PRUNED: Final = "pruned.safetensors"  # the network before it is trained again
 ASKED: Final = "prune.json"  # what was asked for, once there is something to go on with
-_CALIBRATION_IMAGES: Final = 32  # for size and latency, which do not depend on the ranges
-_WARM_UPS: Final = 5  # before each of the rounds of `measure`
-_RUNS: Final = 100
 # Of the run's own training: what was learnt is not to be forgotten.
 _RATE_SHARE: Final = 0.3
 _EPOCHS_SHARE: Final = 0.4
 _CONVERTED: Final = ("size", "latency")  # to find out what is left
 _SPREADS: Final = {"share": spread_evenly, "global share": spread_globally}
-# What amounts are written in.
-_UNITS: Final[Mapping[Kind, tuple[float, str]]] = {
-    "macs": (1e6, "M multiply-accumulates"),
-    "size": (1e3, "KB"),
-    "latency": (1.0, "ms"),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """How small the network is to be.
-
-    `value`: the share of channels that go (0 to 1) of every group, or of all of them wherever
-    they matter least; or how many multiply-accumulates, bytes of the int8 file or milliseconds
-    (int8 TFLite, one thread, median) may be left; milliseconds of this machine, or of the one that
-    `on` and `remote_python` name (see `machine_at`).
-    """
-
-    kind: Kind
-    value: float
-    on: str | None = None
-    remote_python: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind != "latency" and (self.on, self.remote_python) != (None, None):
-            raise DataError("--on is for --latency: nothing else is measured on a machine")
-
-    def say(self, amount: float) -> str:
-        """Write multiply-accumulates, bytes or milliseconds as people do."""
-        factor, unit = _UNITS[self.kind]
-        return f"{round(amount / factor, 3):g} {unit}"
 
 
 def prune_run(
@@ -184,7 +150,7 @@ def prune_network(
         PruningError: the target cannot be reached.
 
     """
-    network, example = run.network(), _example(run)
+    network, example = run.network(), example_image(run)
     loss = _loss_on(sample, run.recipe)
     score = partial(score_channels, network, example, outputs=HEAD, importance=importance)
     if target.kind in _SPREADS:
@@ -234,39 +200,6 @@ def _reach(
         progress=partial(progress, "trying what is small enough"),
     )
     return cut(kept)
-
-
-def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled, machine: Machine) -> float:
-    """Return the multiply-accumulates, bytes or milliseconds of a network of the run's kind.
-
-    Milliseconds are those of the machine, as `leansight bench` measures them.
-    """
-    preprocessing = run.recipe.preprocessing
-    if kind == "macs":
-        return count_macs(network, _example(run))
-    pixels = sample.pixels[:_CALIBRATION_IMAGES]
-    model = quantize(convert(network, preprocessing), pixels, lambda *_: None)["tflite"]
-    if kind == "size":
-        return len(model)
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = Bundle(
-            path=Path(folder) / "pruned.bundle",
-            name=run.recipe.name,
-            task=run.recipe.task,
-            labels=run.labels,
-            preprocessing=preprocessing,
-            decision=run.recipe.decision,
-            precision="int8",
-        )
-        models = find_models([write_bundle(bundle, {"model.tflite": model}).path])
-        image = synthetic_image()
-        (result,) = measure(models, image, runs=_RUNS, warmup=_WARM_UPS, on=machine)
-    return result.latency_ms.inference.p50
-
-
-def _example(run: Run) -> Tensor:
-    preprocessing = run.recipe.preprocessing
-    return torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
 
 
 def _convert_elsewhere(make: Callable[[], None]) -> None:

@@ -1,17 +1,13 @@
 """How a classifier is made, as a TOML file: named ones ship with leansight, users write theirs."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from importlib import resources
-from pathlib import Path
-from types import UnionType
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal, get_args
 
 from leansight.runtime.decision import DecisionPolicy, Task
-from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Preprocessing
-from leansight.sdk.augmentation.photometric import CHANGES, Change
+from leansight.sdk.augmentation.change import Change
+from leansight.sdk.recipes.parse import build_section
 
 Layout = Literal["auto", "folders", "gtsrb", "belgiumts", "bdd100k", "csv"]
 SplitBy = Literal["video", "image"]
@@ -39,18 +35,7 @@ Optimiser = Literal["sgd", "adam", "nadam", "adamw"]
 Schedule = Literal["one-cycle", "constant", "plateau", "steps"]
 Precision = Literal["auto", "float32", "bfloat16"]
 ChooseBy = Literal["accuracy", "shifted accuracy", "loss"]
-
 MAX_SEED: Final = 2**32 - 1  # numpy's
-# What a TOML value must be, by the type of its field; Literals are texts.
-_VALUES: Final[Mapping[Any, tuple[str, tuple[type, ...]]]] = {
-    bool: ("true or false", (bool,)),
-    int: ("a whole number", (int,)),
-    float: ("a number", (int, float)),
-    str: ("a text", (str,)),
-    Literal: ("a text", (str,)),
-    tuple: ("a list", (list, tuple)),
-    Mapping: ("a table", (dict,)),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,122 +261,9 @@ class Recipe:
             TypeError: a name is unknown or missing, or a value has another type.
 
         """
-        recipe = _build(cls, "", values)
+        recipe = build_section(cls, "", values)
         assert isinstance(recipe, cls)
         return recipe
-
-
-def recipe_names() -> list[str]:
-    """Return the names of the recipes that ship with leansight."""
-    files = resources.files("leansight.sdk.recipes")
-    return sorted(f.name.removesuffix(".toml") for f in files.iterdir() if f.name.endswith(".toml"))
-
-
-def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a shipped recipe by its name, or a user's by its path.
-
-    Each override is KEY=VALUE with a dotted key and a TOML value, such as
-    `training.epochs=3` or `model.name=resnet-custom` (a bare word is a string).
-
-    Raises:
-        DataError: no such recipe, no valid TOML, or a key or value that does not fit.
-
-    """
-    try:
-        values = tomllib.loads(recipe_text(name_or_path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"recipe {name_or_path}: {error}") from error
-    return _overridden(name_or_path, values, overrides)
-
-
-def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """Return the recipe with other values, KEY=VALUE as in `load_recipe`; DataError likewise."""
-    return _overridden(recipe.name, recipe.to_dict(), overrides)
-
-
-def recipe_text(name_or_path: str) -> str:
-    """Return the TOML of a shipped recipe or of a file; DataError if there is none."""
-    path = Path(name_or_path)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise DataError(f"recipe {path} does not exist")
-        return path.read_text()
-    if name_or_path not in recipe_names():
-        names = ", ".join(recipe_names())
-        raise DataError(f"no recipe {name_or_path}: there are {names}, or give a .toml file")
-    return (resources.files("leansight.sdk.recipes") / f"{name_or_path}.toml").read_text()
-
-
-def _overridden(name: str, values: dict[str, Any], overrides: Sequence[str]) -> Recipe:
-    for change in overrides:
-        _override(values, change)
-    try:
-        return Recipe.from_dict(values)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"recipe {name}: {error}") from error
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise DataError(f"--set {override}: expected KEY=VALUE, such as training.epochs=3")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *tables, last = key.split(".")
-    for table in tables:
-        values = values.setdefault(table, {})
-        if not isinstance(values, dict):
-            raise DataError(f"--set {override}: {table} is a value, not a table")
-    values[last] = value
-
-
-def _build(kind: type, name: str, values: object) -> object:
-    """Make a dataclass from a table, table by table, so that a message names the key."""
-    if not isinstance(values, Mapping):
-        raise TypeError(f"{name or 'a recipe'} must be a table, not {values!r}")
-    types = get_type_hints(kind)
-    known = [f.name for f in fields(kind)]
-    arguments = {}
-    for key, value in values.items():
-        where = f"{name}.{key}" if name else key
-        if key not in known:
-            raise TypeError(f"{where} is unknown; expected one of {', '.join(known)}")
-        arguments[key] = _value(types[key], where, value)
-    return kind(**arguments)
-
-
-def _value(kind: Any, where: str, value: Any) -> Any:  # noqa: ANN401 -- any type, any TOML value
-    """Hold a TOML value against the type of its field."""
-    if get_origin(kind) is UnionType:  # X | None
-        if value is None:
-            return None
-        kind = get_args(kind)[0]
-    if is_dataclass(kind):
-        return _change(where, value) if kind is Change else _build(kind, where, value)  # type: ignore[arg-type]
-    expected, types = _VALUES[get_origin(kind) or kind]
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        raise TypeError(f"{where} must be {expected}, not {value!r}")
-    entries: Any = value
-    if get_origin(kind) is tuple:
-        item: Any = get_args(kind)[0]
-        return tuple(_value(item, f"{where}[{i}]", entry) for i, entry in enumerate(entries))
-    if get_origin(kind) is Mapping:
-        item = get_args(kind)[1]
-        return {key: _value(item, f"{where}.{key}", entry) for key, entry in entries.items()}
-    return value
-
-
-def _change(where: str, value: object) -> object:
-    """Make one change of an augmentation, which `change` names."""
-    if not isinstance(value, Mapping) or "change" not in value:
-        raise TypeError(f'{where} must be a table with change = "NAME", not {value!r}')
-    name = value["change"]
-    if name not in CHANGES:
-        raise TypeError(f"{where}: no change {name!r}; there are {', '.join(CHANGES)}")
-    options = {key: v for key, v in value.items() if key != "change"}
-    return _build(CHANGES[name], where, options)
 
 
 def _require(fits: bool, name: str, value: object, expected: str) -> None:  # noqa: FBT001 -- a condition, as in assert

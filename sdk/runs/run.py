@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.samples import Split, read_samples, write_samples
-from leansight.sdk.models.networks import load_network
+from leansight.sdk.data.lists import read_samples, write_samples
+from leansight.sdk.data.samples import Split
+from leansight.sdk.models.build import load_network
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.system.files import write_json
 

@@ -8,24 +8,31 @@ import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from leansight.benchmarks.graph_count import count_graph
-from leansight.benchmarks.measure import find_models, machine, measure
-from leansight.exporters.verification.compare import Effort, ExportRefusedError, Promise
+from leansight.benchmarks.machines import machine
+from leansight.benchmarks.measure import measure
+from leansight.benchmarks.models import find_models
+from leansight.benchmarks.picture import synthetic_image
+from leansight.exporters.options import Effort, ExportRefusedError, Promise
 from leansight.runtime.bundle import Bundle
-from leansight.runtime.errors import BundleError
+from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.golden import check_golden
-from leansight.sdk.commands.bench import synthetic_image
 from leansight.sdk.deployment.export_run import export_run
-from leansight.sdk.pruning.prune import Target, prune_run
-from leansight.sdk.recipes.schema import override
+from leansight.sdk.pruning.prune import prune_run
+from leansight.sdk.pruning.target import Target
+from leansight.sdk.recipes.load import override
 from leansight.sdk.runs.run import Options, Run, Start, write_split
+from leansight.sdk.search.optimizer import KilledError
 from leansight.sdk.search.space import Measured, Point
 from leansight.sdk.system.files import write_text
+from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
 from leansight.sdk.system.locks import locked
-from leansight.sdk.training.train import Hardware, train
+from leansight.sdk.training.train import train
+from leansight.sdk.training.trainer import Hardware
 
 IMPORTANCE_IMAGES: Final = 256  # as `leansight prune`
 
@@ -207,3 +214,35 @@ def _verified(bundle: Bundle, name: str) -> Mapping[str, Any]:
     """Return what the export found of one file on the validation images."""
     reports: list[Mapping[str, Any]] = bundle.metrics["validation"]["formats"]
     return next(report for report in reports if report["name"] == name)
+
+
+def evaluate(workshop: Workshop, point: Point) -> Measured:
+    """Make the bundle of a point, unless it is there, and measure it.
+
+    Raises:
+        ExportRefusedError: it was refused, now or earlier.
+        LeansightError: it cannot be made, or gives something else on this machine.
+
+    """
+    workshop.require_no_refusal(point)
+    if not workshop.bundle(point).exists():
+        make_in_own_process(workshop, point)
+    return inspect(workshop, point)
+
+
+def make_in_own_process(workshop: Workshop, point: Point) -> None:
+    """Make the bundle of a point where neither memory nor a crash can spoil the search.
+
+    Raises:
+        LeansightError: as `make_bundle`; of FAILURES, if this point alone is to blame.
+        OSError: the disk is full, or the like.
+
+    """
+    run_in_own_process(partial(make_bundle, workshop, point), died=partial(death, point))
+
+
+def death(point: Point, code: int) -> LeansightError:
+    """Return the error of a process that left no answer: killed, or with a defect."""
+    if code < 0:
+        return KilledError(how_it_ended(code))
+    return LeansightError(f"{point.bundle_name}: {how_it_ended(code)}")

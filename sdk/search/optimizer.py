@@ -22,7 +22,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from leansight.exporters.errors import ConversionError, PruningError
-from leansight.exporters.verification.compare import ExportRefusedError
+from leansight.exporters.options import ExportRefusedError
 from leansight.runtime.errors import BundleError, DataError, LeansightError
 from leansight.sdk.search.objectives import OBJECTIVES
 from leansight.sdk.search.results import Result, State, write_results

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.studies.grid import differences
+from leansight.sdk.system.definition import differences
 from leansight.sdk.system.files import write_json
 
 DEFINITION: Final = "optimize.json"

@@ -2,14 +2,16 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.recipes.schema import Recipe, load_recipe
+from leansight.sdk.recipes.load import load_recipe
+from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.system.definition import between_commas
 
 # Candidates that differ in these could not be compared; folds and seeds have their own options.
 _NOT_IN_A_GRID: Final = ("split", "training.seed", "training.choose_by", "task")
@@ -110,7 +112,9 @@ class Study:
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise DataError(f"--seeds {_commas(self.seeds)}: expected different whole numbers")
+            raise DataError(
+                f"--seeds {between_commas(self.seeds)}: expected different whole numbers"
+            )
         keys = [axis.key for axis in self.grid]
         if len(set(keys)) < len(keys):
             raise DataError(f"--grid: a key is there twice among {', '.join(keys)}")
@@ -187,28 +191,6 @@ class Study:
             "teacher": str(self.teacher) if self.teacher else None,
             "skip_bad": self.skip_bad,
         }
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Say for each value (dotted key) that differs what it was and what it is now."""
-    found = []
-    for key in [*old, *(key for key in new if key not in old)]:
-        before, now = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            found += differences(before, now, f"{prefix}{key}.")
-        elif _said(before) != _said(now):
-            found.append(f"{prefix}{key} was {_said(before)}, not {_said(now)}")
-    return found
-
-
-def _said(value: object) -> str:
-    if isinstance(value, list):
-        return _commas(value) or "nothing"
-    return "nothing" if value in (None, "") else str(value)
-
-
-def _commas(values: Sequence[object]) -> str:
-    return ",".join(map(str, values))
 
 
 def _repeated(option: str, values: Iterator[str] | Sequence[str]) -> Iterator[str]:

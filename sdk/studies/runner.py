@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.studies.executors import CellTask, Executor, Outcome
-from leansight.sdk.studies.grid import Candidate, Cell, Study, differences
+from leansight.sdk.studies.grid import Candidate, Cell, Study
 from leansight.sdk.studies.results import (
     StudyResults,
     choose,
@@ -20,6 +20,7 @@ from leansight.sdk.studies.results import (
     summarise,
     write_picture,
 )
+from leansight.sdk.system.definition import differences
 from leansight.sdk.system.files import write_json
 
 _MOST_DIFFERENCES: Final = 5  # that one line names

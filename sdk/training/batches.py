@@ -15,8 +15,12 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from leansight.runtime.preprocessing import Image, Preprocessing
-from leansight.sdk.augmentation.photometric import Change, Mirror, mirrored_labels
-from leansight.sdk.data.samples import Labelled, Sample, Split, load_labelled
+from leansight.sdk.augmentation.catalogue import mirrored_labels
+from leansight.sdk.augmentation.change import Change
+from leansight.sdk.augmentation.geometric import Mirror
+from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.samples import Split
+from leansight.sdk.runs.images import read_part
 from leansight.sdk.runs.run import Start
 
 
@@ -209,25 +213,6 @@ def read_images(start: Start, split: Split, *, folder: Path) -> Images:
         scenes=read_part(start, split.train, "training", scene, folder),
         validation=read_part(start, split.validation, "validation"),
         shifted=shifted,
-    )
-
-
-def read_part(
-    start: Start,
-    samples: Sequence[Sample],
-    name: str,
-    preprocessing: Preprocessing | None = None,
-    folder: Path | None = None,
-) -> Labelled:
-    """Read the images of one part of a run's split, prepared as its recipe says or otherwise."""
-    return load_labelled(
-        start.data,
-        samples,
-        start.labels,
-        preprocessing or start.recipe.preprocessing,
-        what=f"reading {name} images",
-        task=start.recipe.task,
-        folder=folder,
     )
 
 

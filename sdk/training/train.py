@@ -1,42 +1,27 @@
 """Train a recipe's network: the loop, checkpoints and progress bar are Lightning's."""
 
-import csv
 import logging
-import math
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-    RichProgressBar,
-    WeightAveraging,
-)
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.tuner.tuning import Tuner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from leansight.exporters.conversion.convert import predict
+from leansight.exporters.conversion.inference import predict
 from leansight.runtime.decision import are_sure, probabilities_of
-from leansight.runtime.errors import DataError
-from leansight.sdk.data.samples import Labelled
-from leansight.sdk.models.backbones import load_pretrained
-from leansight.sdk.models.networks import build_network, load_network
-from leansight.sdk.recipes.schema import Precision, Recipe
-from leansight.sdk.runs.begin import begin_or_join, is_first_process
+from leansight.sdk.data.images import Labelled
+from leansight.sdk.models.build import build_network, load_network
+from leansight.sdk.models.pretrained import load_pretrained
+from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.runs.begin import begin_or_join
+from leansight.sdk.runs.images import read_part
 from leansight.sdk.runs.run import Options, Run, Start, read_split
 from leansight.sdk.system.allocator import keep_freed_memory
-from leansight.sdk.system.console import console
 from leansight.sdk.training.batches import (
     Batch,
     EpochSampler,
@@ -45,29 +30,19 @@ from leansight.sdk.training.batches import (
     TrainingScenes,
     mirrored_classes,
     read_images,
-    read_part,
     training_batches,
 )
-from leansight.sdk.training.lightning_module import SCORE, LearningTask
+from leansight.sdk.training.lightning_module import LearningTask
+from leansight.sdk.training.trainer import (
+    LAST_CHECKPOINT,
+    Hardware,
+    find_learning_rate,
+    make_trainer,
+    quiet_lightning,
+)
 
 _SAFE_CHANNELS: Final = 16
-LAST_CHECKPOINT: Final = "last.ckpt"
 VALIDATION_BATCH: Final = 16  # small batches stay in the processor's cache
-FINDER_STEPS: Final = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """Where a training runs: Lightning's own names, passed on to its Trainer.
-
-    `workers`: processes that read and change the images.
-    """
-
-    accelerator: str = "auto"
-    devices: str = "auto"
-    nodes: int = 1
-    strategy: str = "auto"
-    workers: int = 2
 
 
 def train(
@@ -146,14 +121,14 @@ def train_network(
     taught = teacher.network().to(memory_format=torch.channels_last) if teacher else None
     task = LearningTask(network, recipe, weights, files, taught)
     batches, held_out = _loaders(start, images, teacher, on)
-    with _quiet_lightning():
+    with quiet_lightning():
         if recipe.training.find_learning_rate and not last.exists():
-            start = _find_learning_rate(task, batches, start, out)
+            start = find_learning_rate(task, batches, start, out)
             task.learning_rate = start.recipe.training.learning_rate
         done = torch.load(last, weights_only=True)["epoch"] + 1 if last.exists() else 0
         assert isinstance(batches.sampler, EpochSampler)
         batches.sampler.start_at(done)
-        trainer = _trainer(recipe, folder, on, everything=start.options.everything)
+        trainer = make_trainer(recipe, folder, on, everything=start.options.everything)
         trainer.fit(task, batches, held_out or None, ckpt_path=last if last.exists() else None)
     kept = folder / (LAST_CHECKPOINT if start.options.everything else "best.ckpt")
     task.load_state_dict(torch.load(kept, weights_only=True)["state_dict"])
@@ -203,20 +178,6 @@ def class_weights(classes: NDArray[np.int64], labels: int, recipe: Recipe) -> Te
     return torch.tensor(len(classes) / (labels * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return the update of an exponential moving average, for torch's AveragedModel.
-
-    After n updates the decay is at most (1 + n) / (10 + n), as TensorFlow's, so that the first
-    weights, which are random, are forgotten in a short training too.
-    """
-
-    def update(average: Tensor, weights: Tensor, updates: Tensor) -> Tensor:
-        count = float(updates)
-        return average + (weights - average) * (1 - min(decay, (1 + count) / (10 + count)))
-
-    return update
-
-
 def _loaders(
     start: Start, images: Images, teacher: Run | None, on: Hardware
 ) -> tuple[DataLoader[Batch], list[DataLoader[Batch]]]:
@@ -239,115 +200,3 @@ def _loaders(
     if start.options.everything:
         held_out = []
     return batches, [DataLoader(PreparedImages(p), VALIDATION_BATCH) for p in held_out]
-
-
-def _trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool) -> pl.Trainer:
-    training = recipe.training
-    best = ModelCheckpoint(
-        folder, filename="best", monitor=SCORE, mode="max", enable_version_counter=False
-    )
-    # Of every epoch: Lightning's own `save_last` is of the last that was the best.
-    last = ModelCheckpoint(
-        folder, filename=LAST_CHECKPOINT.removesuffix(".ckpt"), enable_version_counter=False
-    )
-    callbacks: list[Callback] = [
-        *(() if everything else (best,)),
-        last,
-        RichProgressBar(leave=False, console_kwargs={"stderr": True}),
-    ]
-    if training.average_decay:
-        callbacks.append(WeightAveraging(avg_fn=moving_average(training.average_decay)))
-    if training.patience and not everything:
-        callbacks.append(
-            EarlyStopping(
-                SCORE, training.min_delta, training.patience, mode="max", check_finite=False
-            )
-        )
-    return pl.Trainer(
-        max_epochs=training.epochs,
-        default_root_dir=folder,
-        accelerator=on.accelerator,
-        devices=on.devices if on.devices == "auto" or "," in on.devices else int(on.devices),
-        num_nodes=on.nodes,
-        strategy=on.strategy,
-        precision=_precision(training.precision),
-        callbacks=callbacks,
-        logger=[_metrics_log(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
-        num_sanity_val_steps=0,  # a resumed run would take it twice
-        log_every_n_steps=1,
-        enable_model_summary=False,
-        deterministic=True,
-        use_distributed_sampler=False,  # ours shares the images out itself
-    )
-
-
-def _precision(wanted: Precision) -> Any:  # noqa: ANN401 -- Lightning's own names
-    """Return bfloat16 where the processor computes in it, else float32.
-
-    "auto" asks for instructions made for it (AMX, or a GPU's): with AVX-512's alone it is no
-    faster than float32 in networks of this size.
-    """
-    if wanted == "auto":
-        on_gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        amx = torch.backends.cpu.get_cpu_capability() and torch.cpu._is_amx_tile_supported()  # noqa: SLF001 -- no public name yet
-        wanted = "bfloat16" if on_gpu or amx else "float32"
-    return "bf16-mixed" if wanted == "bfloat16" else "32-true"
-
-
-def _find_learning_rate(
-    task: LearningTask, batches: DataLoader[Batch], start: Start, out: Path
-) -> Start:
-    """Look for the rate (Lightning's finder), and write it into the run's recipe."""
-    folder = out / "checkpoints"
-    trainer = pl.Trainer(
-        max_epochs=math.ceil(FINDER_STEPS / len(batches)),
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[],
-    )
-    found = Tuner(trainer).lr_find(task, batches, num_training=FINDER_STEPS)
-    rate = found.suggestion() if found else None
-    if rate is None or not math.isfinite(rate):
-        raise DataError("no learning rate was found: set training.learning_rate")
-    console().print(f"learning rate found: {rate:.2g}")
-    training = replace(start.recipe.training, learning_rate=rate, find_learning_rate=False)
-    start = replace(start, recipe=replace(start.recipe, training=training))
-    if is_first_process():
-        start.save(out)
-    return start
-
-
-def _metrics_log(folder: Path) -> CSVLogger:
-    """Log every step to `metrics.csv`; go on with the one of an interrupted run."""
-    file, last = folder / "metrics.csv", folder / LAST_CHECKPOINT
-    earlier: list[dict[str, Any]] = []
-    if file.exists() and last.exists() and is_first_process():
-        done = torch.load(last, weights_only=True)["global_step"]
-        with file.open(newline="") as rows:
-            earlier = [row for row in csv.DictReader(rows) if int(row["step"]) < done]
-    logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
-    if earlier:
-        with warnings.catch_warnings():
-            # Lightning warns that it deletes the file; its rows are written again.
-            warnings.simplefilter("ignore", UserWarning)
-            logger.experiment.metrics.extend(earlier)
-        logger.save()  # it has deleted them
-    return logger
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep to itself what is Lightning's own business with torch, or settled here on purpose."""
-    with warnings.catch_warnings():
-        for message in (
-            ".*LeafSpec.* is deprecated",
-            # Validation images are in memory, and a last short batch is not left out.
-            ".*does not have many workers",
-            "Checkpoint directory .* is not empty",
-            "You defined a `validation_step` but have no `val_dataloader`",  # --everything
-        ):
-            warnings.filterwarnings("ignore", message=message)
-        yield

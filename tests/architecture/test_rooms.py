@@ -7,41 +7,13 @@ import statistics
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from house import FOLDERS, PACKAGES, ROOT, imports_of, name_of, package_of
 
-HOUSE = Path(__file__).parents[2]
-# Each room, and the rooms that it may import.
-BELOW = {
-    "runtime": set(),
-    "exporters": {"runtime"},
-    "benchmarks": {"runtime"},
-    "sdk": {"runtime", "exporters", "benchmarks"},
-}
-FILES = [path for room in BELOW for path in sorted((HOUSE / room).rglob("*.py"))]
-FOLDERS = [path.parent for path in FILES if path.name == "__init__.py"]
-EXAMPLES = sorted((HOUSE / "examples").glob("*.py"))
-BUILT_FROM = [*BELOW, "setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
-
-
-def name_of(path: Path) -> str:
-    return str(path.relative_to(HOUSE))
-
-
-def package_of(folder: Path) -> str:
-    return ".".join(["leansight", *folder.relative_to(HOUSE).parts])
-
-
-def imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield the name of every module that a file imports anywhere, and the dots before it."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        match node:
-            case ast.Import():
-                yield from ((alias.name, 0) for alias in node.names)
-            case ast.ImportFrom():
-                yield from ((f"{node.module}.{alias.name}", node.level) for alias in node.names)
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+BUILT_FROM = [*FOLDERS, "setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
 
 
 def fresh(code: str) -> str:
@@ -53,32 +25,14 @@ def fresh(code: str) -> str:
 # The rooms
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_a_room_imports_only_the_rooms_below_it(path: Path) -> None:
-    room = path.relative_to(HOUSE).parts[0]
-    for name, dots in imports(path):
-        assert dots == 0, f"{name_of(path)} imports relatively: {name}"
-        parts = name.split(".")
-        if parts[0] == "leansight":
-            assert parts[1] in BELOW[room] | {room}, f"{name_of(path)} imports {name}"
-        assert parts[0] not in BELOW, f"{name_of(path)} imports {name} without leansight"
-
-
-@pytest.mark.parametrize("room", BELOW)
-def test_a_room_is_typed_and_has_no_junk_drawer(room: str) -> None:
-    assert (HOUSE / room / "py.typed").is_file()
-    names = {path.stem for path in (HOUSE / room).rglob("*")}
-    assert not names & {"base", "common", "helpers", "misc", "shared", "util", "utils"}
-
-
 def test_the_rooms_are_those_of_the_package() -> None:
     setup = configparser.ConfigParser()
-    setup.read(HOUSE / "setup.cfg")
+    setup.read(ROOT / "setup.cfg")
     packages = setup["options"]["packages"].split()
-    assert packages == [package_of(folder) for folder in FOLDERS]
+    assert packages == [package_of(folder) for folder in PACKAGES]
     mapped = dict(line.split(" = ") for line in setup["options"]["package_dir"].split("\n")[1:])
-    assert mapped == {f"leansight.{room}": room for room in BELOW}
-    assert not (HOUSE / "leansight").exists()
+    assert mapped == {f"leansight.{room}": room for room in FOLDERS}
+    assert not (ROOT / "leansight").exists()
 
 
 @pytest.mark.parametrize(
@@ -91,9 +45,7 @@ def test_the_rooms_are_those_of_the_package() -> None:
     ],
 )
 def test_every_file_is_importable_under_the_name_of_its_path(room: str) -> None:
-    files = {
-        f"{package_of(path.parent)}.{path.stem}": path for path in (HOUSE / room).rglob("*.py")
-    }
+    files = {f"{package_of(path.parent)}.{path.stem}": path for path in (ROOT / room).rglob("*.py")}
     code = (
         "import importlib, json, sys; "
         "names = json.loads(sys.argv[1]); "
@@ -108,12 +60,12 @@ def test_every_file_is_importable_under_the_name_of_its_path(room: str) -> None:
 
 
 def test_type_checkers_see_the_rooms_through_links() -> None:
-    links = {link.name: link for link in (HOUSE / ".typing" / "leansight").iterdir()}
-    assert set(links) == set(BELOW)
+    links = {link.name: link for link in (ROOT / ".typing" / "leansight").iterdir()}
+    assert set(links) == set(FOLDERS)
     for room, link in links.items():
         assert link.is_symlink()
         assert not link.readlink().is_absolute()
-        assert link.resolve() == (HOUSE / room).resolve()
+        assert link.resolve() == (ROOT / room).resolve()
 
 
 def test_every_sub_command_has_a_command_and_a_help_text() -> None:
@@ -181,7 +133,7 @@ def test_an_example_reads_in_one_sitting(path: Path) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
 def test_an_example_needs_only_what_a_pi_has(path: Path) -> None:
-    for name, _ in imports(path):
+    for name, *_ in imports_of(path):
         assert name.split(".")[0] in sys.stdlib_module_names | {"cv2", "numpy", "leansight"}
         assert name.split(".")[:2] not in [["leansight", "sdk"], ["leansight", "exporters"]]
 
@@ -196,11 +148,11 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     source = work / "source"
     source.mkdir()
     for name in BUILT_FROM:  # a copy: setuptools writes where it builds
-        if (HOUSE / name).is_dir():
+        if (ROOT / name).is_dir():
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(HOUSE / name, source / name, ignore=ignored)
+            shutil.copytree(ROOT / name, source / name, ignore=ignored)
         else:
-            shutil.copy(HOUSE / name, source)
+            shutil.copy(ROOT / name, source)
     names = {}
     # Without --wheel, `build` makes an sdist and the wheel from that.
     for way, options in (("wheel", ["--wheel"]), ("sdist", [])):
@@ -220,13 +172,13 @@ def test_the_wheel_holds_every_room_and_nothing_else(
     shipped: dict[str, set[str]], way: str
 ) -> None:
     expected = {
-        f"leansight/{path.relative_to(HOUSE)}"
-        for room in BELOW
+        f"leansight/{path.relative_to(ROOT)}"
+        for room in FOLDERS
         for pattern in ("*.py", "py.typed", "*.toml", "*.html")
-        for path in (HOUSE / room).rglob(pattern)
+        for path in (ROOT / room).rglob(pattern)
     }
     assert any(name.endswith(".toml") for name in expected)
-    assert len([name for name in expected if name.endswith("py.typed")]) == len(BELOW)
+    assert len([name for name in expected if name.endswith("py.typed")]) == len(FOLDERS)
     assert {name for name in shipped[way] if ".dist-info/" not in name} == expected
     entry_points = [name for name in shipped[way] if name.endswith("/entry_points.txt")]
     licenses = [name for name in shipped[way] if name.endswith("/LICENSE")]

@@ -18,17 +18,18 @@ from leansight.benchmarks.measure import (
     BenchmarkResult,
     Latency,
     Percentiles,
-    find_models,
     measure,
     steps,
     summary,
 )
+from leansight.benchmarks.memory import peak_rss_bytes
+from leansight.benchmarks.models import find_models
+from leansight.benchmarks.picture import synthetic_image
 from leansight.benchmarks.table import tables
-from leansight.benchmarks.worker import peak_rss_bytes
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import BundleError, DataError, MissingExtraError
 from leansight.runtime.interpreter import Format
-from leansight.sdk.commands.bench import command, synthetic_image
+from leansight.sdk.commands.bench import command
 
 KEYS = [
     *("name", "format", "precision", "size_bytes", "parameters", "macs", "peak_rss_bytes"),

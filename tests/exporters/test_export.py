@@ -25,20 +25,15 @@ from leansight.exporters.conversion.convert import FloatGraphs, convert
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages, export
-from leansight.exporters.int8.calibration import Range, calibrate
-from leansight.exporters.int8.effort import quantize
+from leansight.exporters.int8.calibrated_network import quantize
+from leansight.exporters.int8.calibration import calibrate
+from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.tensor_matching import pair_nodes, pair_tensors
+from leansight.exporters.options import ExportRefusedError, Promise
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.tflite.graph import TfliteGraph
-from leansight.exporters.verification.compare import (
-    ExportRefusedError,
-    ExportReport,
-    FormatReport,
-    Promise,
-    Verified,
-    compare,
-    run_all,
-)
+from leansight.exporters.verification.compare import compare, run_all
+from leansight.exporters.verification.report import ExportReport, FormatReport, Verified
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, Task, decide

@@ -30,8 +30,8 @@ from leansight.exporters.conversion.convert import convert
 from leansight.exporters.conversion.folding import fold
 from leansight.exporters.conversion.rewriting import pad_before_pooling
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.int8.calibration import Range
-from leansight.exporters.int8.effort import quantize
+from leansight.exporters.int8.calibrated_network import quantize
+from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.tensor_matching import pair_tensors
 from leansight.exporters.int8.write_tflite import quantize_tflite, require_integers
 from leansight.exporters.tflite.graph import TfliteGraph

@@ -13,8 +13,8 @@ import statistics
 import time
 from pathlib import Path
 
+from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.layouts.detect import find_samples
-from leansight.sdk.data.samples import images_folder, read_sample
 from leansight.sdk.evaluation.answers import BATCH, ask, load_model
 
 

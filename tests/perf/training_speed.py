@@ -18,11 +18,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from leansight.sdk.augmentation.photometric import mirrored_labels
-from leansight.sdk.data.samples import Labelled
-from leansight.sdk.models.backbones import freeze
-from leansight.sdk.models.networks import build_network, network_input
-from leansight.sdk.recipes.schema import Recipe, load_recipe
+from leansight.sdk.augmentation.catalogue import mirrored_labels
+from leansight.sdk.data.images import Labelled
+from leansight.sdk.models.build import build_network
+from leansight.sdk.models.layer_groups import freeze
+from leansight.sdk.models.networks import network_input
+from leansight.sdk.recipes.load import load_recipe
+from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.run import Start
 from leansight.sdk.training.batches import (
     Images,
@@ -31,7 +33,8 @@ from leansight.sdk.training.batches import (
     training_batches,
 )
 from leansight.sdk.training.lightning_module import one_cycle, optimiser
-from leansight.sdk.training.train import Hardware, train_network
+from leansight.sdk.training.train import train_network
+from leansight.sdk.training.trainer import Hardware
 
 LABELS = tuple(f"class-{i:02}" for i in range(21))
 WORKERS = 2

@@ -23,25 +23,21 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from leansight.exporters.conversion.convert import predict
+from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages, export
-from leansight.exporters.importers.normalisation import (
-    Normalisation,
-    convert_keras,
-    largest_difference,
-    normalised,
-)
-from leansight.exporters.importers.onnx_reader import OnnxClassifier, read_onnx
-from leansight.exporters.verification.compare import Promise
+from leansight.exporters.importers.keras import convert_keras
+from leansight.exporters.importers.normalisation import Normalisation, normalised
+from leansight.exporters.importers.onnx_reader import OnnxClassifier, largest_difference, read_onnx
+from leansight.exporters.options import Promise
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, softmax
 from leansight.runtime.errors import BundleError, DataError
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.commands import cli
-from leansight.sdk.data.samples import Labelled
-from leansight.sdk.deployment.export_imported import read_labels
+from leansight.sdk.data.images import Labelled
+from leansight.sdk.deployment.imported_network import read_labels
 
 MAIN = "from leansight.sdk.commands.cli import main; main()"
 IMAGENET = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))

@@ -16,20 +16,19 @@ from shapes import LABELS, photos
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from leansight.exporters.conversion.convert import batches, convert, convert_folded, predict
+from leansight.exporters.conversion.convert import convert, convert_folded
+from leansight.exporters.conversion.inference import batches, predict
 from leansight.exporters.conversion.torch_graph import for_any_number, watch
 from leansight.exporters.export import ExportImages, export
-from leansight.exporters.int8.calibration import Histogram, Range
-from leansight.exporters.int8.effort import Calibrated, attempts, calibrated
-from leansight.exporters.int8.equalisation import (
-    choose_ranges,
-    correct_biases,
-    equalise,
-    learn,
-    logit_error,
-)
-from leansight.exporters.int8.fake_quantization import Grid, round_weights
-from leansight.exporters.verification.compare import EFFORTS, ExportRefusedError, Promise
+from leansight.exporters.int8.bias_correction import correct_biases
+from leansight.exporters.int8.calibrated_network import Calibrated, calibrated
+from leansight.exporters.int8.effort import attempts
+from leansight.exporters.int8.equalisation import equalise
+from leansight.exporters.int8.fake_quantization import Grid, logit_error, round_weights
+from leansight.exporters.int8.quantization_aware_training import learn
+from leansight.exporters.int8.range_search import choose_ranges
+from leansight.exporters.int8.ranges import Histogram, Range
+from leansight.exporters.options import EFFORTS, ExportRefusedError, Promise
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.interpreter import Format, load_interpreter

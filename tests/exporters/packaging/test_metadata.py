@@ -30,8 +30,8 @@ from torch import nn
 from leansight.benchmarks.graph_count import count_graph
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages, export
+from leansight.exporters.options import Promise
 from leansight.exporters.packaging.metadata import describe
-from leansight.exporters.verification.compare import Promise
 from leansight.runtime.bundle import Bundle, Precision, write_bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import NEVER, DecisionPolicy

@@ -15,13 +15,13 @@ from torch import fx, nn
 
 from leansight.exporters.conversion.convert import FloatGraphs
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.int8 import effort as int8
-from leansight.exporters.int8.calibration import INPUT_RANGE, Range
-from leansight.exporters.int8.effort import Calibrated
+from leansight.exporters.int8 import calibrated_network
+from leansight.exporters.int8.calibrated_network import Calibrated
+from leansight.exporters.int8.ranges import INPUT_RANGE, Range
+from leansight.exporters.options import Target
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.tflite.file import pack, unpack
 from leansight.exporters.tflite.graph import TfliteGraph
-from leansight.exporters.verification.compare import Target
 from leansight.exporters.verification.inspection import inspect_onnx, inspect_tflite
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
@@ -407,9 +407,11 @@ def test_no_files_come_of_what_is_refused(
     bad = unpack(files["tflite"])
     one_scale(bad)
     with monkeypatch.context() as patch:
-        patch.setattr(int8, "quantize_onnx", lambda *_, **__: model.SerializeToString())
+        patch.setattr(
+            calibrated_network, "quantize_onnx", lambda *_, **__: model.SerializeToString()
+        )
         with pytest.raises(ConversionError, match="ONNX's Abs the_size computes in float"):
             calibrated.write()
-    monkeypatch.setattr(int8, "quantize_tflite", lambda *_: pack(bad))
+    monkeypatch.setattr(calibrated_network, "quantize_tflite", lambda *_: pack(bad))
     with pytest.raises(ConversionError, match="CONV_2D steps has 1 scales"):
         calibrated.write()

@@ -10,24 +10,19 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import Tensor
 
+from leansight.sdk.augmentation.catalogue import CHANGES, mirrored_labels
+from leansight.sdk.augmentation.change import Change
+from leansight.sdk.augmentation.geometric import Affine, Crop, Margins, Mirror, Perspective
 from leansight.sdk.augmentation.photometric import (
-    CHANGES,
-    Affine,
     Blur,
-    Change,
     Coarse,
     Colour,
-    Crop,
     Erase,
     Exposure,
-    Margins,
-    Mirror,
     NarrowContrast,
     Noise,
-    Perspective,
     Shade,
     Stroke,
-    mirrored_labels,
 )
 
 STRONG = (
@@ -366,7 +361,7 @@ def test_gamma_bends_the_curve_by_powers_of_two(
     power: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "leansight.sdk.augmentation.photometric._uniform", lambda limit: power * limit
+        "leansight.sdk.augmentation.photometric.uniform", lambda limit: power * limit
     )
     seen = Exposure(gamma=1)(flat(0, 64, 255))[:, 0, 0].tolist()
     assert seen == [0, round(255 * (64 / 255) ** (2**power)), 255]
@@ -410,7 +405,7 @@ def test_shade_leaves_the_middle_and_changes_the_sides() -> None:
 
 
 def test_blur_is_scipys_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leansight.sdk.augmentation.photometric._between", lambda _low, high: high)
+    monkeypatch.setattr("leansight.sdk.augmentation.photometric.between", lambda _low, high: high)
     image = photo()
     seen = Blur(sigma=0.05)(image).numpy().astype(float)  # two of 40 pixels
     expected = ndimage.gaussian_filter(
@@ -433,7 +428,7 @@ def test_blur_is_at_most_what_it_says() -> None:
 
 
 def test_coarse_shows_what_a_smaller_image_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leansight.sdk.augmentation.photometric._between", lambda low, _high: low)
+    monkeypatch.setattr("leansight.sdk.augmentation.photometric.between", lambda low, _high: low)
     stripes = torch.zeros(3, 40, 40, dtype=torch.uint8)
     stripes[..., ::2] = 255  # finer than 10 pixels can show
     seen = Coarse(least=0.25)(stripes)

@@ -8,15 +8,11 @@ from hypothesis import strategies as st
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Clahe, Preprocessing
+from leansight.sdk.data.images import load_labelled
 from leansight.sdk.data.layouts.detect import find_samples
 from leansight.sdk.data.leakage import find_unreadable
-from leansight.sdk.data.samples import (
-    Sample,
-    Split,
-    load_labelled,
-    read_samples,
-    write_samples,
-)
+from leansight.sdk.data.lists import read_samples, write_samples
+from leansight.sdk.data.samples import Sample, Split
 from leansight.sdk.recipes.schema import DataRecipe
 
 TINY = Preprocessing(size=8)

@@ -13,12 +13,14 @@ import tiny_models
 from command_line import leansight, refusal
 from numpy.typing import NDArray
 
-from leansight.exporters.verification.compare import ExportReport, Verified, compare
+from leansight.exporters.verification.compare import compare
+from leansight.exporters.verification.report import ExportReport, Verified
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Preprocessing
-from leansight.sdk.data.samples import Labelled, Sample
+from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.samples import Sample
 from leansight.sdk.deployment.parity import Parity, measure_parity, refuse_folder, write_parity
 
 LABELS = ("bars", "cross", "disc")

@@ -24,7 +24,7 @@ from leansight.sdk.data.samples import Sample, Split
 from leansight.sdk.evaluation.answers import BATCH, Answers, Model, ask, load_model
 from leansight.sdk.evaluation.label_errors import likely_label_errors, surest_mistakes
 from leansight.sdk.evaluation.report import measure_report
-from leansight.sdk.recipes.schema import load_recipe
+from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.runs.run import Run, Start, write_split
 
 FRAMES = 3
@@ -222,7 +222,7 @@ def test_a_run_is_judged_in_torch_with_what_it_sees(data: Path, tmp_path: Path) 
     start = Start(data=data, recipe=recipe, labels=labels)
     start.save(folder)
     write_split(folder, Split(train=(), validation=tuple(samples[:40]), test=()))
-    from leansight.sdk.models.networks import build_network
+    from leansight.sdk.models.build import build_network
 
     run = Run(path=folder, data=data, recipe=recipe, labels=labels, metrics={})
     run.save(build_network(recipe.model, classes=3, channels=1))

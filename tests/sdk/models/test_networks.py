@@ -18,20 +18,11 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.models.backbones import (
-    TimmBody,
-    freeze,
-    layer_groups,
-    load_pretrained,
-    parameter_groups,
-)
-from leansight.sdk.models.networks import (
-    Classifier,
-    Inception,
-    ResNetCustom,
-    build_network,
-    network_input,
-)
+from leansight.sdk.models.backbones import TimmBody
+from leansight.sdk.models.build import build_network
+from leansight.sdk.models.layer_groups import freeze, layer_groups, parameter_groups
+from leansight.sdk.models.networks import Classifier, Inception, ResNetCustom, network_input
+from leansight.sdk.models.pretrained import load_pretrained
 from leansight.sdk.recipes.schema import ModelRecipe
 
 # Parameters with 1000 classes: torchvision's tables, timm's own for the others.

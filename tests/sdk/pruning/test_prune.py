@@ -21,28 +21,33 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leansight.exporters.errors import PruningError
-from leansight.exporters.pruning.channels import (
-    ChannelGroup,
+from leansight.exporters.pruning.allocation import (
     Cut,
-    Importance,
-    count_macs,
     measure_sensitivity,
-    prune,
-    score_channels,
     search,
     spread_evenly,
     spread_globally,
 )
+from leansight.exporters.pruning.channels import (
+    ChannelGroup,
+    Importance,
+    count_macs,
+    prune,
+    score_channels,
+)
 from leansight.runtime.errors import DataError, LeansightError, MissingExtraError
 from leansight.runtime.extras import require
 from leansight.sdk.commands import cli
-from leansight.sdk.models.networks import build_network, load_network
-from leansight.sdk.pruning.prune import ASKED, PRUNED, Kind, Target
-from leansight.sdk.recipes.schema import ModelRecipe, load_recipe
+from leansight.sdk.models.build import build_network, load_network
+from leansight.sdk.pruning.prune import ASKED, PRUNED
+from leansight.sdk.pruning.target import Kind, Target
+from leansight.sdk.recipes.load import load_recipe
+from leansight.sdk.recipes.schema import ModelRecipe
 from leansight.sdk.runs.begin import begin
 from leansight.sdk.runs.run import Options, Run, Start
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
-from leansight.sdk.training.train import Hardware, train
+from leansight.sdk.training.train import train
+from leansight.sdk.training.trainer import Hardware
 
 HEAD = ("head",)
 NETWORKS = {

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Clahe
-from leansight.sdk.augmentation.photometric import CHANGES, Change
+from leansight.sdk.augmentation.catalogue import CHANGES
+from leansight.sdk.augmentation.change import Change
 from leansight.sdk.commands.cli import leansight
-from leansight.sdk.recipes.schema import Recipe, Training, load_recipe, recipe_names
+from leansight.sdk.recipes.load import load_recipe, recipe_names
+from leansight.sdk.recipes.schema import Recipe, Training
 
 SMALL = "traffic-signs-small"
 

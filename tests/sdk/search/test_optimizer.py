@@ -31,23 +31,23 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.verification.compare import ExportRefusedError
+from leansight.exporters.options import ExportRefusedError
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import DataError, LeansightError
 from leansight.sdk.commands import cli
-from leansight.sdk.models.networks import build_network
-from leansight.sdk.recipes.schema import load_recipe, override
+from leansight.sdk.models.build import build_network
+from leansight.sdk.recipes.load import load_recipe, override
 from leansight.sdk.runs.begin import begin
 from leansight.sdk.runs.run import Options, Run, Start
 from leansight.sdk.search import pareto_plot as pareto_picture
 from leansight.sdk.search import results as optimizing_results
-from leansight.sdk.search.bundles import Workshop, copy_start, make_run
+from leansight.sdk.search.bundles import Workshop, copy_start, death, make_in_own_process, make_run
 from leansight.sdk.search.objectives import OBJECTIVES, pareto_front
 from leansight.sdk.search.optimizer import FAILURES
-from leansight.sdk.search.optimizing_process import death, make_in_own_process
 from leansight.sdk.search.space import Measured, Point, Space, space_of
 from leansight.sdk.search.storage import JOURNAL
-from leansight.sdk.training.train import Hardware, train
+from leansight.sdk.training.train import train
+from leansight.sdk.training.trainer import Hardware
 
 # The front
 
@@ -578,7 +578,7 @@ def test_ctrl_c_ends_a_search_in_one_line(
     def evaluate(*_: object) -> Measured:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("leansight.sdk.search.optimizing_process.evaluate", evaluate)
+    monkeypatch.setattr("leansight.sdk.search.bundles.evaluate", evaluate)
     done = leansight("optimize", untrained.path, "--out", tmp_path / "out")
     assert done.exit_code == 130
     last = done.output.splitlines()[-1]
@@ -594,9 +594,7 @@ def test_the_small_print_says_what_was_measured_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     notes = []
-    monkeypatch.setattr(
-        "leansight.sdk.search.optimizing_process.evaluate", lambda _, point: measure(point)
-    )
+    monkeypatch.setattr("leansight.sdk.search.bundles.evaluate", lambda _, point: measure(point))
     monkeypatch.setattr(
         optimizing_results, "write_picture", lambda *_, note, **__: notes.append(note)
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.studies.grid import Axis, Candidate, Cell, Study, differences
+from leansight.sdk.studies.grid import Axis, Candidate, Cell, Study
 from leansight.sdk.studies.results import (
     CandidateResult,
     StudyResults,
@@ -21,6 +21,7 @@ from leansight.sdk.studies.results import (
     table,
     write_picture,
 )
+from leansight.sdk.system.definition import differences
 
 
 def make_study(grid: Sequence[str], *, seeds: tuple[int, ...] = (0,)) -> Study:

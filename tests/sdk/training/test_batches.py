@@ -6,8 +6,10 @@ import torch
 from numpy.typing import NDArray
 
 from leansight.runtime.preprocessing import Clahe, Preprocessing
-from leansight.sdk.augmentation.photometric import Affine, Change, Exposure, Mirror, Noise
-from leansight.sdk.data.samples import Labelled
+from leansight.sdk.augmentation.change import Change
+from leansight.sdk.augmentation.geometric import Affine, Mirror
+from leansight.sdk.augmentation.photometric import Exposure, Noise
+from leansight.sdk.data.images import Labelled
 from leansight.sdk.training.batches import (
     EpochSampler,
     PreparedImages,

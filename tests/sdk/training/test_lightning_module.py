@@ -7,14 +7,10 @@ import torch
 from scipy.special import expit, log_softmax, softmax
 from torch import nn
 
-from leansight.sdk.recipes.schema import Distillation, Recipe, Training, load_recipe
-from leansight.sdk.training.lightning_module import (
-    LearningTask,
-    clamped_binary_cross_entropy,
-    one_cycle,
-    optimiser,
-    teacher_loss,
-)
+from leansight.sdk.recipes.load import load_recipe
+from leansight.sdk.recipes.schema import Distillation, Recipe, Training
+from leansight.sdk.training.lightning_module import LearningTask, one_cycle, optimiser
+from leansight.sdk.training.losses import clamped_binary_cross_entropy, teacher_loss
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]])
 TAUGHT = torch.tensor([[1.0, 0.0, 0.5], [-1.0, 2.0, 0.0]])

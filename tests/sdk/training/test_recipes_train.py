@@ -13,12 +13,13 @@ import pytest
 import shapes
 from numpy.typing import NDArray
 
-from leansight.exporters.verification.compare import Promise
+from leansight.exporters.options import Promise
 from leansight.runtime.classifier import Classifier
 from leansight.sdk.deployment.export_run import export_run
-from leansight.sdk.recipes.schema import load_recipe, recipe_names
+from leansight.sdk.recipes.load import load_recipe, recipe_names
 from leansight.sdk.runs.run import Options
-from leansight.sdk.training.train import Hardware, train
+from leansight.sdk.training.train import train
+from leansight.sdk.training.trainer import Hardware
 
 pytestmark = pytest.mark.slow
 

@@ -19,21 +19,19 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from leansight.exporters.conversion.convert import predict
+from leansight.exporters.conversion.inference import predict
 from leansight.runtime.errors import DataError
-from leansight.sdk.augmentation.photometric import Mirror, Noise
+from leansight.sdk.augmentation.geometric import Mirror
+from leansight.sdk.augmentation.photometric import Noise
 from leansight.sdk.commands import cli
+from leansight.sdk.data.images import load_labelled
 from leansight.sdk.data.layouts.detect import find_samples
-from leansight.sdk.data.samples import load_labelled, read_samples
-from leansight.sdk.recipes.schema import Recipe, load_recipe
+from leansight.sdk.data.lists import read_samples
+from leansight.sdk.recipes.load import load_recipe
+from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.run import Options, Run, Start
-from leansight.sdk.training.train import (
-    Hardware,
-    class_weights,
-    fast_memory_format,
-    moving_average,
-    train,
-)
+from leansight.sdk.training.train import class_weights, fast_memory_format, train
+from leansight.sdk.training.trainer import Hardware, moving_average
 
 HERE = Hardware(accelerator="cpu", workers=0)
 

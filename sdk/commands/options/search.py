@@ -1,33 +1,16 @@
 """The options of `leansight optimize` that say what there is to choose from, and what is made."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from leansight.exporters.verification.compare import Effort
-from leansight.sdk.commands.options import options_of
-from leansight.sdk.commands.train import set_option
+from leansight.exporters.options import Effort
+from leansight.sdk.commands.options.grouping import Several, options_of
+from leansight.sdk.commands.options.training import set_option
 
 if TYPE_CHECKING:
     from leansight.runtime.bundle import Precision
-
-
-class Several(click.ParamType[tuple[Any, ...]]):
-    """Values between commas: 8,16."""
-
-    def __init__(self, kind: type[int] | type[float] | type[str], name: str) -> None:
-        self.name = name
-        self._kind = kind
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        """Return the values."""
-        try:
-            return tuple(self._kind(part.strip()) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)
 
 
 @dataclass(frozen=True, kw_only=True)

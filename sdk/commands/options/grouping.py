@@ -5,9 +5,10 @@ from dataclasses import fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
 Command = Callable[..., None]
 
 
@@ -32,3 +33,20 @@ def options_of(
         return complete
 
     return add
+
+
+class Several(click.ParamType[tuple[Any, ...]]):
+    """Values between commas: 8,16."""
+
+    def __init__(self, kind: type[int] | type[float] | type[str], name: str) -> None:
+        self.name = name
+        self._kind = kind
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Return the values."""
+        try:
+            return tuple(self._kind(part.strip()) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from leansight.runtime import stream
 from leansight.runtime.errors import MissingExtraError, SourceError
-from leansight.runtime.stream import CameraStream, PiCamera2Source
+from leansight.runtime.stream import camera_stream as stream
+from leansight.runtime.stream.camera_stream import CameraStream
+from leansight.runtime.stream.sources import PiCamera2Source
 
 Picture = NDArray[np.uint8]
-EXAMPLE = Path(__file__).parents[2] / "examples" / "camera_stream.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "camera_stream.py"
 BITS = 8
 
 

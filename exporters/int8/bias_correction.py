@@ -1,0 +1,49 @@
+"""Bias correction: what rounding shifts in the mean of a channel goes into its bias."""
+
+import torch
+from torch import Tensor, fx
+
+from leansight.exporters.conversion.inference import batches
+from leansight.exporters.conversion.torch_graph import (
+    for_any_number,
+    layer_constants,
+    layers,
+    watch,
+)
+from leansight.exporters.int8.fake_quantization import Simulation
+from leansight.runtime.preprocessing import Image
+
+
+@torch.no_grad()
+def correct_biases(simulation: Simulation, folded: fx.GraphModule, pixels: Image) -> None:
+    """Let each channel of each layer give on average what it gives in float.
+
+    Rounded weights shift the mean of what they are multiplied with (Nagel et al., arXiv
+    1906.04721, section 4.2). One pass: each layer is corrected before the next one is run.
+    """
+    ((_, images),) = [(n, batch) for n, batch in batches(pixels, len(pixels))]
+    wanted: dict[str, Tensor] = {}
+    names = {node.name for node in layers(folded)}
+
+    def seen(name: str, values: Tensor) -> None:
+        if name in names:
+            wanted[name] = _channel_means(values)
+
+    watch(for_any_number(folded), images, seen)
+
+    class Corrected(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Tensor:
+            result: Tensor = super().run_node(n)
+            _, bias = layer_constants(self.module, n) if n.name in wanted else (None, None)
+            if bias is not None:
+                missing = wanted[n.name] - _channel_means(result)
+                bias += missing
+                result = result + missing.reshape(-1, *(1,) * (result.ndim - 2))
+            return result
+
+    Corrected(simulation.network).run(images)
+
+
+def _channel_means(values: Tensor) -> Tensor:
+    """Return the mean of each channel of (N, C, ...)."""
+    return values.transpose(0, 1).flatten(1).mean(1)

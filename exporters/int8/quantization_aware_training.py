@@ -1,0 +1,72 @@
+"""QAT: weights and ranges learn under fake quantization, taught by the float network."""
+
+from typing import Final
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from leansight.exporters.conversion.inference import batches, predict
+from leansight.exporters.int8.equalisation import Progress
+from leansight.exporters.int8.fake_quantization import Simulation
+from leansight.runtime.preprocessing import Image
+
+BATCH: Final = 32
+WEIGHT_RATE: Final = 3e-5  # of Adam, at its peak: what was learnt is not to be forgotten
+BOUND_RATE: Final = 1e-3  # the same, as a part of each grid's range
+
+
+def learn(
+    simulation: Simulation,
+    exact: nn.Module,
+    pixels: Image,
+    *,
+    epochs: int,
+    seed: int = 0,
+    progress: Progress = lambda *_: None,
+) -> None:
+    """Train weights, biases and bounds under rounding, until the logits are the float network's.
+
+    Quantization-aware training (Jacob et al., arXiv 1712.05877) with folded batch norms and the
+    float network as teacher, logit by logit (Ba & Caruana, arXiv 1312.6184): it needs no labels.
+
+    Args:
+        simulation: learns in place.
+        exact: the float network.
+        pixels: images of training (N, S, S, C) uint8.
+        epochs: how often each image is shown.
+        seed: of the images' order.
+        progress: told how many of how many batches are done.
+
+    """
+    teacher = torch.from_numpy(predict(exact, pixels))
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(_groups(simulation))
+    steps = max(1, len(pixels) // BATCH)
+    rates = [group["lr"] for group in optimiser.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, rates, total_steps=max(4, epochs * steps), pct_start=0.3
+    )
+    for epoch in range(epochs):
+        order = torch.randperm(len(pixels), generator=generator)
+        for step in range(steps):
+            chosen = order[step * BATCH : (step + 1) * BATCH]
+            ((_, images),) = batches(pixels[chosen.numpy()], BATCH)
+            optimiser.zero_grad()
+            loss = functional.mse_loss(simulation(images), teacher[chosen])
+            torch.autograd.backward(loss)
+            optimiser.step()
+            schedule.step()
+            progress(epoch * steps + step + 1, epochs * steps)
+
+
+def _groups(simulation: Simulation) -> list[dict[str, object]]:
+    """Return the parameters with their rates: a grid's bounds move in parts of its range."""
+    grids = simulation.grids.values()
+    zeros, widths = [grid.zero for grid in grids], dict.fromkeys(grid.width for grid in grids)
+    bounds = {*zeros, *widths}
+    return [
+        {"params": [p for p in simulation.parameters() if p not in bounds], "lr": WEIGHT_RATE},
+        {"params": zeros, "lr": BOUND_RATE},
+        *({"params": [w], "lr": max(BOUND_RATE * w.item(), 1e-12)} for w in widths),
+    ]

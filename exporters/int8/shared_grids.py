@@ -1,0 +1,44 @@
+"""Which tensors share one quantization grid (scale and zero point) or one scale."""
+
+from leansight.exporters.tflite.graph import TfliteGraph
+
+# What gives the numbers that it takes, or values between them.
+MOVING = frozenset(
+    {"CONCATENATION", "MAX_POOL_2D", "AVERAGE_POOL_2D", "PAD", "PADV2", "RESHAPE", "TRANSPOSE"}
+)
+# What adds the numbers that it takes: exact in integers where all of them count in equal steps.
+ADDING = frozenset({"ADD", "SUB"})
+
+
+def shared_grids(graph: TfliteGraph) -> dict[str, str]:
+    """Return for each activation the name of the first that must lie on the same grid.
+
+    These are the tensors between which numbers are only moved. Else they would be rounded again
+    from grid to grid before each concatenation, which TFLite's runtimes and ONNX Runtime do not
+    do alike; in DenseNet all layers of a block meet in one.
+    """
+    return _together(graph, MOVING)
+
+
+def shared_scales(graph: TfliteGraph) -> dict[str, str]:
+    """Return for each activation the name of the first that must count in steps of the same size.
+
+    These are the ones that are added, and those on a grid with them. TFLite's runtimes multiply
+    each side of a sum by a fixed-point factor, ONNX Runtime by a float, and where they part by a
+    step in one number of 60,000, a deep network makes other logits of it. With equal steps both
+    add integers: the two files then give the same numbers, bit for bit (docs/decisions/0014).
+    """
+    return _together(graph, MOVING | ADDING)
+
+
+def _together(graph: TfliteGraph, kinds: frozenset[str]) -> dict[str, str]:
+    """Return for each activation the first of those that operators of these kinds join it to."""
+    groups: dict[str, set[str]] = {name: {name} for name in graph.activations}
+    for op in graph.operators:
+        sources = [name for name in op.inputs if name in groups and name != graph.input]
+        # A constant that is added has steps of its own: what it is added to may be far larger.
+        if op.kind in kinds and (op.kind in MOVING or len(sources) > 1):
+            group = set[str]().union(*(groups[name] for name in (*sources, *op.outputs)))
+            groups |= dict.fromkeys(group, group)
+    order = {name: index for index, name in enumerate(graph.activations)}
+    return {name: min(group, key=order.__getitem__) for name, group in groups.items()}

@@ -1,0 +1,1 @@
+"""Frames over time: sources, and the stream that keeps the newest."""

@@ -1,0 +1,88 @@
+"""DOCSTRING."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import click
+
+from leansight.runtime.preprocessing import Fit, Interpolation
+from leansight.sdk.commands.options.grouping import options_of
+from leansight.sdk.commands.options.images import PATH
+
+
+def _numbers(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    """Return numbers parted by commas, such as 123.7,116.3,103.5."""
+    if value is None:
+        return None
+    try:
+        return tuple(float(number) for number in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r} is not a number, or numbers parted by commas", ctx, param
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What the options say of a network from elsewhere, None where they say nothing."""
+
+    labels: Path | None
+    colour: Literal["rgb", "bgr", "gray"] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    size: int | None
+    fit: Fit | None
+    interpolation: Interpolation | None
+    overrides: tuple[str, ...]
+    keras_python: Path | None
+
+    @property
+    def options(self) -> list[str]:
+        """The options that were given, as they are typed."""
+        names = [name for name, value in vars(self).items() if value not in (None, ())]
+        return [f"--{_TYPED.get(name, name)}" for name in names]
+
+
+_TYPED = {"overrides": "set", "keras_python": "keras-python"}
+_OF_MODEL = (
+    click.option("--labels", type=PATH, help="MODEL's labels, one a line, in its order."),
+    click.option(
+        "--colour",
+        type=click.Choice(["rgb", "bgr", "gray"]),
+        help="The channels that MODEL wants; bgr is of Keras's older networks.",
+    ),
+    click.option(
+        "--mean",
+        callback=_numbers,
+        metavar="NUMBERS",
+        help="MODEL wants (pixel - mean) / std, of pixels from 0 to 255.",
+    ),
+    click.option(
+        "--std",
+        callback=_numbers,
+        metavar="NUMBERS",
+        help="As --mean one number, or one for each channel: 58.395,57.12,57.375.",
+    ),
+    click.option("--size", type=click.IntRange(min=1), help="Pixels, where MODEL takes any size."),
+    click.option("--fit", type=click.Choice(get_args(Fit)), help="Of MODEL's images.  [stretch]"),
+    click.option(
+        "--interpolation", type=click.Choice(get_args(Interpolation)), help="Of MODEL's.  [area]"
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="How MODEL's images are read and split, such as split.by=image.",
+    ),
+    click.option(
+        "--keras-python",
+        type=PATH,
+        metavar="PYTHON",
+        help="The one that has TensorFlow and tf2onnx.",
+    ),
+)
+model_options = options_of(Said, "said", _OF_MODEL)

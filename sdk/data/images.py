@@ -1,0 +1,121 @@
+"""Labelled images read into memory, and the unreadable ones named."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from leansight.runtime.decision import Task
+from leansight.runtime.errors import DataError
+from leansight.runtime.images import read_image
+from leansight.runtime.preprocessing import Image, Preprocessing
+from leansight.sdk.data.samples import Sample, classes_of, first_five
+from leansight.sdk.system.console import console
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Preprocessed images with what they show: pixels (N, S, S, C) uint8.
+
+    `classes` is (N,) int64 for classification, (N, K) int64 of 0 and 1 for many labels.
+    """
+
+    pixels: Image
+    classes: NDArray[np.int64]
+
+
+def images_folder(root: Path) -> Path:
+    """Return what the paths of samples are relative to: a CSV file's folder, or `root` itself."""
+    return root.parent if root.is_file() else root
+
+
+def read_sample(folder: Path, sample: Sample) -> Image:
+    """Return a sample's image, or its region of it, as (H, W, 3) uint8 BGR.
+
+    Raises:
+        DataError: the file cannot be read, is no image, or does not hold the region.
+
+    """
+    path = folder / sample.path
+    try:
+        image = read_image(path)
+    except OSError as error:  # no rights, a folder, a bad disk
+        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+    if sample.box is None:
+        return image
+    x1, y1, x2, y2 = sample.box
+    height, width = image.shape[:2]
+    if x2 > width or y2 > height:
+        raise DataError(f"{path} has {width}×{height} pixels: its box {sample.box} lies outside")
+    return image[y1:y2, x1:x2]
+
+
+def visit_images(
+    root: Path, samples: Sequence[Sample], visit: Callable[[int, Image], None], *, what: str
+) -> dict[int, str]:
+    """Hand (position, image) of every sample to `visit`, in threads, with a bar named `what`.
+
+    Returns what is wrong with the images that cannot be read, by their position.
+    """
+    folder = images_folder(root)
+
+    def read(index: int) -> str:
+        try:
+            visit(index, read_sample(folder, samples[index]))
+        except DataError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor() as pool:
+        done = pool.map(read, range(len(samples)))
+        bar = track(done, what, len(samples), console=console(), transient=True)
+        return {index: problem for index, problem in enumerate(bar) if problem}
+
+
+def require_readable(problems: dict[int, str], count: int) -> None:
+    """Raise DataError if any of `count` images cannot be read; the first five are named."""
+    if problems:
+        raise DataError(
+            f"{len(problems)} of {count} images cannot be used: "
+            f"{first_five(problems.values())}: put them right, or leave them out with --skip-bad"
+        )
+
+
+def load_labelled(
+    root: Path,
+    samples: Sequence[Sample],
+    labels: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    what: str,
+    task: Task = "classification",
+    folder: Path | None = None,
+) -> Labelled:
+    """Read and preprocess images once, with a progress bar named `what`.
+
+    The pixels lie in memory, or in a nameless file in `folder`, mapped into memory: for more
+    images than fit into it. The file is gone when nobody has the pixels any more.
+
+    Raises:
+        DataError: files that are no images (the first five are named); see `classes_of`.
+
+    """
+    classes = classes_of(samples, labels, task)
+    shape = (len(samples), *preprocessing.shape[1:])
+    pixels: Image
+    if folder is None or not samples:
+        pixels = np.empty(shape, np.uint8)
+    else:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            pixels = np.memmap(file, np.uint8, "w+", shape=shape)
+
+    def keep(index: int, image: Image) -> None:
+        pixels[index] = preprocessing(image)[0]
+
+    require_readable(visit_images(root, samples, keep, what=what), len(samples))
+    return Labelled(pixels=pixels, classes=classes)

@@ -1,0 +1,92 @@
+"""How small a pruned network has to be, and what one costs."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from leansight.benchmarks.machines import Machine
+from leansight.benchmarks.measure import measure
+from leansight.benchmarks.models import find_models
+from leansight.benchmarks.picture import synthetic_image
+from leansight.exporters.conversion.convert import convert
+from leansight.exporters.int8.calibrated_network import quantize
+from leansight.exporters.pruning.channels import count_macs
+from leansight.runtime.bundle import Bundle, write_bundle
+from leansight.runtime.errors import DataError
+from leansight.sdk.data.images import Labelled
+from leansight.sdk.runs.run import Run
+
+Kind = Literal["share", "global share", "macs", "size", "latency"]
+_CALIBRATION_IMAGES: Final = 32  # for size and latency, which do not depend on the ranges
+_WARM_UPS: Final = 5  # before each of the rounds of `measure`
+_RUNS: Final = 100
+# What amounts are written in.
+_UNITS: Final[Mapping[Kind, tuple[float, str]]] = {
+    "macs": (1e6, "M multiply-accumulates"),
+    "size": (1e3, "KB"),
+    "latency": (1.0, "ms"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """How small the network is to be.
+
+    `value`: the share of channels that go (0 to 1) of every group, or of all of them wherever
+    they matter least; or how many multiply-accumulates, bytes of the int8 file or milliseconds
+    (int8 TFLite, one thread, median) may be left; milliseconds of this machine, or of the one that
+    `on` and `remote_python` name (see `machine_at`).
+    """
+
+    kind: Kind
+    value: float
+    on: str | None = None
+    remote_python: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind != "latency" and (self.on, self.remote_python) != (None, None):
+            raise DataError("--on is for --latency: nothing else is measured on a machine")
+
+    def say(self, amount: float) -> str:
+        """Write multiply-accumulates, bytes or milliseconds as people do."""
+        factor, unit = _UNITS[self.kind]
+        return f"{round(amount / factor, 3):g} {unit}"
+
+
+def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled, machine: Machine) -> float:
+    """Return the multiply-accumulates, bytes or milliseconds of a network of the run's kind.
+
+    Milliseconds are those of the machine, as `leansight bench` measures them.
+    """
+    preprocessing = run.recipe.preprocessing
+    if kind == "macs":
+        return count_macs(network, example_image(run))
+    pixels = sample.pixels[:_CALIBRATION_IMAGES]
+    model = quantize(convert(network, preprocessing), pixels, lambda *_: None)["tflite"]
+    if kind == "size":
+        return len(model)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Bundle(
+            path=Path(folder) / "pruned.bundle",
+            name=run.recipe.name,
+            task=run.recipe.task,
+            labels=run.labels,
+            preprocessing=preprocessing,
+            decision=run.recipe.decision,
+            precision="int8",
+        )
+        models = find_models([write_bundle(bundle, {"model.tflite": model}).path])
+        image = synthetic_image()
+        (result,) = measure(models, image, runs=_RUNS, warmup=_WARM_UPS, on=machine)
+    return result.latency_ms.inference.p50
+
+
+def example_image(run: Run) -> Tensor:
+    """Return a black image of the size that the network of a run takes, (1, C, S, S)."""
+    preprocessing = run.recipe.preprocessing
+    return torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)

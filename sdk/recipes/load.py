@@ -1,0 +1,76 @@
+"""Recipes by name or path, with single values changed."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from leansight.runtime.errors import DataError
+from leansight.sdk.recipes.schema import Recipe
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that ship with leansight."""
+    files = resources.files("leansight.sdk.recipes")
+    return sorted(f.name.removesuffix(".toml") for f in files.iterdir() if f.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by its name, or a user's by its path.
+
+    Each override is KEY=VALUE with a dotted key and a TOML value, such as
+    `training.epochs=3` or `model.name=resnet-custom` (a bare word is a string).
+
+    Raises:
+        DataError: no such recipe, no valid TOML, or a key or value that does not fit.
+
+    """
+    try:
+        values = tomllib.loads(recipe_text(name_or_path))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"recipe {name_or_path}: {error}") from error
+    return _overridden(name_or_path, values, overrides)
+
+
+def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe with other values, KEY=VALUE as in `load_recipe`; DataError likewise."""
+    return _overridden(recipe.name, recipe.to_dict(), overrides)
+
+
+def recipe_text(name_or_path: str) -> str:
+    """Return the TOML of a shipped recipe or of a file; DataError if there is none."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise DataError(f"recipe {path} does not exist")
+        return path.read_text()
+    if name_or_path not in recipe_names():
+        names = ", ".join(recipe_names())
+        raise DataError(f"no recipe {name_or_path}: there are {names}, or give a .toml file")
+    return (resources.files("leansight.sdk.recipes") / f"{name_or_path}.toml").read_text()
+
+
+def _overridden(name: str, values: dict[str, Any], overrides: Sequence[str]) -> Recipe:
+    for change in overrides:
+        _override(values, change)
+    try:
+        return Recipe.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"recipe {name}: {error}") from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise DataError(f"--set {override}: expected KEY=VALUE, such as training.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise DataError(f"--set {override}: {table} is a value, not a table")
+    values[last] = value

@@ -1,0 +1,32 @@
+"""Progress bars for steps that are named while they run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import rich.progress
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from leansight.exporters.options import Progress
+from leansight.sdk.system.console import console
+
+
+@contextmanager
+def step_bars() -> Iterator[Progress]:
+    """Show each named step as a bar of its own."""
+    columns = (
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with rich.progress.Progress(*columns, console=console()) as bar:
+
+        def progress(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            if done < total and bar.tasks[tasks[step]].finished:  # the same, of other images
+                bar.reset(tasks[step], total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield progress
