@@ -15,7 +15,7 @@ from leansight.benchmarks.worker_process import WorkerProcess
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class RunningModel:
     """A model that has given its first result; `ask` is answered by the worker (see worker.py)."""
 
     start_ms: float
@@ -33,7 +33,9 @@ class Machine(Protocol):
     def empty_bytes(self) -> int | None:
         """The peak memory of a process that has only imported numpy, None if it is not told."""
 
-    def start(self, model: Model, picture: Path, threads: int) -> AbstractContextManager[Running]:
+    def start(
+        self, model: Model, picture: Path, threads: int
+    ) -> AbstractContextManager[RunningModel]:
         """Run a model on a picture (.npy) in a process of its own that ends after the `with`.
 
         Raises:
@@ -56,11 +58,11 @@ class ThisMachine:
         return empty_process_bytes()
 
     @contextmanager
-    def start(self, model: Model, picture: Path, threads: int) -> Iterator[Running]:
+    def start(self, model: Model, picture: Path, threads: int) -> Iterator[RunningModel]:
         """See `Machine`."""
         arguments = [str(model.path), model.format, str(threads), str(picture)]
         with WorkerProcess(model.name, arguments) as process:
-            yield Running(start_ms=process.answer()["start_ms"], ask=process.ask)
+            yield RunningModel(start_ms=process.answer()["start_ms"], ask=process.ask)
 
 
 def machine() -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leansight.benchmarks.graph_count import GraphCount, count_graph
-from leansight.benchmarks.machines import Machine, Running, ThisMachine
+from leansight.benchmarks.machines import Machine, RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.worker import STEPS
 from leansight.runtime.bundle import Precision
@@ -103,7 +103,7 @@ def measure(
         timed = []
         for model in models:
             running = stack.enter_context(place.start(model, picture, threads))
-            timed.append(_Timed(model, running))
+            timed.append(_TimedModel(model, running))
             advanced()
         counts = [count_graph(m.read(), m.format, name=m.name) for m in models]
         for size in rounds:
@@ -128,10 +128,10 @@ def _rounds(runs: int) -> list[int]:
     return [size for size in sizes if size]
 
 
-class _Timed:
+class _TimedModel:
     """A running model, and the times of its runs so far."""
 
-    def __init__(self, model: Model, running: Running) -> None:
+    def __init__(self, model: Model, running: RunningModel) -> None:
         self._model, self._running = model, running
         self._times_ns: dict[str, list[int]] = {step: [] for step in STEPS}
         self._peak_bytes: int | None = None

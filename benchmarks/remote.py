@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from leansight.benchmarks.machines import Machine, Running, ThisMachine
+from leansight.benchmarks.machines import Machine, RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.runtime.bundle import MANIFEST, Bundle
 from leansight.runtime.errors import BundleError, LeansightError
@@ -100,7 +100,7 @@ class RemoteMachine:
         self._open.close()
 
     @contextmanager
-    def start(self, model: Model, picture: Path, threads: int) -> Iterator[Running]:
+    def start(self, model: Model, picture: Path, threads: int) -> Iterator[RunningModel]:
         """See `Machine`."""
         number = next(self._numbers)
         place = f"measured{model.path.suffix}"
@@ -109,7 +109,7 @@ class RemoteMachine:
         for name, data in [*_files(model.path, place), (picture.name, picture.read_bytes())]:
             about({"file": name, "of": number, "size": len(data)}, data)
         first = about({"start": number, "name": model.name, "arguments": arguments})
-        yield Running(
+        yield RunningModel(
             start_ms=first["start_ms"],
             ask=lambda request: about({"ask": number, "request": request}),
         )

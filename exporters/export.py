@@ -13,14 +13,14 @@ from leansight.exporters.options import (
     EFFORTS,
     Effort,
     ExportRefusedError,
-    Progress,
     Promise,
+    StepProgress,
     Target,
 )
 from leansight.exporters.packaging.golden import golden_file
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.packaging.model_card import model_card
-from leansight.exporters.verification.report import ExportReport, LabelledImages, Verified
+from leansight.exporters.verification.report import ExportReport, LabelledImages, Verification
 from leansight.exporters.verification.verifier import Verifier
 from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
 from leansight.runtime.interpreter import Format
@@ -52,8 +52,8 @@ def export(
     promise: Promise,
     effort: Effort = EFFORTS[-1],
     target: Target = "x86",
-    progress: Progress,
-    watch: Callable[[Verified], None] = lambda _: None,
+    progress: StepProgress,
+    watch: Callable[[Verification], None] = lambda _: None,
     float_files: bool = False,
 ) -> dict[str, ExportReport]:
     """Write the bundle that `draft` describes; return what was verified, by set of images.
@@ -117,7 +117,7 @@ def _keep(
     draft: Bundle,
     validation: LabelledImages,
     verifier: "Verifier",
-    watch: Callable[[Verified], None],
+    watch: Callable[[Verification], None],
 ) -> tuple[Mapping[Format, bytes], ExportReport]:
     """Return the first files that keep the promise, with their report."""
     refusals: dict[str, str] = {}
@@ -138,7 +138,7 @@ def _int8_or_float(
     images: ExportImages,
     effort: Effort,
     target: Target,
-    progress: Progress,
+    progress: StepProgress,
 ) -> Iterator[tuple[Effort, Mapping[Format, bytes]]]:
     if draft.precision == "float32":
         yield "calibration", floats.files

@@ -29,4 +29,4 @@ class Promise:
 
 
 # Told the step's name, and how many of how many are done.
-Progress = Callable[[str, int, int], None]
+StepProgress = Callable[[str, int, int], None]

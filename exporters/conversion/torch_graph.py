@@ -42,17 +42,17 @@ def upper_bound(node: fx.Node) -> float:
 
 
 @torch.no_grad()
-def watch(folded: fx.GraphModule, images: Tensor, seen: Callable[[str, Tensor], None]) -> None:
-    """Run images (N, C, S, S) through a graph; `seen` is told each node's name and what it gave."""
+def watch(folded: fx.GraphModule, images: Tensor, visit: Callable[[str, Tensor], None]) -> None:
+    """Run images (N, C, S, S) through a graph; `visit` gets each node's name and result."""
 
-    class Watched(fx.Interpreter):
+    class Watcher(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 -- whatever a node gives
             result = super().run_node(n)
             if isinstance(result, Tensor) and n.op not in {"get_attr", "output"}:
-                seen(n.name, result)
+                visit(n.name, result)
             return result
 
-    Watched(folded).run(images)
+    Watcher(folded).run(images)
 
 
 def for_any_number(folded: fx.GraphModule) -> fx.GraphModule:

@@ -10,12 +10,12 @@ from leansight.exporters.conversion.torch_graph import (
     layers,
     watch,
 )
-from leansight.exporters.int8.fake_quantization import Simulation
+from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.runtime.preprocessing import Image
 
 
 @torch.no_grad()
-def correct_biases(simulation: Simulation, folded: fx.GraphModule, pixels: Image) -> None:
+def correct_biases(simulation: FakeQuantizedNetwork, folded: fx.GraphModule, pixels: Image) -> None:
     """Let each channel of each layer give on average what it gives in float.
 
     Rounded weights shift the mean of what they are multiplied with (Nagel et al., arXiv
@@ -31,7 +31,7 @@ def correct_biases(simulation: Simulation, folded: fx.GraphModule, pixels: Image
 
     watch(for_any_number(folded), images, seen)
 
-    class Corrected(fx.Interpreter):
+    class Corrector(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Tensor:
             result: Tensor = super().run_node(n)
             _, bias = layer_constants(self.module, n) if n.name in wanted else (None, None)
@@ -41,7 +41,7 @@ def correct_biases(simulation: Simulation, folded: fx.GraphModule, pixels: Image
                 result = result + missing.reshape(-1, *(1,) * (result.ndim - 2))
             return result
 
-    Corrected(simulation.network).run(images)
+    Corrector(simulation.network).run(images)
 
 
 def _channel_means(values: Tensor) -> Tensor:

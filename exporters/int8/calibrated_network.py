@@ -16,13 +16,13 @@ from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
 from leansight.exporters.int8.calibration import calibrate
-from leansight.exporters.int8.fake_quantization import Simulation
+from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.rounding_ties import avoid_ties
 from leansight.exporters.int8.tensor_matching import pair_nodes, pair_tensors
 from leansight.exporters.int8.write_onnx import quantize_onnx
 from leansight.exporters.int8.write_tflite import quantize_tflite, require_integers
-from leansight.exporters.options import Progress, Target
+from leansight.exporters.options import StepProgress, Target
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.exporters.verification.inspection import inspect_onnx, inspect_tflite
 from leansight.runtime.interpreter import Format
@@ -34,7 +34,7 @@ MEASURED: Final = 32  # calibration images on which what could be better is meas
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibrated:
+class CalibratedNetwork:
     """A float network with the ranges of its activations.
 
     `exact` is the network as it came, for any number of images; `floats` what is rounded, which
@@ -93,13 +93,13 @@ class Calibrated:
         pixels = self.pixels[chosen]
         return pixels, torch.from_numpy(predict(self.exact, pixels))
 
-    def simulate(self) -> Simulation:
+    def simulate(self) -> FakeQuantizedNetwork:
         """Return what the int8 files compute, in torch."""
-        return Simulation(self.floats.folded, self.graph, self.nodes, self._exact_ranges)
+        return FakeQuantizedNetwork(self.floats.folded, self.graph, self.nodes, self._exact_ranges)
 
     def with_weights(
-        self, simulation: Simulation, preprocessing: Preprocessing, progress: Progress
-    ) -> "Calibrated":
+        self, simulation: FakeQuantizedNetwork, preprocessing: Preprocessing, progress: StepProgress
+    ) -> "CalibratedNetwork":
         """Return the network with the simulation's weights, converted anew; its ranges stay.
 
         Raises:
@@ -136,7 +136,7 @@ def _evenly(positions: NDArray[np.int64]) -> NDArray[np.int64]:
     return chosen
 
 
-def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[Format, bytes]:
+def quantize(floats: FloatGraphs, pixels: Image, progress: StepProgress) -> dict[Format, bytes]:
     """Return the int8 network in both formats, from one calibration on (N, S, S, C) uint8.
 
     For x86; the files run everywhere.
@@ -149,8 +149,8 @@ def quantize(floats: FloatGraphs, pixels: Image, progress: Progress) -> dict[For
 
 
 def calibrated(
-    floats: FloatGraphs, pixels: Image, progress: Progress, target: Target = "x86"
-) -> Calibrated:
+    floats: FloatGraphs, pixels: Image, progress: StepProgress, target: Target = "x86"
+) -> CalibratedNetwork:
     """Return the network with the full range of each activation over (N, S, S, C) uint8."""
     graph = TfliteGraph(floats.tflite)
     nodes = pair_nodes(floats.folded, graph, pixels)
@@ -161,7 +161,7 @@ def calibrated(
         pixels,
         lambda n, of: progress("calibrating", n, of),
     )
-    return Calibrated(
+    return CalibratedNetwork(
         exact=exact,
         floats=floats,
         graph=graph,

@@ -9,14 +9,14 @@ from typing import Final
 from leansight.exporters.conversion.convert import FloatGraphs
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.bias_correction import correct_biases
-from leansight.exporters.int8.calibrated_network import Calibrated, calibrated
+from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrated
 from leansight.exporters.int8.calibration import calibrate, count_values
 from leansight.exporters.int8.equalisation import equalise
 from leansight.exporters.int8.fake_quantization import logit_error
 from leansight.exporters.int8.quantization_aware_training import learn
 from leansight.exporters.int8.range_search import choose_ranges
 from leansight.exporters.int8.shared_grids import shared_grids
-from leansight.exporters.options import EFFORTS, Effort, Progress, Target
+from leansight.exporters.options import EFFORTS, Effort, StepProgress, Target
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
 
@@ -29,7 +29,7 @@ def attempts(
     preprocessing: Preprocessing,
     calibration: Image,
     training: Callable[[], Image],
-    progress: Progress,
+    progress: StepProgress,
     effort: Effort = EFFORTS[-1],
     target: Target = "x86",
 ) -> Iterator[tuple[Effort, dict[Format, bytes]]]:
@@ -65,7 +65,9 @@ def attempts(
             yield "float layers", found.write(set(itertools.chain(*sensitive[:count])))
 
 
-def _refined(found: Calibrated, preprocessing: Preprocessing, progress: Progress) -> Calibrated:
+def _refined(
+    found: CalibratedNetwork, preprocessing: Preprocessing, progress: StepProgress
+) -> CalibratedNetwork:
     """Return the network with equalised channels, better ranges and corrected biases."""
     measured, expected = found.measured
     plain, equal = found, _equalised(found)
@@ -89,7 +91,7 @@ def _refined(found: Calibrated, preprocessing: Preprocessing, progress: Progress
     return found.with_weights(simulation, preprocessing, progress)
 
 
-def _equalised(found: Calibrated) -> Calibrated:
+def _equalised(found: CalibratedNetwork) -> CalibratedNetwork:
     """Return the network with equalised channels in torch; its files are still the old ones."""
     folded = copy.deepcopy(found.floats.folded)
     if not equalise(folded, found.pixels):
@@ -99,8 +101,8 @@ def _equalised(found: Calibrated) -> Calibrated:
 
 
 def _trained(
-    found: Calibrated, preprocessing: Preprocessing, images: Image, progress: Progress
-) -> Calibrated:
+    found: CalibratedNetwork, preprocessing: Preprocessing, images: Image, progress: StepProgress
+) -> CalibratedNetwork:
     """Return the network after training under rounding, or as it was where that is better.
 
     Measured on images by which no ranges were chosen: they follow the others closer than any. Both
@@ -122,7 +124,7 @@ def _trained(
     return found.with_weights(simulation, preprocessing, progress)
 
 
-def _most_sensitive(found: Calibrated, progress: Progress) -> list[list[str]]:
+def _most_sensitive(found: CalibratedNetwork, progress: StepProgress) -> list[list[str]]:
     """Return the activations of each grid, those first whose rounding alone does most harm."""
     simulation, (measured, expected) = found.simulate(), found.measured
     for grid in simulation.grids.values():

@@ -23,7 +23,7 @@ from leansight.exporters.conversion.torch_graph import (
 )
 from leansight.runtime.preprocessing import Image
 
-Progress = Callable[[int, int], None]
+CountProgress = Callable[[int, int], None]
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ class Grid(nn.Module):
         return ((_rounded(x / scale) + zero).clamp(0, STEPS) - zero) * scale
 
 
-class Simulation(nn.Module):
+class FakeQuantizedNetwork(nn.Module):
     """What the int8 files compute, in floating point; takes (N, C, S, S), gives logits (N, K).
 
     Its parameters are the network's folded weights and biases, and the grids' bounds.

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from leansight.exporters.conversion.inference import batches, predict
-from leansight.exporters.int8.equalisation import Progress
-from leansight.exporters.int8.fake_quantization import Simulation
+from leansight.exporters.int8.equalisation import CountProgress
+from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.runtime.preprocessing import Image
 
 BATCH: Final = 32
@@ -17,13 +17,13 @@ BOUND_RATE: Final = 1e-3  # the same, as a part of each grid's range
 
 
 def learn(
-    simulation: Simulation,
+    simulation: FakeQuantizedNetwork,
     exact: nn.Module,
     pixels: Image,
     *,
     epochs: int,
     seed: int = 0,
-    progress: Progress = lambda *_: None,
+    progress: CountProgress = lambda *_: None,
 ) -> None:
     """Train weights, biases and bounds under rounding, until the logits are the float network's.
 
@@ -60,7 +60,7 @@ def learn(
             progress(epoch * steps + step + 1, epochs * steps)
 
 
-def _groups(simulation: Simulation) -> list[dict[str, object]]:
+def _groups(simulation: FakeQuantizedNetwork) -> list[dict[str, object]]:
     """Return the parameters with their rates: a grid's bounds move in parts of its range."""
     grids = simulation.grids.values()
     zeros, widths = [grid.zero for grid in grids], dict.fromkeys(grid.width for grid in grids)

@@ -4,18 +4,18 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from leansight.exporters.int8.equalisation import Progress
-from leansight.exporters.int8.fake_quantization import Simulation, logit_error
+from leansight.exporters.int8.equalisation import CountProgress
+from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork, logit_error
 from leansight.exporters.int8.ranges import Histogram
 from leansight.runtime.preprocessing import Image
 
 
 def choose_ranges(
-    simulation: Simulation,
+    simulation: FakeQuantizedNetwork,
     histograms: Mapping[str, Histogram],
     pixels: Image,
     expected: Tensor,
-    progress: Progress = lambda *_: None,
+    progress: CountProgress = lambda *_: None,
 ) -> float:
     """Give each grid the bounds that bring the logits nearest; return the error that is left.
 

@@ -70,7 +70,7 @@ def compare(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class Decisions:
     """What one file said: `right` and `decisions` (N,), with many labels (N, K); `sure` (N,).
 
     `probabilities` are (N, K); a decision is the position of a label, or `REJECTED`; with many
@@ -89,7 +89,7 @@ def judge(
     policy: DecisionPolicy,
     labels: tuple[str, ...],
     task: Task,
-) -> Judged:
+) -> Decisions:
     """Decide as `leansight.runtime.decision.decide` does, for all images (N, K) at once."""
     probabilities = probabilities_of(logits, task, policy.temperature)
     thresholds = policy.thresholds_of(labels)
@@ -100,13 +100,13 @@ def judge(
     else:
         right = (probabilities >= MORE_LIKELY_THAN_NOT) == classes
         decisions = (probabilities >= thresholds).astype(np.int64)
-    return Judged(probabilities=probabilities, right=right, decisions=decisions, sure=sure)
+    return Decisions(probabilities=probabilities, right=right, decisions=decisions, sure=sure)
 
 
 def _compare_one(
     name: str,
-    result: Judged,
-    torch: Judged,
+    result: Decisions,
+    torch: Decisions,
     size_bytes: int,
     classes: NDArray[np.int64],
     labels: tuple[str, ...],

@@ -119,7 +119,7 @@ class ExportReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verified:
+class Verification:
     """What every format said of the same images, and what that comes to.
 
     `logits` (N, K) float32 by format, torch's first; `classes` as in `LabelledImages`.

@@ -10,9 +10,9 @@ from torch import nn
 
 from leansight.exporters.conversion.convert import FloatGraphs
 from leansight.exporters.conversion.inference import predict
-from leansight.exporters.options import Progress
+from leansight.exporters.options import StepProgress
 from leansight.exporters.verification.compare import compare, run_all
-from leansight.exporters.verification.report import LabelledImages, Verified
+from leansight.exporters.verification.report import LabelledImages, Verification
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.interpreter import Format, load_interpreter
 
@@ -28,7 +28,7 @@ class Verifier:
         network: nn.Module,
         floats: FloatGraphs,
         draft: Bundle,
-        progress: Progress,
+        progress: StepProgress,
         *,
         float_files: bool,
     ) -> None:
@@ -37,7 +37,7 @@ class Verifier:
         self._draft, self._progress = draft, progress
         self._exact: dict[int, dict[str, NDArray[np.float32]]] = {}
 
-    def __call__(self, files: Mapping[Format, bytes], images: LabelledImages) -> Verified:
+    def __call__(self, files: Mapping[Format, bytes], images: LabelledImages) -> Verification:
         """Compare files of the draft's precision with torch."""
         draft = self._draft
         if id(images) not in self._exact:
@@ -58,7 +58,7 @@ class Verifier:
             task=draft.task,
             shipped=tuple(f"{kind} {draft.precision}" for kind in files),
         )
-        return Verified(report=report, logits=logits, classes=images.classes)
+        return Verification(report=report, logits=logits, classes=images.classes)
 
     def _run(
         self, files: Mapping[Format, bytes], precision: Precision, images: LabelledImages

@@ -12,7 +12,7 @@ from leansight.sdk.commands.options.images import PATH, choose_samples, image_op
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 
 if TYPE_CHECKING:
-    from leansight.sdk.evaluation.answers import Answers, Model
+    from leansight.sdk.evaluation.answers import AnsweringModel, Answers
 
 
 @click.command()
@@ -69,7 +69,7 @@ def command(
     click.echo(f"report: {out / 'report.html'}")
 
 
-def _draw_features(model: "Model", answers: "Answers", data: Path) -> dict[str, str]:
+def _draw_features(model: "AnsweringModel", answers: "Answers", data: Path) -> dict[str, str]:
     """Return pictures of what a run's network sees, SVG text by heading; none of a bundle."""
     if model.network is None:
         return {}

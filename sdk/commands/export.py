@@ -13,7 +13,7 @@ from leansight.runtime.bundle import refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.sdk.commands.interruption import stopped_in_one_line
-from leansight.sdk.commands.options.export import Said, model_options
+from leansight.sdk.commands.options.export import ImportOptions, model_options
 from leansight.sdk.commands.options.images import PATH, require_images
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MODULES
 
@@ -82,7 +82,7 @@ def command(
     data: Path | None,
     calibration_images: int,
     threshold: float | None,
-    said: Said,
+    said: ImportOptions,
 ) -> None:
     """Export a run, or MODEL, as a bundle with a TFLite and an ONNX file.
 
@@ -142,7 +142,7 @@ def command(
     click.echo(f"bundle: {out}")
 
 
-def _require_all(model: Path, said: Said, data: Path | None) -> "tuple[Origin, Path]":
+def _require_all(model: Path, said: ImportOptions, data: Path | None) -> "tuple[Origin, Path]":
     """Return what MODEL is and where its images are; DataError if something was not said."""
     if not model.exists():
         raise DataError(f"{model} does not exist")
@@ -167,7 +167,7 @@ def _require_all(model: Path, said: Said, data: Path | None) -> "tuple[Origin, P
     return origin, data
 
 
-def _require_run(model: Path, said: Said) -> None:
+def _require_run(model: Path, said: ImportOptions) -> None:
     """Raise DataError for a file that is no network, or options that are not of a run."""
     if model.is_file():
         hint = (

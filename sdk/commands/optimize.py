@@ -14,7 +14,12 @@ from leansight.sdk.commands.interruption import stopped_in_one_line
 from leansight.sdk.commands.options.grouping import Several
 from leansight.sdk.commands.options.images import PATH, require_images
 from leansight.sdk.commands.options.modules import EXPORT_MODULES, TRAINING_MODULES
-from leansight.sdk.commands.options.search import Choices, Making, choice_options, making_options
+from leansight.sdk.commands.options.search import (
+    BundleOptions,
+    SearchChoices,
+    choice_options,
+    making_options,
+)
 
 if TYPE_CHECKING:
     from leansight.sdk.runs.run import Run
@@ -69,8 +74,8 @@ def command(
     trials: int | None,
     hours: float | None,
     objectives: tuple[str, ...],
-    choices: Choices,
-    making: Making,
+    choices: SearchChoices,
+    making: BundleOptions,
     seed: int,
     storage: str | None,
     workers: int,
@@ -141,12 +146,12 @@ def _images_of(run: "Run", data: Path | None) -> Path:
     return root
 
 
-def _refuse_unusable(run: "Run", making: Making, objectives: tuple[str, ...]) -> None:
+def _refuse_unusable(run: "Run", making: BundleOptions, objectives: tuple[str, ...]) -> None:
     """Raise DataError for what would fail in every trial."""
     from leansight.sdk.recipes.load import override
-    from leansight.sdk.runs.run import Start
+    from leansight.sdk.runs.run import RunConfig
 
-    if Start.load(run.path).options.everything:
+    if RunConfig.load(run.path).options.everything:
         raise DataError(
             f"{run.path} has learnt its validation images (--everything): none are left to "
             "choose by. Begin with a run that has not"
@@ -199,7 +204,7 @@ def _optimizer(
         command=lambda point, trial: _again(run.path, workshop, search, point, trial),
         storage=storage,
         prepare=lambda: copy_start(run, workshop.data, workshop.folder),
-        told=lambda text: console().print(text, markup=False, highlight=False),
+        report_line=lambda text: console().print(text, markup=False, highlight=False),
         note=_note(run, workshop, search),
     )
 

@@ -57,7 +57,7 @@ _SHARE: Final = _Amount("0.5 or 50%", {"": 1.0, "%": 0.01}, below=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class SizeTarget:
     """What the options say of how small, None where they say nothing."""
 
     share: float | None
@@ -84,7 +84,7 @@ class Wanted:
 
 
 wanted_options = options_of(
-    Wanted,
+    SizeTarget,
     "wanted",
     (
         click.option(
@@ -158,7 +158,7 @@ def command(
     *,
     run: Path,
     out: Path,
-    wanted: Wanted,
+    wanted: SizeTarget,
     on: str | None,
     remote_python: str | None,
     importance: "Importance",
@@ -187,7 +187,7 @@ def command(
     require_images(data)
     _refuse_taken(out)
     from leansight.sdk.pruning.prune import prune_run
-    from leansight.sdk.pruning.target import Target
+    from leansight.sdk.pruning.target import PruningTarget
     from leansight.sdk.runs.run import Run
     from leansight.sdk.training.trainer import Hardware
 
@@ -203,7 +203,7 @@ def command(
         pruned = prune_run(
             run,
             out=out,
-            target=Target(kind=kind, value=value, on=on, remote_python=remote_python),
+            target=PruningTarget(kind=kind, value=value, on=on, remote_python=remote_python),
             importance=importance,
             images=images,
             steps=steps,

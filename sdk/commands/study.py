@@ -147,7 +147,7 @@ def _run_with_progress(
     with progress.Progress(*columns, console=console(), transient=True, disable=hidden) as bar:
         line = bar.add_task("", total=len(names), completed=done, running=0, failed=0)
 
-        def ended(outcome: Outcome) -> None:
+        def report_outcome(outcome: Outcome) -> None:
             failed = bar.tasks[line].fields["failed"] + bool(outcome.error)
             bar.update(line, advance=not outcome.error, failed=failed)
 
@@ -156,8 +156,8 @@ def _run_with_progress(
             folder=out,
             executor=executor,
             skip_failed=skip_failed,
-            ended=ended,
-            running=lambda count: bar.update(line, running=count),
+            report_outcome=report_outcome,
+            report_running=lambda count: bar.update(line, running=count),
         )
         try:
             return runner.run()

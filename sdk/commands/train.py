@@ -67,7 +67,7 @@ def command(
     """
     check_installed(*TRAINING_MODULES, extra="train")
     from leansight.sdk.recipes.load import load_recipe
-    from leansight.sdk.runs.run import Options
+    from leansight.sdk.runs.run import TrainingOptions
     from leansight.sdk.training.train import train
     from leansight.sdk.training.trainer import Hardware
 
@@ -79,7 +79,7 @@ def command(
             data,
             load_recipe(recipe_name, overrides),
             out=out,
-            options=Options(
+            options=TrainingOptions(
                 test_on=test_on,
                 lists=lists,
                 weights=weights,
@@ -102,9 +102,9 @@ def command(
 
 
 def _how_to_go_on(out: Path) -> str:
-    from leansight.sdk.runs.run import Start
+    from leansight.sdk.runs.run import RunConfig
 
-    if Start.exists(out):
+    if RunConfig.exists(out):
         return f"go on with `{resume_command(out)}`"
     return "nothing has begun: give the same command again, with --resume"
 
@@ -112,18 +112,18 @@ def _how_to_go_on(out: Path) -> str:
 def _data_of(out: Path, data: Path | None, *, resume: bool) -> Path:
     """Return where the images are; DataError if no run can begin, or go on, in `out`."""
     from leansight.sdk.runs.begin import is_first_process
-    from leansight.sdk.runs.run import LISTS, Start
+    from leansight.sdk.runs.run import LISTS, RunConfig
 
     if (out / "run.json").exists() and resume:
         raise DataError(f"{out} has finished: choose another --out")
     # Where a training has several processes, the others come to what the first has begun.
     begun = {p.name for p in out.iterdir()} if out.exists() and is_first_process() else set()
     # A kill before start.json was written leaves lists alone: nothing to go on with, nor to lose.
-    if begun and not (resume and (begun <= LISTS or Start.exists(out))):
+    if begun and not (resume and (begun <= LISTS or RunConfig.exists(out))):
         hint = "it holds no unfinished run" if resume else "go on with --resume"
         raise DataError(f"{out} is not empty: choose another --out ({hint})")
     if data is not None:
         return data
-    if not Start.exists(out):
+    if not RunConfig.exists(out):
         raise DataError("name the folder of labelled images: leansight train DATA --out RUN")
-    return Start.load(out).data
+    return RunConfig.load(out).data

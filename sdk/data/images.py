@@ -19,7 +19,7 @@ from leansight.sdk.system.console import console
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class ImageSet:
     """Preprocessed images with what they show: pixels (N, S, S, C) uint8.
 
     `classes` is (N,) int64 for classification, (N, K) int64 of 0 and 1 for many labels.
@@ -95,7 +95,7 @@ def load_labelled(
     what: str,
     task: Task = "classification",
     folder: Path | None = None,
-) -> Labelled:
+) -> ImageSet:
     """Read and preprocess images once, with a progress bar named `what`.
 
     The pixels lie in memory, or in a nameless file in `folder`, mapped into memory: for more
@@ -118,4 +118,4 @@ def load_labelled(
         pixels[index] = preprocessing(image)[0]
 
     require_readable(visit_images(root, samples, keep, what=what), len(samples))
-    return Labelled(pixels=pixels, classes=classes)
+    return ImageSet(pixels=pixels, classes=classes)

@@ -9,12 +9,12 @@ from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages
 from leansight.exporters.importers.onnx_reader import largest_difference
-from leansight.exporters.options import EFFORTS, Effort, Progress, Promise, Target
+from leansight.exporters.options import EFFORTS, Effort, Promise, StepProgress, Target
 from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import Bundle, Precision, refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Image
-from leansight.sdk.data.images import Labelled, images_folder, load_labelled, read_sample
+from leansight.sdk.data.images import ImageSet, images_folder, load_labelled, read_sample
 from leansight.sdk.data.layouts.detect import find_labels, find_samples
 from leansight.sdk.data.leakage import check_twins, check_videos, find_twins
 from leansight.sdk.data.samples import Sample, Split, draw, first_five
@@ -123,7 +123,7 @@ def _images(
 ) -> ExportImages:
     recipe = given.recipe
 
-    def read(samples: Sequence[Sample], what: str) -> Labelled:
+    def read(samples: Sequence[Sample], what: str) -> ImageSet:
         what = f"reading {what} images"
         return load_labelled(
             data, samples, given.labels, recipe.preprocessing, what=what, task=recipe.task
@@ -138,7 +138,7 @@ def _images(
     )
 
 
-def _require_same(given: ImportedNetwork, pixels: Image, progress: Progress) -> float:
+def _require_same(given: ImportedNetwork, pixels: Image, progress: StepProgress) -> float:
     """Return by how much torch differs from the file; ConversionError if it is too much."""
     step, classifier = "comparing torch with the file", given.classifier
     count = len(pixels)

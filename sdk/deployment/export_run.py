@@ -13,11 +13,11 @@ from leansight.exporters.options import (
     EFFORTS,
     Effort,
     ExportRefusedError,
-    Progress,
     Promise,
+    StepProgress,
     Target,
 )
-from leansight.exporters.verification.report import ExportReport, Verified
+from leansight.exporters.verification.report import ExportReport, Verification
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import images_folder, read_sample
@@ -125,14 +125,14 @@ def export_with_report(
     promise: Promise,
     effort: Effort,
     target: Target,
-    progress: Progress,
+    progress: StepProgress,
 ) -> dict[str, ExportReport]:
     """Export; write what the files that were tried last say beside torch, if that is planned.
 
     Of refused files as well: the message says where it is.
     """
     keep_freed_memory()
-    tried = deque[Verified](maxlen=1)
+    tried = deque[Verification](maxlen=1)
     try:
         reports = export(
             network,
@@ -155,7 +155,9 @@ def export_with_report(
     return reports
 
 
-def _write_report(plan: ReportPlan, draft: Bundle, verified: Verified, refusal: str = "") -> Path:
+def _write_report(
+    plan: ReportPlan, draft: Bundle, verified: Verification, refusal: str = ""
+) -> Path:
     """Write the report; return its page."""
     from leansight.sdk.deployment.parity import PAGE, Parity, write_parity
 

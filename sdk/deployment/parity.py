@@ -17,8 +17,8 @@ import numpy as np
 from jinja2 import Environment
 from numpy.typing import NDArray
 
-from leansight.exporters.verification.compare import REJECTED, Judged, judge
-from leansight.exporters.verification.report import Verified
+from leansight.exporters.verification.compare import REJECTED, Decisions, judge
+from leansight.exporters.verification.report import Verification
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.lists import LABEL_SEPARATOR
@@ -39,7 +39,7 @@ def refuse_folder(out: Path) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saying:
+class FormatAnswers:
     """What one format says of one image, and whether torch decides so as well.
 
     `labels` are those that it gives, `probabilities` the best class's; with many labels those of
@@ -57,12 +57,12 @@ class Parity:
     """What was verified of a bundle's files on `samples`; `refusal` is "" where they were kept."""
 
     bundle: Bundle
-    verified: Verified
+    verified: Verification
     samples: Sequence[Sample]
     refusal: str = ""
 
     @cached_property
-    def judged(self) -> dict[str, Judged]:
+    def judged(self) -> dict[str, Decisions]:
         """What each format decided, torch first."""
         bundle, classes = self.bundle, self.verified.classes
         return {
@@ -71,12 +71,12 @@ class Parity:
         }
 
     @cached_property
-    def torch(self) -> Judged:
+    def torch(self) -> Decisions:
         """What torch decided."""
         return next(iter(self.judged.values()))
 
     @property
-    def shipped(self) -> list[Judged]:
+    def shipped(self) -> list[Decisions]:
         """What the files that are shipped decided."""
         return [self.judged[name] for name in self.verified.report.shipped]
 
@@ -109,7 +109,7 @@ class Parity:
             return ()
         return tuple(self.bundle.labels[k] for k in np.flatnonzero(self.apart[index]))
 
-    def sayings(self, index: int) -> Iterator[Saying]:
+    def sayings(self, index: int) -> Iterator[FormatAnswers]:
         """Give what each format says of an image, torch first."""
         for name, found in self.judged.items():
             probabilities, decision = found.probabilities[index], found.decisions[index]
@@ -118,7 +118,7 @@ class Parity:
                 shown = probabilities.argmax(keepdims=True)
             else:
                 given, shown = np.flatnonzero(decision), np.flatnonzero(self.apart[index])
-            yield Saying(
+            yield FormatAnswers(
                 name=name,
                 labels=tuple(self.bundle.labels[k] for k in given),
                 probabilities=tuple(float(probabilities[k]) for k in shown),

@@ -33,7 +33,7 @@ _READERS: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class AnsweringModel:
     """What is judged; `answer` takes pixels (N, S, S, C) uint8 to logits (N, K) float32.
 
     `network` is a run's, in torch; a bundle has none.
@@ -48,7 +48,9 @@ class Model:
     network: nn.Module | None = None
 
 
-def load_model(path: Path, *, model_format: Format | None = None, threads: int = 1) -> Model:
+def load_model(
+    path: Path, *, model_format: Format | None = None, threads: int = 1
+) -> AnsweringModel:
     """Load a run (a folder with run.json) or a bundle.
 
     Raises:
@@ -59,7 +61,7 @@ def load_model(path: Path, *, model_format: Format | None = None, threads: int =
     if (path / "train.csv").is_file():
         run = Run.load(path)
         network = run.network()
-        return Model(
+        return AnsweringModel(
             name=f"{path.name} (torch float32)",
             labels=run.labels,
             task=run.recipe.task,
@@ -71,7 +73,7 @@ def load_model(path: Path, *, model_format: Format | None = None, threads: int =
     bundle = Bundle.load(path)
     chosen = bundle.choose_format(model_format)
     interpreter = load_interpreter(bundle.read(f"model.{chosen}"), chosen, threads=threads)
-    return Model(
+    return AnsweringModel(
         name=f"{path.name} ({chosen} {bundle.precision})",
         labels=bundle.labels,
         task=bundle.task,
@@ -143,7 +145,7 @@ class Answers:
         )
 
 
-def ask(model: Model, root: Path, samples: Sequence[Sample]) -> Answers:
+def ask(model: AnsweringModel, root: Path, samples: Sequence[Sample]) -> Answers:
     """Return what the model says of every sample, read while it thinks, in constant memory.
 
     Raises:

@@ -11,7 +11,7 @@ THRESHOLDS: Final = (0.5, 0.75, 0.9, 0.95, 0.99)  # those of system S1's report
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class CoverageAt:
     """What a threshold keeps of `images`: the `share` (0 to 1), and the accuracy of that.
 
     `accuracy` is None where nothing is kept.
@@ -27,13 +27,13 @@ def kept_at(
     scores: NDArray[np.float64],
     right: NDArray[np.bool_],
     thresholds: Sequence[float] = THRESHOLDS,
-) -> tuple[Kept, ...]:
+) -> tuple[CoverageAt, ...]:
     """Return what each threshold keeps of images with these scores (N,), right or wrong (N,)."""
     kept = []
     for threshold in thresholds:
         accepted = scores >= threshold
         kept.append(
-            Kept(
+            CoverageAt(
                 threshold=threshold,
                 images=len(scores),
                 share=float(accepted.mean()) if len(scores) else 0.0,

@@ -11,7 +11,7 @@ from leansight.runtime.errors import DataError
 from leansight.sdk.models.backbones import SideBySide, TimmBody
 from leansight.sdk.models.networks import (
     EXPANSION,
-    Classifier,
+    TrainableNetwork,
     mixed_body,
     plain_body,
     residual_body,
@@ -19,7 +19,7 @@ from leansight.sdk.models.networks import (
 from leansight.sdk.recipes.schema import ModelRecipe
 
 
-def build_network(recipe: ModelRecipe, *, classes: int, channels: int) -> "Classifier":
+def build_network(recipe: ModelRecipe, *, classes: int, channels: int) -> "TrainableNetwork":
     """Return the network that a recipe names, with fresh weights; nothing is downloaded."""
     body: nn.Module
     features = recipe.width << len(recipe.blocks) - 1
@@ -38,10 +38,12 @@ def build_network(recipe: ModelRecipe, *, classes: int, channels: int) -> "Class
         case name:
             body = TimmBody(name, channels)
             features = body.features
-    return Classifier(body, recipe, features=features, classes=classes)
+    return TrainableNetwork(body, recipe, features=features, classes=classes)
 
 
-def load_network(file: Path, recipe: ModelRecipe, *, classes: int, channels: int) -> "Classifier":
+def load_network(
+    file: Path, recipe: ModelRecipe, *, classes: int, channels: int
+) -> "TrainableNetwork":
     """Return the network that a recipe names with the weights of a file, pruned ones as well.
 
     Raises:

@@ -1,7 +1,7 @@
 """The networks that recipes name. Every one takes (N, C, S, S) float32 pixels in [-1, 1).
 
-All are one `Classifier`: a body, the mean of its features over the picture, and a head of dense
-layers. Bodies of our own are here, timm's in `backbones`.
+All are one `TrainableNetwork`: a body, the mean of its features over the picture, and a head of
+dense layers. Bodies of our own are here, timm's in `backbones`.
 """
 
 from collections import OrderedDict
@@ -22,7 +22,7 @@ def network_input(pixels: Tensor) -> Tensor:
     return (pixels.float() - PIXEL_ZERO) * PIXEL_SCALE
 
 
-class Classifier(nn.Module):
+class TrainableNetwork(nn.Module):
     """A body, the mean over the picture, and dense layers as the recipe's `head` has them.
 
     Dropout, then for each hidden layer batch norm where the recipe says so, ReLU and its own
@@ -58,7 +58,7 @@ class Classifier(nn.Module):
         features = self.pool(self.body(x)).flatten(1)
         return self.head(self.hidden(self.dropout(features)))  # type: ignore[no-any-return]
 
-    def train(self, mode: bool = True) -> "Classifier":  # noqa: FBT001, FBT002 -- torch's own
+    def train(self, mode: bool = True) -> "TrainableNetwork":  # noqa: FBT001, FBT002 -- torch's own
         """Switch to training, except the batch norms that do not learn."""
         super().train(mode)
         for module in self.modules():
@@ -67,7 +67,7 @@ class Classifier(nn.Module):
         return self
 
 
-class ResNetCustom(Classifier):
+class ResNetCustom(TrainableNetwork):
     """System S1's small network, without a recipe: ResNet-50's design for small pictures.
 
     With 16 filters, 3 + 4 + 6 blocks and one 64×64 channel: 541 K convolution and dense

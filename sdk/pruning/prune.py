@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from leansight.benchmarks.remote import machine_at
 from leansight.exporters.conversion.inference import PREDICTION_BATCH
 from leansight.exporters.errors import PruningError
-from leansight.exporters.options import Progress
+from leansight.exporters.options import StepProgress
 from leansight.exporters.pruning.allocation import (
     measure_sensitivity,
     search,
@@ -29,14 +29,14 @@ from leansight.exporters.pruning.channels import (
     score_channels,
 )
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import draw
 from leansight.sdk.models.networks import network_input
-from leansight.sdk.pruning.target import Target, cost, example_image
+from leansight.sdk.pruning.target import PruningTarget, cost, example_image
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.images import read_images
-from leansight.sdk.runs.run import Options, Run, Start
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
 from leansight.sdk.system.definition import differences
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
@@ -59,7 +59,7 @@ def prune_run(
     path: Path,
     *,
     out: Path,
-    target: Target,
+    target: PruningTarget,
     importance: Importance,
     images: int,
     steps: int,
@@ -95,7 +95,7 @@ def prune_run(
             run = Run.load(folder)
             continue
         file = folder / PRUNED
-        if not Start.exists(folder):  # else its training goes on
+        if not RunConfig.exists(folder):  # else its training goes on
             make = partial(
                 write_pruned, file, run, root, target, importance, images, step=step, steps=steps
             )
@@ -105,7 +105,7 @@ def prune_run(
             root,
             recipe,
             out=folder,
-            options=Options(lists=path, teacher=path, network=file, score_test=False),
+            options=TrainingOptions(lists=path, teacher=path, network=file, score_test=False),
             hardware=hardware,
         )
     return run
@@ -115,7 +115,7 @@ def write_pruned(
     file: Path,
     run: Run,
     root: Path,
-    target: Target,
+    target: PruningTarget,
     importance: Importance,
     images: int,
     *,
@@ -133,9 +133,9 @@ def write_pruned(
 
 def prune_network(
     run: Run,
-    target: Target,
+    target: PruningTarget,
     importance: Importance,
-    sample: Labelled,
+    sample: ImageSet,
     *,
     step: int = 1,
     steps: int = 1,
@@ -171,13 +171,13 @@ def prune_network(
 
 
 def _reach(
-    target: Target,
+    target: PruningTarget,
     network: nn.Module,
     example: Tensor,
     groups: Sequence[ChannelGroup],
     loss: Loss,
     cost_of: Callable[[nn.Module], float],
-    progress: Progress,
+    progress: StepProgress,
 ) -> nn.Module:
     """Return the network, cut where it hurts least until it costs what it may."""
 
@@ -207,7 +207,7 @@ def _convert_elsewhere(make: Callable[[], None]) -> None:
     run_in_own_process(make, died=lambda code: PruningError(f"pruning: {how_it_ended(code)}"))
 
 
-def _asked(run: Path, data: Path, target: Target, how: dict[str, Any]) -> dict[str, Any]:
+def _asked(run: Path, data: Path, target: PruningTarget, how: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked for, as the command's options: plain JSON values."""
     wanted = {target.kind.replace(" ", "-"): target.value, "on": target.on}
     options = wanted | {"data": str(data.resolve())} | how
@@ -247,7 +247,7 @@ def _recipe_after(recipe: Recipe) -> Recipe:
     )
 
 
-def _loss_on(sample: Labelled, recipe: Recipe) -> Loss:
+def _loss_on(sample: ImageSet, recipe: Recipe) -> Loss:
     """Return a function that gives a network's mean loss on the images, batch by batch."""
     pixels = torch.from_numpy(sample.pixels).permute(0, 3, 1, 2)
     targets = torch.from_numpy(sample.classes)

@@ -18,7 +18,7 @@ from leansight.exporters.int8.calibrated_network import quantize
 from leansight.exporters.pruning.channels import count_macs
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.images import ImageSet
 from leansight.sdk.runs.run import Run
 
 Kind = Literal["share", "global share", "macs", "size", "latency"]
@@ -34,7 +34,7 @@ _UNITS: Final[Mapping[Kind, tuple[float, str]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class PruningTarget:
     """How small the network is to be.
 
     `value`: the share of channels that go (0 to 1) of every group, or of all of them wherever
@@ -58,7 +58,7 @@ class Target:
         return f"{round(amount / factor, 3):g} {unit}"
 
 
-def cost(network: nn.Module, kind: Kind, run: Run, sample: Labelled, machine: Machine) -> float:
+def cost(network: nn.Module, kind: Kind, run: Run, sample: ImageSet, machine: Machine) -> float:
     """Return the multiply-accumulates, bytes or milliseconds of a network of the run's kind.
 
     Milliseconds are those of the machine, as `leansight bench` measures them.

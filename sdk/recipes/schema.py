@@ -33,7 +33,7 @@ ModelName = Literal[
 ]
 Optimiser = Literal["sgd", "adam", "nadam", "adamw"]
 Schedule = Literal["one-cycle", "constant", "plateau", "steps"]
-Precision = Literal["auto", "float32", "bfloat16"]
+TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 ChooseBy = Literal["accuracy", "shifted accuracy", "loss"]
 MAX_SEED: Final = 2**32 - 1  # numpy's
 
@@ -175,14 +175,14 @@ class Training:
     choose_by: ChooseBy = "accuracy"
     patience: int = 0
     min_delta: float = 0.0
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, kind in (
             ("optimiser", Optimiser),
             ("schedule", Schedule),
-            ("precision", Precision),
+            ("precision", TrainingPrecision),
             ("choose_by", ChooseBy),
         ):
             _one_of(f"training.{name}", getattr(self, name), get_args(kind))

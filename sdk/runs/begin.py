@@ -19,7 +19,7 @@ from leansight.sdk.data.leakage import (
 from leansight.sdk.data.samples import Sample, first_five
 from leansight.sdk.data.splits import limit_classes, split_samples
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.run import Options, Run, Start, read_split, write_split
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, read_split, write_split
 
 # Set by Lightning, torchrun and SLURM for the processes of one training; 0 is the first one's.
 _RANKS: Final = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
@@ -31,7 +31,7 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in _RANKS)
 
 
-def begin_or_join(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:
+def begin_or_join(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> RunConfig:
     """Begin a run in `out`, or go on with the one that is there.
 
     Of several processes, on machines that all see `out`, the first begins; the others wait for it.
@@ -40,14 +40,14 @@ def begin_or_join(data: Path, recipe: Recipe, out: Path, options: Options) -> St
         DataError: see `begin`.
 
     """
-    while not Start.exists(out):
+    while not RunConfig.exists(out):
         if is_first_process():
             return begin(data, recipe, out, options)
         time.sleep(_POLL_SECONDS)
-    return Start.load(out)
+    return RunConfig.load(out)
 
 
-def begin(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:
+def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> RunConfig:
     """Split the images at `data` and write down in `out` what the run is.
 
     Raises:
@@ -86,7 +86,7 @@ def begin(data: Path, recipe: Recipe, out: Path, options: Options) -> Start:
         network=options.network.resolve() if options.network else None,
         teacher=options.teacher.resolve() if options.teacher else None,
     )
-    start = Start(data=data.resolve(), recipe=recipe, labels=labels, options=options)
+    start = RunConfig(data=data.resolve(), recipe=recipe, labels=labels, options=options)
     start.save(out)
     return start
 

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leansight.runtime.preprocessing import Preprocessing
-from leansight.sdk.data.images import Labelled, load_labelled
+from leansight.sdk.data.images import ImageSet, load_labelled
 from leansight.sdk.data.samples import Sample
-from leansight.sdk.runs.run import Run, Start
+from leansight.sdk.runs.run import Run, RunConfig
 
 
 def read_part(
-    start: Start,
+    start: RunConfig,
     samples: Sequence[Sample],
     name: str,
     preprocessing: Preprocessing | None = None,
     folder: Path | None = None,
-) -> Labelled:
+) -> ImageSet:
     """Read the images of one part of a run's split, prepared as its recipe says or otherwise."""
     return load_labelled(
         start.data,
@@ -28,7 +28,7 @@ def read_part(
     )
 
 
-def read_images(run: Run, root: Path, samples: Sequence[Sample], what: str) -> Labelled:
+def read_images(run: Run, root: Path, samples: Sequence[Sample], what: str) -> ImageSet:
     """Read samples of the images at `root` as the run's network sees them."""
     return load_labelled(
         root,

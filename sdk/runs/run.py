@@ -23,7 +23,7 @@ LISTS: Final = frozenset({"train.csv", "validation.csv", "test.csv"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class TrainingOptions:
     """What one training is told beside its recipe and data.
 
     `test_on`: the country kept for the test; `lists`: a run whose lists of files are used again;
@@ -52,7 +52,7 @@ class Options:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Options":
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingOptions":
         """Build from `to_dict`'s form; TypeError or KeyError if it does not fit."""
         single = ("lists", "network", "teacher")
         paths = {key: Path(values[key]) if values.get(key) else None for key in single}
@@ -61,7 +61,7 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class RunConfig:
     """What a run was begun with: enough to go on with it after a kill.
 
     On disk it is `start.json`, beside the lists of files.
@@ -70,7 +70,7 @@ class Start:
     data: Path
     recipe: Recipe
     labels: tuple[str, ...]
-    options: Options = field(default_factory=Options)
+    options: TrainingOptions = field(default_factory=TrainingOptions)
 
     @staticmethod
     def exists(path: Path) -> bool:
@@ -78,7 +78,7 @@ class Start:
         return (path / "start.json").is_file()
 
     @classmethod
-    def load(cls, path: Path) -> "Start":
+    def load(cls, path: Path) -> "RunConfig":
         """Read what was begun at `path`; DataError if it is damaged."""
         file = path / "start.json"
         try:
@@ -87,7 +87,7 @@ class Start:
                 data=Path(values["data"]),
                 recipe=Recipe.from_dict(values["recipe"]),
                 labels=tuple(values["labels"]),
-                options=Options.from_dict(values["options"]),
+                options=TrainingOptions.from_dict(values["options"]),
             )
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"{file} is damaged: {error}") from error
@@ -123,7 +123,7 @@ class Run:
         """Read a run; DataError if it is missing, unfinished or damaged."""
         file = path / "run.json"
         if not file.is_file():
-            unfinished = Start.exists(path)
+            unfinished = RunConfig.exists(path)
             what = "has not finished: go on with --resume" if unfinished else "is not a run"
             raise DataError(f"{path} {what} (it has no run.json)")
         try:

@@ -23,11 +23,11 @@ from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.golden import check_golden
 from leansight.sdk.deployment.export_run import export_run
 from leansight.sdk.pruning.prune import prune_run
-from leansight.sdk.pruning.target import Target
+from leansight.sdk.pruning.target import PruningTarget
 from leansight.sdk.recipes.load import override
-from leansight.sdk.runs.run import Options, Run, Start, write_split
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, write_split
 from leansight.sdk.search.optimizer import KilledError
-from leansight.sdk.search.space import Measured, Point
+from leansight.sdk.search.space import BundleMeasurement, Point
 from leansight.sdk.system.files import write_text
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
 from leansight.sdk.system.locks import locked
@@ -82,7 +82,7 @@ def copy_start(run: Run, data: Path, folder: Path) -> None:
     """
     if (folder / "start").exists():
         return
-    start, split = Start.load(run.path), run.split()
+    start, split = RunConfig.load(run.path), run.split()
     part, out = folder / "start.part", folder / "start"
     shutil.rmtree(part, ignore_errors=True)  # of a copy that was interrupted
     part.mkdir(parents=True)
@@ -144,7 +144,7 @@ def make_run(workshop: Workshop, point: Point) -> Path:
             prune_run(
                 make_run(workshop, replace(point, share=0.0)),
                 out=out,
-                target=Target(kind="share", value=point.share),
+                target=PruningTarget(kind="share", value=point.share),
                 importance="taylor",
                 images=IMPORTANCE_IMAGES,
                 steps=1,
@@ -155,18 +155,18 @@ def make_run(workshop: Workshop, point: Point) -> Path:
             return out
         width = () if point.width is None else (f"model.width={point.width}",)
         changed = (*workshop.overrides, *width, f"preprocessing.size={point.size}")
-        weights = Start.load(start).options.weights if recipe.model.pretrained else ()
+        weights = RunConfig.load(start).options.weights if recipe.model.pretrained else ()
         train(
             workshop.data,
             override(recipe, changed),
             out=out,
-            options=Options(lists=start, teacher=start, weights=weights, score_test=False),
+            options=TrainingOptions(lists=start, teacher=start, weights=weights, score_test=False),
             hardware=hardware,
         )
     return out
 
 
-def inspect(workshop: Workshop, point: Point) -> Measured:
+def inspect(workshop: Workshop, point: Point) -> BundleMeasurement:
     """Measure the bundle of a point, once its golden photos give here what they must.
 
     Raises:
@@ -184,7 +184,7 @@ def inspect(workshop: Workshop, point: Point) -> Measured:
     model = bundle.read(f"model.{held}")
     count = count_graph(model, held, name=point.bundle_name)
     judged = _verified(bundle, f"{held} {bundle.precision}")
-    measured = Measured(
+    measured = BundleMeasurement(
         accuracy=judged["accuracy"],
         coverage=judged["coverage"],
         size_bytes=len(model),
@@ -216,7 +216,7 @@ def _verified(bundle: Bundle, name: str) -> Mapping[str, Any]:
     return next(report for report in reports if report["name"] == name)
 
 
-def evaluate(workshop: Workshop, point: Point) -> Measured:
+def evaluate(workshop: Workshop, point: Point) -> BundleMeasurement:
     """Make the bundle of a point, unless it is there, and measure it.
 
     Raises:

@@ -26,7 +26,7 @@ from leansight.exporters.options import ExportRefusedError
 from leansight.runtime.errors import BundleError, DataError, LeansightError
 from leansight.sdk.search.objectives import OBJECTIVES
 from leansight.sdk.search.results import Result, State, write_results
-from leansight.sdk.search.space import Measured, Point, Space
+from leansight.sdk.search.space import BundleMeasurement, Point, Space
 from leansight.sdk.search.storage import (
     JOURNAL,
     keep_definition,
@@ -91,18 +91,18 @@ class Optimizer:
     (unless `storage` names a file or a database URL), `locks/`, `pareto.png`, `pareto.csv`
     (the front), `trials.csv` (all), and what `evaluate` keeps. `evaluate` makes and measures a
     point; `command` says how a point is made again (given its trial's number); `prepare` is called
-    once the folder is known to be this search's; `told` gets a line of text at the beginning and
-    end of each trial; `note` is the small print of the picture.
+    once the folder is known to be this search's; `report_line` gets a line of text at the
+    beginning and end of each trial; `note` is the small print of the picture.
     """
 
     search: Search
     name: str
     folder: Path
-    evaluate: Callable[[Point], Measured]
+    evaluate: Callable[[Point], BundleMeasurement]
     command: Callable[[Point, int], str]
     storage: str | None = None
     prepare: Callable[[], object] = lambda: None
-    told: Callable[[str], None] = lambda _: None
+    report_line: Callable[[str], None] = lambda _: None
     note: str = ""
 
     def run(self, *, trials: int | None, hours: float | None) -> list[Result]:
@@ -139,18 +139,18 @@ class Optimizer:
                 if trial.state != TrialState.RUNNING or not (lock := self._hold(trial.number)):
                     continue
                 if trial.params.keys() == space.choices.keys():
-                    self._tell(trial, "goes on", trials)
+                    self._report_trial(trial, "goes on", trials)
                     return trial, lock
                 study.tell(trial.number, state=TrialState.FAIL)  # killed before it had a point
                 lock.close()
             if len(known) >= min(trials or math.inf, len(space.points())):
                 return None
-            study.sampler = _Untried(self.search, number=len(known))
+            study.sampler = _UntriedPointSampler(self.search, number=len(known))
             new = study.ask({n: CategoricalDistribution(v) for n, v in space.choices.items()})
             lock = self._hold(new.number)
             assert lock is not None  # nobody knew of it
             trial = storage.get_trial(_trial_id(study, storage, new.number))
-        self._tell(trial, "begins", trials)
+        self._report_trial(trial, "begins", trials)
         return trial, lock
 
     def _hold(self, number: int) -> TextIOWrapper | None:
@@ -166,18 +166,18 @@ class Optimizer:
             refused = isinstance(error, ExportRefusedError)
             storage.set_trial_user_attr(key, _REASON, str(error))
             study.tell(trial.number, state=TrialState.PRUNED if refused else TrialState.FAIL)
-            self.told(f"trial {trial.number} {'refused' if refused else 'failed'}: {error}")
+            self.report_line(f"trial {trial.number} {'refused' if refused else 'failed'}: {error}")
             return
         values = measured.to_dict()
         storage.set_trial_user_attr(key, _MEASURED, values)
         study.tell(trial.number, [values[o.field] for o in objectives])
         said = ", ".join(f"{o.name} {o.say(values[o.field])}" for o in objectives)
-        self.told(f"trial {trial.number}: {said}")
+        self.report_line(f"trial {trial.number}: {said}")
 
-    def _tell(self, trial: FrozenTrial, what: str, trials: int | None) -> None:
+    def _report_trial(self, trial: FrozenTrial, what: str, trials: int | None) -> None:
         point = Point.from_params(trial.params).describe(self.search.space.varied)
         of = min(trials or math.inf, len(self.search.space.points()))
-        self.told(f"trial {trial.number} (of {of}) {what}: {point}")
+        self.report_line(f"trial {trial.number} (of {of}) {what}: {point}")
 
     def _write(self, study: optuna.Study) -> list[Result]:
         """Write the picture and the tables of all finished trials, and return these."""
@@ -197,7 +197,7 @@ class Optimizer:
             trial=trial.number,
             state=_STATES[trial.state],
             point=point,
-            measured=Measured(**measured) if measured else None,
+            measured=BundleMeasurement(**measured) if measured else None,
             reason=trial.user_attrs.get(_REASON, ""),
             command=self.command(point, trial.number),
         )
@@ -224,7 +224,7 @@ class Optimizer:
             storage.remove_session()
 
 
-class _Untried(TPESampler):
+class _UntriedPointSampler(TPESampler):
     """Optuna's tree-structured Parzen estimator, of points that no trial has had.
 
     What it draws depends on the seed, the number of the trial and the trials before it alone: a

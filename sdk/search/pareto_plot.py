@@ -38,7 +38,7 @@ _SAME_PLACE: Final = 2.0  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class PlotPoint:
     """A bundle in the picture: its measured values by field, and its number on the front.
 
     `number` is None for what is beaten; `group` decides mark and colour.
@@ -51,7 +51,12 @@ class Shown:
 
 
 def write_picture(
-    shown: Sequence[Shown], objectives: Sequence[Objective], file: Path, *, title: str, note: str
+    shown: Sequence[PlotPoint],
+    objectives: Sequence[Objective],
+    file: Path,
+    *,
+    title: str,
+    note: str,
 ) -> None:
     """Draw what was found as a PNG, under a temporary name that is then renamed."""
     figure = draw(shown, objectives, title=title, note=note)
@@ -61,7 +66,7 @@ def write_picture(
 
 
 def draw(
-    shown: Sequence[Shown], objectives: Sequence[Objective], *, title: str, note: str
+    shown: Sequence[PlotPoint], objectives: Sequence[Objective], *, title: str, note: str
 ) -> "Figure":
     """Draw a panel for every pair of what is gained and what is paid, and name the front below.
 
@@ -111,7 +116,7 @@ def _panels(objectives: Sequence[Objective]) -> list[tuple[Objective, Objective]
 
 def _draw_panel(
     axes: "Axes",
-    shown: Sequence[Shown],
+    shown: Sequence[PlotPoint],
     across: Objective,
     up: Objective,
     styles: Mapping[str, tuple[str, str]],
@@ -151,12 +156,12 @@ def _scale(axes: "Axes", axis: Any, values: Sequence[float]) -> None:  # noqa: A
     axis.set_minor_formatter(NullFormatter())
 
 
-def _place(s: Shown, across: Objective, up: Objective) -> tuple[float, float]:
+def _place(s: PlotPoint, across: Objective, up: Objective) -> tuple[float, float]:
     return s.values[across.field] * across.scale, s.values[up.field] * up.scale
 
 
 def _stairs(
-    shown: Sequence[Shown], across: Objective, up: Objective
+    shown: Sequence[PlotPoint], across: Objective, up: Objective
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the corners of the line that bounds what was reached in two objectives alone."""
     costs = [[o.cost(s.values[o.field]) for o in (across, up)] for s in shown]
@@ -170,7 +175,7 @@ def _stairs(
     return x, y
 
 
-def _styles(shown: Sequence[Shown]) -> dict[str, tuple[str, str]]:
+def _styles(shown: Sequence[PlotPoint]) -> dict[str, tuple[str, str]]:
     """Give every group a mark and a colour, always in the same order."""
     groups = sorted({s.group for s in shown}, reverse=True)  # int8 first
     return {group: _STYLES[i % len(_STYLES)] for i, group in enumerate(groups)}
@@ -201,7 +206,7 @@ def _write_title(part: "SubFigure", title: str, styles: Mapping[str, tuple[str, 
 
 def _write_list(
     part: "SubFigure",
-    front: Sequence[Shown],
+    front: Sequence[PlotPoint],
     objectives: Sequence[Objective],
     styles: Mapping[str, tuple[str, str]],
     columns: int,
@@ -231,7 +236,7 @@ def _write_list(
     axes.text(0.12, below - 0.2, note, fontsize=7, color=_DARK, va="bottom")
 
 
-def _label(axes: "Axes", front: Sequence[Shown], across: Objective, up: Objective) -> None:
+def _label(axes: "Axes", front: Sequence[PlotPoint], across: Objective, up: Objective) -> None:
     """Write the numbers of the front beside their points, where neither text nor mark is hit."""
     from matplotlib.text import Text
 
@@ -263,7 +268,7 @@ def _label(axes: "Axes", front: Sequence[Shown], across: Objective, up: Objectiv
 
 
 def _at_the_same_place(
-    places: NDArray[np.float64], front: Sequence[Shown]
+    places: NDArray[np.float64], front: Sequence[PlotPoint]
 ) -> Iterable[tuple[NDArray[np.float64], list[int]]]:
     """Gather the numbers of points that cannot be told apart in this panel."""
     gathered: list[tuple[NDArray[np.float64], list[int]]] = []

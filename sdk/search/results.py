@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from leansight.sdk.search.objectives import Objective, pareto_front
-from leansight.sdk.search.pareto_plot import Shown, write_picture
-from leansight.sdk.search.space import Measured, Point
+from leansight.sdk.search.pareto_plot import PlotPoint, write_picture
+from leansight.sdk.search.space import BundleMeasurement, Point
 from leansight.sdk.system.files import write_text
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class Result:
     trial: int
     state: State
     point: Point
-    measured: Measured | None
+    measured: BundleMeasurement | None
     reason: str
     command: str
     number: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, in the order of the table's columns."""
-        empty = dict.fromkeys(Measured.__dataclass_fields__)
+        empty = dict.fromkeys(BundleMeasurement.__dataclass_fields__)
         measured = self.measured.to_dict() if self.measured else empty
         choices, own = asdict(self.point), {"front": self.number, "trial": self.trial}
         ends = {"state": self.state, "reason": self.reason, "command": self.command}
@@ -112,11 +112,11 @@ def table(results: Sequence[Result], objectives: Sequence[Objective]) -> "Table"
     return made
 
 
-def _shown(result: Result, varied: Collection[str]) -> Shown:
+def _shown(result: Result, varied: Collection[str]) -> PlotPoint:
     assert result.measured is not None
     values = result.measured.to_dict()
     numbers = {n: float(v) for n, v in values.items() if isinstance(v, int | float)}
-    return Shown(
+    return PlotPoint(
         values=numbers,
         group=result.point.precision,
         text=result.point.describe(varied),
@@ -125,7 +125,12 @@ def _shown(result: Result, varied: Collection[str]) -> Shown:
 
 
 def _csv(results: Sequence[Result]) -> str:
-    columns = ["front", "trial", *Point.__dataclass_fields__, *Measured.__dataclass_fields__]
+    columns = [
+        "front",
+        "trial",
+        *Point.__dataclass_fields__,
+        *BundleMeasurement.__dataclass_fields__,
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, [*columns, "state", "reason", "command"], lineterminator="\n")
     writer.writeheader()

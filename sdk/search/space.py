@@ -64,7 +64,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class BundleMeasurement:
     """What a bundle's first model (TFLite) is: shares from 0 to 1 of the validation images.
 
     `latency_ms` and `latency_p90_ms` are of inference on `machine`, `total_ms` (median) with

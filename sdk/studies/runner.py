@@ -35,8 +35,8 @@ class StudyRunner:
     user's own recipe), `cells/NAME/` (a run each) with `cells/NAME.log`, `winner/` with
     `winner.log`, `winner.json` (who it is), `results.json` and `results.png`.
 
-    `trainer` is the command that trains, if not `leansight train`. `ended` is told each
-    outcome, `running` how many trainings are under way.
+    `trainer` is the command that trains, if not `leansight train`. `report_outcome` gets each
+    outcome, `report_running` how many trainings are under way.
     """
 
     study: Study
@@ -44,8 +44,8 @@ class StudyRunner:
     executor: Executor
     trainer: tuple[str, ...] = ()
     skip_failed: bool = False
-    ended: Callable[[Outcome], None] = lambda _: None
-    running: Callable[[int], None] = lambda _: None
+    report_outcome: Callable[[Outcome], None] = lambda _: None
+    report_running: Callable[[int], None] = lambda _: None
 
     def run(self) -> StudyResults:
         """Run all that is not finished and return what was found.
@@ -80,11 +80,11 @@ class StudyRunner:
         todo = [task for task in tasks if not task.finished]
         if not todo:
             return failed
-        with contextlib.closing(self.executor.run(todo, self.running)) as outcomes:
+        with contextlib.closing(self.executor.run(todo, self.report_running)) as outcomes:
             for outcome in outcomes:
                 if outcome.error:
                     failed[outcome.task.name] = outcome.error
-                self.ended(outcome)
+                self.report_outcome(outcome)
         return failed
 
     def _results(self, cells: Sequence[Cell], failed: dict[str, str]) -> StudyResults:

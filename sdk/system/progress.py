@@ -1,18 +1,17 @@
 """Progress bars for steps that are named while they run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rich.progress
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from leansight.exporters.options import Progress
 from leansight.sdk.system.console import console
 
 
 @contextmanager
-def step_bars() -> Iterator[Progress]:
-    """Show each named step as a bar of its own."""
+def step_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Show each named step as a bar of its own: yield what takes its name, images done, of all."""
     columns = (
         TextColumn("{task.description:32}"),
         BarColumn(),

@@ -18,10 +18,10 @@ from leansight.runtime.preprocessing import Image, Preprocessing
 from leansight.sdk.augmentation.catalogue import mirrored_labels
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Mirror
-from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import Split
 from leansight.sdk.runs.images import read_part
-from leansight.sdk.runs.run import Start
+from leansight.sdk.runs.run import RunConfig
 
 
 class Batch(NamedTuple):
@@ -78,7 +78,7 @@ class TrainingScenes(Dataset[Batch]):
 
     def __init__(
         self,
-        scenes: Labelled,
+        scenes: ImageSet,
         changes: Sequence[Change],
         mirrored: Sequence[int] | None,
         preprocessing: Preprocessing,
@@ -119,7 +119,7 @@ class TrainingScenes(Dataset[Batch]):
 class PreparedImages(Dataset[Batch]):
     """Images that are already what the network sees, read in order: for validation."""
 
-    def __init__(self, images: Labelled) -> None:
+    def __init__(self, images: ImageSet) -> None:
         self._images = images
 
     def __len__(self) -> int:
@@ -172,11 +172,11 @@ def scene_preprocessing(preprocessing: Preprocessing, scale: float) -> Preproces
 
 
 def shifted_copy(
-    scenes: Labelled,
+    scenes: ImageSet,
     changes: Sequence[Change],
     mirrored: Sequence[int] | None,
     preprocessing: Preprocessing,
-) -> Labelled:
+) -> ImageSet:
     """Return prepared images as another country's camera might have taken them, always the same."""
     pixels = np.empty((len(scenes.classes), *preprocessing.shape[1:]), np.uint8)
     classes = scenes.classes.copy()
@@ -185,19 +185,19 @@ def shifted_copy(
         copy = copies[0, index]
         pixels[index] = copy.pixels.permute(1, 2, 0).numpy()
         classes[index] = copy.targets.numpy()
-    return Labelled(pixels=pixels, classes=classes)
+    return ImageSet(pixels=pixels, classes=classes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
     """What a training reads: scenes to learn from, prepared images to judge by."""
 
-    scenes: Labelled
-    validation: Labelled
-    shifted: Labelled | None
+    scenes: ImageSet
+    validation: ImageSet
+    shifted: ImageSet | None
 
 
-def read_images(start: Start, split: Split, *, folder: Path) -> Images:
+def read_images(start: RunConfig, split: Split, *, folder: Path) -> Images:
     """Read what a run learns from and chooses by; the scenes lie in a nameless file in `folder`."""
     recipe = start.recipe
     scene = scene_preprocessing(recipe.preprocessing, recipe.training.scene_scale)
@@ -234,7 +234,7 @@ def training_batches(
     )
 
 
-def mirrored_classes(start: Start, changes: Sequence[Change]) -> list[int] | None:
+def mirrored_classes(start: RunConfig, changes: Sequence[Change]) -> list[int] | None:
     """Return for each class the one that its mirror image shows, or -1; many labels: None."""
     if start.recipe.task == "multilabel":
         return None

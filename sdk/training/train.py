@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader
 
 from leansight.exporters.conversion.inference import predict
 from leansight.runtime.decision import are_sure, probabilities_of
-from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.images import ImageSet
 from leansight.sdk.models.build import build_network, load_network
 from leansight.sdk.models.pretrained import load_pretrained
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.begin import begin_or_join
 from leansight.sdk.runs.images import read_part
-from leansight.sdk.runs.run import Options, Run, Start, read_split
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, read_split
 from leansight.sdk.system.allocator import keep_freed_memory
 from leansight.sdk.training.batches import (
     Batch,
@@ -50,13 +50,13 @@ def train(
     recipe: Recipe,
     *,
     out: Path,
-    options: Options | None = None,
+    options: TrainingOptions | None = None,
     hardware: Hardware | None = None,
 ) -> Run:
     """Make a run in `out`: split `data`, train, score the validation and the test images.
 
     Where `out` holds an unfinished run, it goes on with that run's recipe, options and lists
-    (see `Start`), and ends as if it had not been interrupted.
+    (see `RunConfig`), and ends as if it had not been interrupted.
 
     Raises:
         DataError: the data cannot be split, an image cannot be read, the loss diverged.
@@ -64,7 +64,7 @@ def train(
     """
     keep_freed_memory()
     hardware = hardware or Hardware()
-    start = begin_or_join(data, recipe, out, options or Options())
+    start = begin_or_join(data, recipe, out, options or TrainingOptions())
     split, chosen = read_split(out), start.options
     teacher = Run.load(chosen.teacher) if chosen.teacher else None
     images = read_images(start, split, folder=out)
@@ -73,7 +73,7 @@ def train(
     )
     if not trainer.is_global_zero:
         raise SystemExit(0)  # the other processes of one training end here
-    start = Start.load(out)  # a learning rate may have been found
+    start = RunConfig.load(out)  # a learning rate may have been found
     scored = {"validation": images.validation, "shifted": images.shifted}
     if chosen.score_test and split.test:
         scored["test"] = read_part(start, split.test, "test")
@@ -87,7 +87,7 @@ def train(
 
 
 def train_network(
-    start: Start,
+    start: RunConfig,
     images: Images,
     files: Sequence[str],
     *,
@@ -148,7 +148,7 @@ def fast_memory_format(network: nn.Module) -> torch.memory_format:
     return torch.contiguous_format if crashes else torch.channels_last
 
 
-def scores(network: nn.Module, images: Labelled, start: Start) -> dict[str, float]:
+def scores(network: nn.Module, images: ImageSet, start: RunConfig) -> dict[str, float]:
     """Return shares (0 to 1): accuracy and, with a threshold, what is kept and right of it.
 
     With many labels, accuracy is that of the single labels, each given from a probability of a
@@ -179,7 +179,7 @@ def class_weights(classes: NDArray[np.int64], labels: int, recipe: Recipe) -> Te
 
 
 def _loaders(
-    start: Start, images: Images, teacher: Run | None, on: Hardware
+    start: RunConfig, images: Images, teacher: Run | None, on: Hardware
 ) -> tuple[DataLoader[Batch], list[DataLoader[Batch]]]:
     recipe = start.recipe
     scenes = TrainingScenes(

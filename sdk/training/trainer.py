@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.recipes.schema import Precision, Recipe
+from leansight.sdk.recipes.schema import Recipe, TrainingPrecision
 from leansight.sdk.runs.begin import is_first_process
-from leansight.sdk.runs.run import Start
+from leansight.sdk.runs.run import RunConfig
 from leansight.sdk.system.console import console
 from leansight.sdk.training.batches import Batch
 from leansight.sdk.training.lightning_module import SCORE, LearningTask
@@ -104,7 +104,7 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
     )
 
 
-def _precision(wanted: Precision) -> Any:  # noqa: ANN401 -- Lightning's own names
+def _precision(wanted: TrainingPrecision) -> Any:  # noqa: ANN401 -- Lightning's own names
     """Return bfloat16 where the processor computes in it, else float32.
 
     "auto" asks for instructions made for it (AMX, or a GPU's): with AVX-512's alone it is no
@@ -118,8 +118,8 @@ def _precision(wanted: Precision) -> Any:  # noqa: ANN401 -- Lightning's own nam
 
 
 def find_learning_rate(
-    task: LearningTask, batches: DataLoader[Batch], start: Start, out: Path
-) -> Start:
+    task: LearningTask, batches: DataLoader[Batch], start: RunConfig, out: Path
+) -> RunConfig:
     """Look for the rate (Lightning's finder), and write it into the run's recipe."""
     folder = out / "checkpoints"
     trainer = pl.Trainer(

@@ -33,7 +33,7 @@ from leansight.exporters.options import ExportRefusedError, Promise
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.exporters.verification.compare import compare, run_all
-from leansight.exporters.verification.report import ExportReport, FormatReport, Verified
+from leansight.exporters.verification.report import ExportReport, FormatReport, Verification
 from leansight.runtime.bundle import Bundle, Precision
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, Task, decide
@@ -849,7 +849,7 @@ def test_a_network_that_int8_spoils_is_refused_and_nothing_written(
     # Calibrated on plain gray, the grids are too small for what shapes bring about.
     gray = np.full_like(no_conversion.calibration[:1], 128)
     message = r"int8 lost .* points.*--max-drop 1\. Tried: calibration\. Nothing was written$"
-    given, seen = replace(images(no_conversion), calibration=gray), list[Verified]()
+    given, seen = replace(images(no_conversion), calibration=gray), list[Verification]()
     with pytest.raises(ExportRefusedError, match=message):
         export(
             no_conversion.network,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from leansight.sdk.search.optimizer import Optimizer, Search
-from leansight.sdk.search.space import Measured, Point, Space
+from leansight.sdk.search.space import BundleMeasurement, Point, Space
 
 OBJECTIVES = ("accuracy", "latency", "size")
 SPACE = Space(
@@ -14,11 +14,11 @@ SPACE = Space(
 OWN = Point(width=16, size=48, share=0.0, precision="int8", threads=1)
 
 
-def measure(point: Point) -> Measured:
+def measure(point: Point) -> BundleMeasurement:
     """Return figures as they might be: what costs more is a little better, but for luck."""
     cost = (point.width or 1) ** 2 * point.size**2 * (1 - point.share) ** 2 / 1e6
     luck = random.Random(str(point)).random()  # noqa: S311 -- not a secret
-    return Measured(
+    return BundleMeasurement(
         accuracy=1 - 0.1 / (1 + 10 * cost) - 0.02 * luck,
         coverage=0.9 - 0.1 * luck,
         size_bytes=int(1e5 * cost * (4 if point.precision == "float32" else 1)) + 5000,
@@ -32,13 +32,13 @@ def measure(point: Point) -> Measured:
 
 def optimizer(
     folder: Path,
-    evaluate: Callable[[Point], Measured] = measure,
+    evaluate: Callable[[Point], BundleMeasurement] = measure,
     space: Space = SPACE,
     *,
     objectives: tuple[str, ...] = OBJECTIVES,
     seed: int = 0,
     storage: str | None = None,
-    told: Callable[[str], None] = lambda _: None,
+    report_line: Callable[[str], None] = lambda _: None,
 ) -> Optimizer:
     return Optimizer(
         search=Search(space=space, objectives=objectives, first=OWN, seed=seed, made_of={}),
@@ -47,5 +47,5 @@ def optimizer(
         evaluate=evaluate,
         command=lambda point, trial: f"again {point.bundle_name} {trial}",
         storage=storage,
-        told=told,
+        report_line=report_line,
     )

@@ -19,13 +19,13 @@ import torch
 from torch.nn import functional
 
 from leansight.sdk.augmentation.catalogue import mirrored_labels
-from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.images import ImageSet
 from leansight.sdk.models.build import build_network
 from leansight.sdk.models.layer_groups import freeze
 from leansight.sdk.models.networks import network_input
 from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.run import Start
+from leansight.sdk.runs.run import RunConfig
 from leansight.sdk.training.batches import (
     Images,
     TrainingScenes,
@@ -64,18 +64,18 @@ def main() -> None:
         print(f"{name:16s} {speed:8.1f} images/s, {speed / medians['bare loop']:.2f} of the bare")
 
 
-def random_scenes(recipe: Recipe, count: int) -> Labelled:
+def random_scenes(recipe: Recipe, count: int) -> ImageSet:
     """Return scenes of the recipe's size, of smooth random colours."""
     scene = scene_preprocessing(recipe.preprocessing, recipe.training.scene_scale)
     rng = np.random.default_rng(0)
     photos = rng.integers(0, 256, (count, 9, 9, 3), dtype=np.uint8)
-    return Labelled(
+    return ImageSet(
         pixels=np.concatenate([scene(photo) for photo in photos]),
         classes=rng.integers(0, len(LABELS), count),
     )
 
 
-def batches_of(recipe: Recipe, scenes: Labelled) -> torch.utils.data.DataLoader:
+def batches_of(recipe: Recipe, scenes: ImageSet) -> torch.utils.data.DataLoader:
     """Return what training reads."""
     mirrored = mirrored_labels(recipe.augmentation, LABELS)
     changing = TrainingScenes(scenes, recipe.augmentation, mirrored, recipe.preprocessing)
@@ -83,14 +83,14 @@ def batches_of(recipe: Recipe, scenes: Labelled) -> torch.utils.data.DataLoader:
     return training_batches(changing, batch_size=size, seed=0, workers=WORKERS)
 
 
-def trained(recipe: Recipe, scenes: Labelled) -> float:
+def trained(recipe: Recipe, scenes: ImageSet) -> float:
     """Return what a training logs of itself."""
-    few = Labelled(
+    few = ImageSet(
         pixels=np.zeros((len(LABELS), *recipe.preprocessing.shape[1:]), np.uint8),
         classes=np.arange(len(LABELS)),
     )
     images = Images(scenes=scenes, validation=few, shifted=few)
-    start = Start(data=Path(), recipe=recipe, labels=LABELS)
+    start = RunConfig(data=Path(), recipe=recipe, labels=LABELS)
     with tempfile.TemporaryDirectory() as folder:
         train_network(
             start,
@@ -105,7 +105,7 @@ def trained(recipe: Recipe, scenes: Labelled) -> float:
     return float(speed)
 
 
-def bare(recipe: Recipe, scenes: Labelled) -> float:
+def bare(recipe: Recipe, scenes: ImageSet) -> float:
     """Return the speed of the loop that everybody writes."""
     torch.manual_seed(0)
     channels = recipe.preprocessing.channels
@@ -128,7 +128,7 @@ def bare(recipe: Recipe, scenes: Labelled) -> float:
     return seen / (time.perf_counter() - start)
 
 
-def loaded(recipe: Recipe, scenes: Labelled) -> float:
+def loaded(recipe: Recipe, scenes: ImageSet) -> float:
     """Return the speed of reading alone."""
     start = time.perf_counter()
     seen = sum(len(batch.targets) for batch in batches_of(recipe, scenes))

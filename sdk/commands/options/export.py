@@ -26,7 +26,7 @@ def _numbers(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class ImportOptions:
     """What the options say of a network from elsewhere, None where they say nothing."""
 
     labels: Path | None
@@ -85,4 +85,4 @@ _OF_MODEL = (
         help="The one that has TensorFlow and tf2onnx.",
     ),
 )
-model_options = options_of(Said, "said", _OF_MODEL)
+model_options = options_of(ImportOptions, "said", _OF_MODEL)

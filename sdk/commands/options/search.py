@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
+class SearchChoices:
     """What the options say there is to choose from, None for what is usual (see `space_of`)."""
 
     widths: tuple[int, ...] | None
@@ -25,7 +25,7 @@ class Choices:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Making:
+class BundleOptions:
     """What the options say of every bundle: see `Workshop`; `epochs` of each training."""
 
     epochs: int | None
@@ -43,7 +43,7 @@ class Making:
 
 
 choice_options = options_of(
-    Choices,
+    SearchChoices,
     "choices",
     (
         click.option(
@@ -76,7 +76,7 @@ choice_options = options_of(
     ),
 )
 making_options = options_of(
-    Making,
+    BundleOptions,
     "making",
     (
         click.option(

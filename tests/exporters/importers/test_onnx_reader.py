@@ -36,7 +36,7 @@ from leansight.runtime.decision import DecisionPolicy, softmax
 from leansight.runtime.errors import BundleError, DataError
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.commands import cli
-from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.images import ImageSet
 from leansight.sdk.deployment.imported_network import read_labels
 
 MAIN = "from leansight.sdk.commands.cli import main; main()"
@@ -676,7 +676,7 @@ def test_a_torch_network_is_exported_in_python(trained: nn.Module, tmp_path: Pat
         draft,
         ExportImages(
             calibration=pixels[:30],
-            validation=Labelled(pixels=pixels[30:], classes=named[30:]),
+            validation=ImageSet(pixels=pixels[30:], classes=named[30:]),
             golden=photos[:2],
         ),
         promise=Promise(max_drop=0),

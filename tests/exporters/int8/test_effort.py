@@ -21,7 +21,7 @@ from leansight.exporters.conversion.inference import batches, predict
 from leansight.exporters.conversion.torch_graph import for_any_number, watch
 from leansight.exporters.export import ExportImages, export
 from leansight.exporters.int8.bias_correction import correct_biases
-from leansight.exporters.int8.calibrated_network import Calibrated, calibrated
+from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrated
 from leansight.exporters.int8.effort import attempts
 from leansight.exporters.int8.equalisation import equalise
 from leansight.exporters.int8.fake_quantization import Grid, logit_error, round_weights
@@ -104,25 +104,25 @@ def network() -> Residual:
 
 
 @pytest.fixture(scope="module")
-def found(network: Residual) -> Calibrated:
+def found(network: Residual) -> CalibratedNetwork:
     """The network, calibrated."""
     return calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
 
 
 @pytest.fixture(scope="module")
-def spoilt(network: Residual) -> Calibrated:
+def spoilt(network: Residual) -> CalibratedNetwork:
     """The same network with one channel that is too large."""
     other = copy.deepcopy(network)
     spoil(other)
     return calibrated(convert(other, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
 
 
-def exact(found: Calibrated) -> Tensor:
+def exact(found: CalibratedNetwork) -> Tensor:
     return torch.from_numpy(predict(for_any_number(found.floats.folded), found.pixels))
 
 
 @pytest.mark.slow
-def test_what_is_measured_is_of_all_images(found: Calibrated) -> None:
+def test_what_is_measured_is_of_all_images(found: CalibratedNetwork) -> None:
     pixels, logits = found.measured
     assert len(pixels) == 32
     np.testing.assert_array_equal(pixels[[0, -1]], found.pixels[[0, -1]])
@@ -222,7 +222,7 @@ def test_rounding_lets_the_gradient_through_and_teaches_the_bounds() -> None:
 
 
 @pytest.mark.slow
-def test_the_simulation_computes_what_the_file_computes(found: Calibrated) -> None:
+def test_the_simulation_computes_what_the_file_computes(found: CalibratedNetwork) -> None:
     images = prepared(60, seed=2).pixels
     interpreter = load_interpreter(found.write()["tflite"], "tflite")
     file = np.stack([interpreter(image[None]) for image in images])
@@ -236,7 +236,7 @@ def test_the_simulation_computes_what_the_file_computes(found: Calibrated) -> No
 
 
 @pytest.mark.slow
-def test_the_simulation_leaves_the_network_as_it_is(found: Calibrated) -> None:
+def test_the_simulation_leaves_the_network_as_it_is(found: CalibratedNetwork) -> None:
     before, simulation = exact(found), found.simulate()
     with torch.no_grad():
         for parameter in simulation.parameters():
@@ -252,7 +252,7 @@ def test_the_simulation_leaves_the_network_as_it_is(found: Calibrated) -> None:
 
 
 @pytest.mark.slow
-def test_equalising_changes_nothing_in_float_and_much_in_int8(spoilt: Calibrated) -> None:
+def test_equalising_changes_nothing_in_float_and_much_in_int8(spoilt: CalibratedNetwork) -> None:
     folded = copy.deepcopy(spoilt.floats.folded)
     assert equalise(folded, spoilt.pixels) == 2
     after = calibrated(convert_folded(folded, PREPROCESSING), spoilt.pixels, ignore)
@@ -301,7 +301,7 @@ def reached(folded: fx.GraphModule) -> Tensor:
 
 
 @pytest.mark.slow
-def test_corrected_biases_bring_the_means_back(spoilt: Calibrated) -> None:
+def test_corrected_biases_bring_the_means_back(spoilt: CalibratedNetwork) -> None:
     simulation, wanted = spoilt.simulate(), exact(spoilt)
     before = torch.from_numpy(predict(simulation, spoilt.pixels))
     correct_biases(simulation, spoilt.floats.folded, spoilt.pixels)
@@ -313,7 +313,7 @@ def test_corrected_biases_bring_the_means_back(spoilt: Calibrated) -> None:
 
 
 @pytest.mark.slow
-def test_chosen_ranges_are_no_worse_than_full_ones(spoilt: Calibrated) -> None:
+def test_chosen_ranges_are_no_worse_than_full_ones(spoilt: CalibratedNetwork) -> None:
     simulation, wanted = spoilt.simulate(), exact(spoilt)
     before = logit_error(simulation, spoilt.pixels, wanted)
     high = Range(low=-5.0, high=5.0)
@@ -331,7 +331,7 @@ def test_chosen_ranges_are_no_worse_than_full_ones(spoilt: Calibrated) -> None:
 
 
 @pytest.mark.slow
-def test_training_under_rounding_learns_to_be_the_float_network(found: Calibrated) -> None:
+def test_training_under_rounding_learns_to_be_the_float_network(found: CalibratedNetwork) -> None:
     narrow = {n: Range(low=0.85 * r.low, high=0.85 * r.high) for n, r in found.ranges.items()}
     simulation, wanted = replace(found, ranges=narrow).simulate(), exact(found)
     before = logit_error(simulation, found.pixels, wanted)
@@ -369,7 +369,7 @@ def test_a_network_whose_equal_constants_became_different_is_the_same_network() 
 
 
 @pytest.fixture(scope="module")
-def tried(spoilt: Calibrated) -> dict[str, list[dict[Format, bytes]]]:
+def tried(spoilt: CalibratedNetwork) -> dict[str, list[dict[Format, bytes]]]:
     made: dict[str, list[dict[Format, bytes]]] = {}
     training = prepared(120, seed=5).pixels
     for effort, files in attempts(
@@ -381,7 +381,7 @@ def tried(spoilt: Calibrated) -> dict[str, list[dict[Format, bytes]]]:
 
 @pytest.mark.slow
 def test_every_effort_gives_one_network_in_two_formats(
-    tried: dict[str, list[dict[Format, bytes]]], spoilt: Calibrated
+    tried: dict[str, list[dict[Format, bytes]]], spoilt: CalibratedNetwork
 ) -> None:
     # Training under rounding is left out where it makes nothing better.
     assert list(tried) in ([*EFFORTS], [e for e in EFFORTS if e != "training"])
@@ -402,7 +402,9 @@ def test_every_effort_gives_one_network_in_two_formats(
 
 
 @pytest.mark.slow
-def test_for_a_pi_5_activations_are_signed_and_the_network_is_the_same(found: Calibrated) -> None:
+def test_for_a_pi_5_activations_are_signed_and_the_network_is_the_same(
+    found: CalibratedNetwork,
+) -> None:
     unsigned, signed = found.write(), replace(found, target="pi5").write()
     assert unsigned["tflite"] == signed["tflite"]
     kinds = [activation_types(files["onnx"]) for files in (unsigned, signed)]

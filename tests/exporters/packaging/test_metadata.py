@@ -447,7 +447,7 @@ def test_mediapipe_says_of_an_exported_file_what_leansight_says(
 
 
 @dataclass(frozen=True)
-class Labelled:
+class ImageSet:
     pixels: Pixels
     classes: NDArray[np.int64]
 
@@ -476,12 +476,12 @@ def exported(path: Path, precision: Precision) -> Bundle:
     return Bundle.load(path)
 
 
-def labelled(preprocessing: Preprocessing, count: int, seed: int) -> Labelled:
+def labelled(preprocessing: Preprocessing, count: int, seed: int) -> ImageSet:
     pictures, classes = photos(count, seed)
-    return Labelled(np.concatenate([preprocessing(p) for p in pictures]), classes)
+    return ImageSet(np.concatenate([preprocessing(p) for p in pictures]), classes)
 
 
-def teach(network: nn.Module, images: Labelled) -> None:
+def teach(network: nn.Module, images: ImageSet) -> None:
     pixels = (torch.from_numpy(images.pixels).permute(0, 3, 1, 2).float() - 128) / 128
     classes = torch.from_numpy(images.classes)
     optimiser = torch.optim.Adam(network.parameters(), 0.01)

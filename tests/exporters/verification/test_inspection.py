@@ -16,7 +16,7 @@ from torch import fx, nn
 from leansight.exporters.conversion.convert import FloatGraphs
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8 import calibrated_network
-from leansight.exporters.int8.calibrated_network import Calibrated
+from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.ranges import INPUT_RANGE, Range
 from leansight.exporters.options import Target
 from leansight.exporters.packaging.metadata import describe
@@ -46,13 +46,13 @@ def float_tflite() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def calibrated() -> Calibrated:
+def calibrated() -> CalibratedNetwork:
     """The tiny network: 4 filters of 3×3 with ReLU, their means, a dense layer."""
     nothing = fx.symbolic_trace(nn.Identity())
     floats = FloatGraphs(tflite=float_tflite(), onnx=tiny_models.stripes_onnx(), folded=nothing)
     graph = TfliteGraph(floats.tflite)
     positive, any_sign = Range(low=0.0, high=300.0), Range(low=-100.0, high=300.0)
-    return Calibrated(
+    return CalibratedNetwork(
         exact=nothing,
         floats=floats,
         graph=graph,
@@ -64,7 +64,7 @@ def calibrated() -> Calibrated:
 
 
 @pytest.fixture(scope="module")
-def files(calibrated: Calibrated) -> Mapping[Format, bytes]:
+def files(calibrated: CalibratedNetwork) -> Mapping[Format, bytes]:
     return calibrated.write()
 
 
@@ -376,7 +376,7 @@ def test_onnx_may_put_axes_in_order_only_to_flatten_them(qdq: onnx.ModelProto, r
 # Where files are made
 
 
-def test_honest_files_pass_as_they_are_shipped(calibrated: Calibrated) -> None:
+def test_honest_files_pass_as_they_are_shipped(calibrated: CalibratedNetwork) -> None:
     bundle = Bundle(
         path=Path("stripes.bundle"),
         name="stripes",
@@ -391,7 +391,7 @@ def test_honest_files_pass_as_they_are_shipped(calibrated: Calibrated) -> None:
         inspect_onnx(files["onnx"])
 
 
-def test_layers_that_were_asked_for_in_float_are_made(calibrated: Calibrated) -> None:
+def test_layers_that_were_asked_for_in_float_are_made(calibrated: CalibratedNetwork) -> None:
     files = calibrated.write(in_float={LOGITS})
     with pytest.raises(ConversionError, match="FULLY_CONNECTED logits computes in float"):
         inspect_tflite(files["tflite"])
@@ -400,7 +400,7 @@ def test_layers_that_were_asked_for_in_float_are_made(calibrated: Calibrated) ->
 
 
 def test_no_files_come_of_what_is_refused(
-    calibrated: Calibrated, files: Mapping[Format, bytes], monkeypatch: pytest.MonkeyPatch
+    calibrated: CalibratedNetwork, files: Mapping[Format, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = onnx.load_from_string(files["onnx"])
     abs_between(model)

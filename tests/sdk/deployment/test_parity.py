@@ -14,12 +14,12 @@ from command_line import leansight, refusal
 from numpy.typing import NDArray
 
 from leansight.exporters.verification.compare import compare
-from leansight.exporters.verification.report import ExportReport, Verified
+from leansight.exporters.verification.report import ExportReport, Verification
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Preprocessing
-from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.deployment.parity import Parity, measure_parity, refuse_folder, write_parity
 
@@ -31,18 +31,18 @@ SURE_OF = [np.exp(SURE) / (np.exp(SURE) + 2), 1 / (np.exp(SURE) + 2)]  # it, and
 
 def verified(
     logits: Mapping[str, NDArray[np.float32]], classes: NDArray[np.int64], bundle: Bundle
-) -> Verified:
+) -> Verification:
     pixels = np.zeros((len(classes), 1, 1, 1), np.uint8)
     report = compare(
         logits,
         {TFLITE: 10, ONNX: 20},
-        Labelled(pixels=pixels, classes=classes),
+        ImageSet(pixels=pixels, classes=classes),
         labels=LABELS,
         policy=bundle.decision,
         task=bundle.task,
         shipped=(TFLITE, ONNX),
     )
-    return Verified(report=report, logits=logits, classes=classes)
+    return Verification(report=report, logits=logits, classes=classes)
 
 
 def bundle(task: Task = "classification", threshold: float = 0.5) -> Bundle:

@@ -21,11 +21,11 @@ from leansight.runtime.interpreter import load_interpreter
 from leansight.sdk.commands import cli
 from leansight.sdk.data.layouts.detect import find_samples
 from leansight.sdk.data.samples import Sample, Split
-from leansight.sdk.evaluation.answers import BATCH, Answers, Model, ask, load_model
+from leansight.sdk.evaluation.answers import BATCH, AnsweringModel, Answers, ask, load_model
 from leansight.sdk.evaluation.label_errors import likely_label_errors, surest_mistakes
 from leansight.sdk.evaluation.report import measure_report
 from leansight.sdk.recipes.load import load_recipe
-from leansight.sdk.runs.run import Run, Start, write_split
+from leansight.sdk.runs.run import Run, RunConfig, write_split
 
 FRAMES = 3
 
@@ -49,9 +49,9 @@ def leansight(*arguments: object) -> Result:
     return CliRunner().invoke(cli.leansight, [str(a) for a in arguments])
 
 
-def model_of(bundle: Path, **changes: object) -> Model:
+def model_of(bundle: Path, **changes: object) -> AnsweringModel:
     loaded = load_model(bundle)
-    return Model(**{**vars(loaded), **changes})  # type: ignore[arg-type]
+    return AnsweringModel(**{**vars(loaded), **changes})  # type: ignore[arg-type]
 
 
 # Asking
@@ -219,7 +219,7 @@ def test_a_run_is_judged_in_torch_with_what_it_sees(data: Path, tmp_path: Path) 
     labels = ("level", "plain", "upright")
     folder = tmp_path / "run"
     folder.mkdir()
-    start = Start(data=data, recipe=recipe, labels=labels)
+    start = RunConfig(data=data, recipe=recipe, labels=labels)
     start.save(folder)
     write_split(folder, Split(train=(), validation=tuple(samples[:40]), test=()))
     from leansight.sdk.models.build import build_network

@@ -21,7 +21,7 @@ from leansight.runtime.errors import DataError
 from leansight.sdk.models.backbones import TimmBody
 from leansight.sdk.models.build import build_network
 from leansight.sdk.models.layer_groups import freeze, layer_groups, parameter_groups
-from leansight.sdk.models.networks import Classifier, Inception, ResNetCustom, network_input
+from leansight.sdk.models.networks import Inception, ResNetCustom, TrainableNetwork, network_input
 from leansight.sdk.models.pretrained import load_pretrained
 from leansight.sdk.recipes.schema import ModelRecipe
 
@@ -189,7 +189,7 @@ def test_the_plain_network_and_every_head_begin_with_glorot_s_weights() -> None:
 
 def test_the_head_is_system_s2s() -> None:
     network = weightless(S2_HEAD, classes=3)
-    assert isinstance(network, Classifier)
+    assert isinstance(network, TrainableNetwork)
     kinds = [type(layer).__name__ for layer in network.hidden]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Dropout"] * 2
     widths = [

@@ -40,11 +40,11 @@ from leansight.runtime.extras import require
 from leansight.sdk.commands import cli
 from leansight.sdk.models.build import build_network, load_network
 from leansight.sdk.pruning.prune import ASKED, PRUNED
-from leansight.sdk.pruning.target import Kind, Target
+from leansight.sdk.pruning.target import Kind, PruningTarget
 from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.recipes.schema import ModelRecipe
 from leansight.sdk.runs.begin import begin
-from leansight.sdk.runs.run import Options, Run, Start
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
 from leansight.sdk.training.train import train
 from leansight.sdk.training.trainer import Hardware
@@ -238,7 +238,7 @@ def test_what_cannot_be_reached_is_said() -> None:
     with pytest.raises(
         PruningError, match=r"0.015 KB cannot be .* the deepest cuts leave 0.016 KB"
     ):
-        search(CUTS, channels_left, 15, say=Target(kind="size", value=15).say)
+        search(CUTS, channels_left, 15, say=PruningTarget(kind="size", value=15).say)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_what_cannot_be_reached_is_said() -> None:
     ],
 )
 def test_an_amount_is_said_with_its_unit(kind: Kind, amount: float, text: str) -> None:
-    assert Target(kind=kind, value=1).say(amount) == text
+    assert PruningTarget(kind=kind, value=1).say(amount) == text
 
 
 def test_a_layer_that_matters_is_more_sensitive() -> None:
@@ -375,13 +375,13 @@ def test_an_amount_that_is_none_is_refused(
 @pytest.fixture
 def asked(
     untrained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., list[Target]]:
+) -> Callable[..., list[PruningTarget]]:
     """Prune with these options; return the targets that reach the pruning, which does nothing."""
 
-    def prune_with(*options: object) -> list[Target]:
-        targets: list[Target] = []
+    def prune_with(*options: object) -> list[PruningTarget]:
+        targets: list[PruningTarget] = []
 
-        def prune_run(path: Path, *, target: Target, **_: object) -> Run:
+        def prune_run(path: Path, *, target: PruningTarget, **_: object) -> Run:
             targets.append(target)
             return Run.load(path)
 
@@ -407,9 +407,9 @@ def asked(
     ],
 )
 def test_amounts_are_read_with_their_units(
-    asked: Callable[..., list[Target]], option: str, amount: str, kind: Kind, value: float
+    asked: Callable[..., list[PruningTarget]], option: str, amount: str, kind: Kind, value: float
 ) -> None:
-    assert asked(option, amount) == [Target(kind=kind, value=value)]
+    assert asked(option, amount) == [PruningTarget(kind=kind, value=value)]
 
 
 @pytest.fixture
@@ -422,7 +422,7 @@ def untrained_run(tmp_path: Path, text: str) -> Run:
     data = shapes.write_data_set(tmp_path / "shapes")
     (tmp_path / "tiny.toml").write_text(text)
     recipe, path = load_recipe(str(tmp_path / "tiny.toml")), tmp_path / "untrained"
-    begin(data, recipe, path, Options())
+    begin(data, recipe, path, TrainingOptions())
     run = Run(path=path, data=data, recipe=recipe, labels=shapes.LABELS, metrics={"score": 0.5})
     run.save(build_network(recipe.model, classes=3, channels=1))
     return run
@@ -473,7 +473,7 @@ def test_a_file_is_no_folder_for_a_run(untrained: Run, tmp_path: Path) -> None:
 
 
 def test_what_an_interrupted_call_has_left_is_no_hindrance(
-    asked: Callable[..., list[Target]], tmp_path: Path
+    asked: Callable[..., list[PruningTarget]], tmp_path: Path
 ) -> None:
     (tmp_path / "out" / "step-1").mkdir(parents=True)
     for name in (PRUNED, f"{PRUNED}.part", f"{ASKED}.part", "train.csv", "validation.csv"):
@@ -517,7 +517,7 @@ def test_a_training_that_was_interrupted_goes_on(
         patched.setattr("leansight.sdk.training.train.train_network", stop)
         assert pruned(0.5).exit_code == 130
     begun = out if steps == 1 else out / "step-1"
-    assert Start.exists(begun)
+    assert RunConfig.exists(begun)
     assert not (begun / "run.json").exists()
     file = begun / PRUNED
     there, weights = file.stat(), file.read_bytes()
@@ -605,7 +605,11 @@ def died(code: int) -> LeansightError:
 @pytest.mark.parametrize(
     ("work", "kind", "message"),
     [
-        (partial(Target, kind="share", value=0.5, on="pi"), DataError, "--on is for --latency"),
+        (
+            partial(PruningTarget, kind="share", value=0.5, on="pi"),
+            DataError,
+            "--on is for --latency",
+        ),
         (
             partial(require, "gone", package="Gone", extra="x"),
             MissingExtraError,

@@ -38,13 +38,13 @@ from leansight.sdk.commands import cli
 from leansight.sdk.models.build import build_network
 from leansight.sdk.recipes.load import load_recipe, override
 from leansight.sdk.runs.begin import begin
-from leansight.sdk.runs.run import Options, Run, Start
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
 from leansight.sdk.search import pareto_plot as pareto_picture
 from leansight.sdk.search import results as optimizing_results
 from leansight.sdk.search.bundles import Workshop, copy_start, death, make_in_own_process, make_run
 from leansight.sdk.search.objectives import OBJECTIVES, pareto_front
 from leansight.sdk.search.optimizer import FAILURES
-from leansight.sdk.search.space import Measured, Point, Space, space_of
+from leansight.sdk.search.space import BundleMeasurement, Point, Space, space_of
 from leansight.sdk.search.storage import JOURNAL
 from leansight.sdk.training.train import train
 from leansight.sdk.training.trainer import Hardware
@@ -105,7 +105,7 @@ def optuna_study(folder: Path) -> optuna.Study:
 @pytest.mark.usefixtures("no_picture")
 def test_every_point_is_tried_once_and_the_run_itself_first(tmp_path: Path) -> None:
     told: list[str] = []
-    results = optimizer(tmp_path, told=told.append).run(trials=100, hours=None)
+    results = optimizer(tmp_path, report_line=told.append).run(trials=100, hours=None)
     assert sorted(map(str, points_of(results))) == sorted(map(str, SPACE.points()))
     assert results[0].point == OWN
     assert told[0] == "trial 0 (of 16) begins: width 16, 48 px, unpruned, int8"
@@ -130,7 +130,7 @@ def test_a_search_comes_to_draw_what_is_good(tmp_path: Path) -> None:
         assert point.width is not None
         return point.width * point.size * (1 - point.share) / 1024
 
-    def wide_is_good(point: Point) -> Measured:
+    def wide_is_good(point: Point) -> BundleMeasurement:
         return replace(measure(point), accuracy=value(point))
 
     made = optimizer(tmp_path, wide_is_good, space, objectives=("accuracy",))
@@ -146,7 +146,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     stop = next(stops)
     done: list[Point] = []
 
-    def stopping(point: Point) -> Measured:
+    def stopping(point: Point) -> BundleMeasurement:
         nonlocal stop
         if len(done) == stop:
             stop = next(stops, -1)
@@ -159,7 +159,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             optimizer(folder, stopping).run(trials=14, hours=None)
     told: list[str] = []
-    again = optimizer(folder, stopping, told=told.append).run(trials=14, hours=None)
+    again = optimizer(folder, stopping, report_line=told.append).run(trials=14, hours=None)
     assert told[0].startswith("trial 9 (of 14) goes on: ")
     assert again == whole
     assert done == points_of(whole)  # none twice
@@ -182,7 +182,7 @@ def test_other_seeds_try_other_points(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_picture")
 def test_no_trial_begins_after_the_hours(tmp_path: Path) -> None:
-    def slowly(point: Point) -> Measured:
+    def slowly(point: Point) -> BundleMeasurement:
         time.sleep(0.1)
         return measure(point)
 
@@ -192,7 +192,7 @@ def test_no_trial_begins_after_the_hours(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_picture")
 def test_what_is_refused_or_fails_is_kept_with_its_reason(tmp_path: Path) -> None:
-    def refusing(point: Point) -> Measured:
+    def refusing(point: Point) -> BundleMeasurement:
         if point.precision == "int8" and point.share:
             raise ExportRefusedError("tflite int8 lost 7.00 points, more than --max-drop 1")
         if point.size == 32:
@@ -222,7 +222,7 @@ def test_what_is_refused_or_fails_is_kept_with_its_reason(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("no_picture")
 @pytest.mark.parametrize("error", [OSError("No space left"), LeansightError("ended with code 1")])
 def test_what_is_wrong_with_all_points_ends_the_search(tmp_path: Path, error: Exception) -> None:
-    def breaking(_: Point) -> Measured:
+    def breaking(_: Point) -> BundleMeasurement:
         raise error
 
     with pytest.raises(type(error), match=str(error)):
@@ -301,7 +301,7 @@ def test_the_trial_of_a_killed_process_goes_on_in_another(tmp_path: Path) -> Non
         others = optimizer(folder).run(trials=3, hours=None)  # while it is at work
         assert [r.trial for r in others] == [1, 2]
     told: list[str] = []
-    results = optimizer(folder, told=told.append).run(trials=3, hours=None)
+    results = optimizer(folder, report_line=told.append).run(trials=3, hours=None)
     assert told[0].startswith("trial 0 (of 3) goes on")
     assert [r.trial for r in results] == [0, 1, 2]
     assert results[0].point == OWN
@@ -372,7 +372,7 @@ def test_the_tables_say_how_to_make_each_point_again(tmp_path: Path) -> None:
     assert min(picture.shape[:2]) > 600
 
 
-def shown(seed: int, count: int) -> list[pareto_picture.Shown]:
+def shown(seed: int, count: int) -> list[pareto_picture.PlotPoint]:
     """Return made-up bundles, some of them in the same place, with their front numbered."""
     rng = np.random.default_rng(seed)
     values = [
@@ -386,7 +386,7 @@ def shown(seed: int, count: int) -> list[pareto_picture.Shown]:
     ]
     front = pareto_front([[o.cost(v[o.field]) for o in OBJECTIVES.values()] for v in values])
     return [
-        pareto_picture.Shown(
+        pareto_picture.PlotPoint(
             values=v,
             group=("int8", "float32")[i % 2],
             text="width 16, 48 px, 25% pruned, float32, 2 threads",
@@ -525,7 +525,7 @@ def untrained(data: Path, tmp_path: Path) -> Run:
     """A run as on disk after a training, which has not taken place."""
     recipe = override(load_recipe("traffic-signs-small"), ["model.width=4", "split.test=0.17"])
     path = tmp_path / "untrained"
-    begin(data, recipe, path, Options())
+    begin(data, recipe, path, TrainingOptions())
     run = Run(path=path, data=data, recipe=recipe, labels=shapes.LABELS, metrics={"test a": 1})
     run.save(build_network(recipe.model, classes=3, channels=recipe.preprocessing.channels))
     return run
@@ -575,7 +575,7 @@ def test_images_that_have_moved_are_asked_for(untrained: Run, tmp_path: Path) ->
 def test_ctrl_c_ends_a_search_in_one_line(
     untrained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def evaluate(*_: object) -> Measured:
+    def evaluate(*_: object) -> BundleMeasurement:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("leansight.sdk.search.bundles.evaluate", evaluate)
@@ -619,8 +619,8 @@ def test_coverage_needs_a_threshold(untrained: Run, tmp_path: Path) -> None:
 
 
 def test_a_run_that_has_learnt_everything_is_refused(untrained: Run, tmp_path: Path) -> None:
-    start = Start.load(untrained.path)
-    replace(start, options=Options(everything=True)).save(untrained.path)
+    start = RunConfig.load(untrained.path)
+    replace(start, options=TrainingOptions(everything=True)).save(untrained.path)
     done = leansight("optimize", untrained.path, "--out", tmp_path / "out")
     assert isinstance(done.exception, DataError)
     assert "has learnt its validation images (--everything)" in str(done.exception)
@@ -673,17 +673,17 @@ def test_a_point_begins_with_the_run_or_learns_from_it(run: Run, tmp_path: Path)
     own = Point(width=16, size=32, share=0.0, precision="int8", threads=1)
     assert make_run(workshop, own) == tmp_path / "start"
     half = make_run(workshop, replace(own, share=0.5))
-    start = Start.load(half)
+    start = RunConfig.load(half)
     assert start.options.network == half / "pruned.safetensors"
     assert start.options.teacher == tmp_path / "start"
     assert start.recipe.training.epochs == 1
     assert Run.load(half).split().test == ()
     other = make_run(workshop, replace(own, width=8, size=24, share=0.5))
-    base = Start.load(tmp_path / "runs" / "width-8-size-24-share-0")
+    base = RunConfig.load(tmp_path / "runs" / "width-8-size-24-share-0")
     assert base.options.network is None
     assert base.options.teacher == tmp_path / "start"
     assert (base.recipe.model.width, base.recipe.preprocessing.size) == (8, 24)
-    assert Start.load(other).options.teacher == tmp_path / "runs" / "width-8-size-24-share-0"
+    assert RunConfig.load(other).options.teacher == tmp_path / "runs" / "width-8-size-24-share-0"
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}
     assert make_run(workshop, replace(own, width=8, size=24, share=0.5, threads=2)) == other
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("model.safetensors")} == made

@@ -109,7 +109,7 @@ def test_a_study_runs_every_cell_and_tests_the_winner_once(
     ended: list[Outcome] = []
     counts: list[int] = []
     runner = make_runner(make_study(data, GRID), out, trainer)
-    results = replace(runner, ended=ended.append, running=counts.append).run()
+    results = replace(runner, report_outcome=ended.append, report_running=counts.append).run()
 
     assert results.winner is not None
     assert results.winner.name == "learning_rate=0.1 width=4"
@@ -240,7 +240,7 @@ def test_a_killed_child_is_a_failed_cell_that_goes_on_later(
 
     runner = make_runner(make_study(data, epochs=8), out, trainer)
     # `running` is told of every look at the processes.
-    results = replace(runner, running=kill_one).run()
+    results = replace(runner, report_running=kill_one).run()
     assert results.failed == {first.name: "ended by signal 9 (Killed)"}
     monkeypatch.delenv("EPOCH_SECONDS")
     assert runner.run() == expected
@@ -315,7 +315,7 @@ def test_two_studies_at_once_in_one_folder_are_refused(
             runner.run()
         messages.append(str(error.value))
 
-    replace(runner, ended=start_another).run()
+    replace(runner, report_outcome=start_another).run()
     assert len(messages) == 5
 
 

@@ -9,7 +9,7 @@ from leansight.runtime.preprocessing import Clahe, Preprocessing
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Mirror
 from leansight.sdk.augmentation.photometric import Exposure, Noise
-from leansight.sdk.data.images import Labelled
+from leansight.sdk.data.images import ImageSet
 from leansight.sdk.training.batches import (
     EpochSampler,
     PreparedImages,
@@ -24,10 +24,10 @@ CHANGES: tuple[Change, ...] = (Affine(rotation_degrees=20, shift=0.2), Noise(sig
 
 
 @pytest.fixture
-def scenes() -> Labelled:
+def scenes() -> ImageSet:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (12, 24, 24, 3), dtype=np.uint8)
-    return Labelled(pixels=pixels, classes=np.arange(12, dtype=np.int64) % 3)
+    return ImageSet(pixels=pixels, classes=np.arange(12, dtype=np.int64) % 3)
 
 
 def epoch(
@@ -60,7 +60,7 @@ def test_every_sample_is_read_once_an_epoch_in_another_order() -> None:
     assert [index for _, index in again] == orders[0]
 
 
-def test_what_is_read_depends_on_seed_epoch_and_sample_alone(scenes: Labelled) -> None:
+def test_what_is_read_depends_on_seed_epoch_and_sample_alone(scenes: ImageSet) -> None:
     def reader(seed: int) -> TrainingScenes:
         return TrainingScenes(scenes, CHANGES, [0, 1, 2], GRAY, seed=seed)
 
@@ -74,7 +74,7 @@ def test_what_is_read_depends_on_seed_epoch_and_sample_alone(scenes: Labelled) -
     assert not any(np.array_equal(other[i][0], first[i][0]) for i in range(12))
 
 
-def test_reading_leaves_torchs_generator_alone(scenes: Labelled) -> None:
+def test_reading_leaves_torchs_generator_alone(scenes: ImageSet) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -82,7 +82,7 @@ def test_reading_leaves_torchs_generator_alone(scenes: Labelled) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_without_changes_a_scene_is_prepared_as_the_runtime_does(scenes: Labelled) -> None:
+def test_without_changes_a_scene_is_prepared_as_the_runtime_does(scenes: ImageSet) -> None:
     read = TrainingScenes(scenes, (), [0, 1, 2], GRAY)[0, 5]
     bgr = np.ascontiguousarray(scenes.pixels[5][..., ::-1])
     assert np.array_equal(read.pixels.permute(1, 2, 0).numpy(), GRAY(bgr)[0])
@@ -90,7 +90,7 @@ def test_without_changes_a_scene_is_prepared_as_the_runtime_does(scenes: Labelle
     assert read.teacher_pixels.numel() == 0
 
 
-def test_the_teacher_sees_the_same_scene_in_its_own_way(scenes: Labelled) -> None:
+def test_the_teacher_sees_the_same_scene_in_its_own_way(scenes: ImageSet) -> None:
     teacher = Preprocessing(size=24, colour="rgb")
     read = TrainingScenes(scenes, (Exposure(stops=1),), [0, 1, 2], GRAY, teacher=teacher)[1, 4]
     scene = np.ascontiguousarray(read.teacher_pixels.permute(1, 2, 0).numpy()[..., ::-1])
@@ -98,7 +98,7 @@ def test_the_teacher_sees_the_same_scene_in_its_own_way(scenes: Labelled) -> Non
     assert not np.array_equal(scene[..., ::-1], scenes.pixels[4])
 
 
-def test_a_mirror_image_gets_the_class_that_it_shows(scenes: Labelled) -> None:
+def test_a_mirror_image_gets_the_class_that_it_shows(scenes: ImageSet) -> None:
     plain = replace(GRAY, clahe=None, size=24, colour="rgb")
     # class 0 stays, 1 becomes 2; class 2 has no mirror image
     reader = TrainingScenes(scenes, (Mirror(probability=1),), [0, 2, -1], plain)
@@ -109,7 +109,7 @@ def test_a_mirror_image_gets_the_class_that_it_shows(scenes: Labelled) -> None:
         assert np.array_equal(read.pixels.permute(1, 2, 0).numpy(), expected)
 
 
-def test_changes_are_made_as_often_as_their_probability_says(scenes: Labelled) -> None:
+def test_changes_are_made_as_often_as_their_probability_says(scenes: ImageSet) -> None:
     plain = replace(GRAY, clahe=None, size=24, colour="rgb")
     reader = TrainingScenes(scenes, (Mirror(probability=0.3),), None, plain)
     kept = [
@@ -120,13 +120,13 @@ def test_changes_are_made_as_often_as_their_probability_says(scenes: Labelled) -
     assert 245 < sum(kept) < 315
 
 
-def test_many_labels_come_as_they_are(scenes: Labelled) -> None:
-    many = Labelled(pixels=scenes.pixels, classes=np.eye(12, 4, dtype=np.int64))
+def test_many_labels_come_as_they_are(scenes: ImageSet) -> None:
+    many = ImageSet(pixels=scenes.pixels, classes=np.eye(12, 4, dtype=np.int64))
     read = TrainingScenes(many, (Mirror(probability=1),), None, GRAY)[0, 1]
     assert read.targets.tolist() == [0, 1, 0, 0]
 
 
-def test_the_shifted_copy_is_always_the_same(scenes: Labelled) -> None:
+def test_the_shifted_copy_is_always_the_same(scenes: ImageSet) -> None:
     copies = [shifted_copy(scenes, CHANGES, [0, 1, 2], GRAY) for _ in range(2)]
     assert np.array_equal(copies[0].pixels, copies[1].pixels)
     assert copies[0].pixels.shape == (12, 16, 16, 1)
@@ -141,13 +141,13 @@ def test_scenes_keep_what_preprocessing_would_lose() -> None:
     assert scene == Preprocessing(size=96, colour="rgb", fit="letterbox")
 
 
-def test_a_last_batch_of_one_is_left_out(scenes: Labelled) -> None:
+def test_a_last_batch_of_one_is_left_out(scenes: ImageSet) -> None:
     reader = TrainingScenes(scenes, (), [0, 1, 2], GRAY)
     assert len(training_batches(reader, batch_size=11, seed=0, workers=0)) == 1
     assert len(training_batches(reader, batch_size=64, seed=0, workers=0)) == 1
 
 
-def test_prepared_images_are_read_in_order(scenes: Labelled) -> None:
+def test_prepared_images_are_read_in_order(scenes: ImageSet) -> None:
     images = PreparedImages(scenes)
     assert len(images) == 12
     assert np.array_equal(images[3].pixels.permute(1, 2, 0).numpy(), scenes.pixels[3])

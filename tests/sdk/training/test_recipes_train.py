@@ -17,7 +17,7 @@ from leansight.exporters.options import Promise
 from leansight.runtime.classifier import Classifier
 from leansight.sdk.deployment.export_run import export_run
 from leansight.sdk.recipes.load import load_recipe, recipe_names
-from leansight.sdk.runs.run import Options
+from leansight.sdk.runs.run import TrainingOptions
 from leansight.sdk.training.train import train
 from leansight.sdk.training.trainer import Hardware
 
@@ -71,25 +71,25 @@ def write(path: Path, pixels: NDArray[np.uint8]) -> None:
     assert cv2.imwrite(str(path), pixels)
 
 
-def countries(root: Path, source: Source) -> Options:
+def countries(root: Path, source: Source) -> TrainingOptions:
     """S1: COUNTRY/CLASS/VIDEO_FRAME."""
     for place, country in enumerate(("germany", "belgium")):
         for label in source.labels:
             for video in range(4):
                 pixels = source.picture(label, 10 * place + video)
                 write(root / country / label / f"{video:05}_00000.png", pixels)
-    return Options(test_on="belgium")
+    return TrainingOptions(test_on="belgium")
 
 
-def classes(root: Path, source: Source) -> Options:
+def classes(root: Path, source: Source) -> TrainingOptions:
     """S2, photos: CLASS/IMAGE."""
     for label in source.labels:
         for n in range(10):
             write(root / label / f"photo-{n}.jpg", source.picture(label, n))
-    return Options()
+    return TrainingOptions()
 
 
-def driving(root: Path, source: Source) -> Options:
+def driving(root: Path, source: Source) -> TrainingOptions:
     """S3: BDD100K's images and label files."""
     entries = []
     for n in range(30):
@@ -98,19 +98,19 @@ def driving(root: Path, source: Source) -> Options:
         entries.append({"name": name, "attributes": {"weather": label}, "labels": []})
     (root / "labels").mkdir()
     (root / "labels" / "bdd100k_labels_images_train.json").write_text(json.dumps(entries))
-    return Options()
+    return TrainingOptions()
 
 
-def train_and_test(root: Path, source: Source) -> Options:
+def train_and_test(root: Path, source: Source) -> TrainingOptions:
     """S4: Linnaeus 5's train/CLASS and test/CLASS."""
     for place, part in enumerate(("train", "test")):
         for label in source.labels:
             for n in range(8):
                 write(root / part / label / f"{n}_256.jpg", source.picture(label, 20 * place + n))
-    return Options(test_on="test")
+    return TrainingOptions(test_on="test")
 
 
-def many_labels(root: Path, source: Source) -> Options:
+def many_labels(root: Path, source: Source) -> TrainingOptions:
     """S5: a CSV with a column for each label; some images have none, some show two halves."""
     root.mkdir()
     with (root / "labels.csv").open("w", newline="") as file:
@@ -123,12 +123,12 @@ def many_labels(root: Path, source: Source) -> Options:
             gray = [half if half.ndim == 2 else half.mean(axis=2) for half in [*halves, noise]]
             write(root / f"{n:03}.jpg", np.concatenate(gray, axis=1).astype(np.uint8))
             rows.writerow([f"{n:03}.jpg", *(int(label in shown) for label in source.labels)])
-    return Options()
+    return TrainingOptions()
 
 
 @dataclass(frozen=True)
 class Case:
-    layout: Callable[[Path, Source], Options]
+    layout: Callable[[Path, Source], TrainingOptions]
     photos: str  # the folder of real ones
     overrides: tuple[str, ...] = ()
     exported: bool = True  # of drawn pictures: the big bodies take minutes to convert

@@ -29,7 +29,7 @@ from leansight.sdk.data.layouts.detect import find_samples
 from leansight.sdk.data.lists import read_samples
 from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.run import Options, Run, Start
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
 from leansight.sdk.training.train import class_weights, fast_memory_format, train
 from leansight.sdk.training.trainer import Hardware, moving_average
 
@@ -135,7 +135,7 @@ def test_test_images_are_scored_apart_and_only_if_wanted(
             cv2.imwrite(str(copy), shapes.draw(copy.parent.name, rng))
     short = shortened(recipe)
     for score_test in (True, False):
-        options = Options(test_on="south", score_test=score_test)
+        options = TrainingOptions(test_on="south", score_test=score_test)
         out = tmp_path / str(score_test)
         run = train(tmp_path / "data", short, out=out, options=options, hardware=HERE)
         assert ("test accuracy" in run.metrics) == score_test
@@ -155,7 +155,7 @@ def test_the_lists_of_a_run_are_used_again(
     run: Run, data: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     other = replace(shortened(recipe), split=replace(recipe.split, seed=5))
-    options = Options(lists=run.path)
+    options = TrainingOptions(lists=run.path)
     again = train(data, other, out=tmp_path / "again", options=options, hardware=HERE)
     assert lists(again.path) == lists(run.path)
 
@@ -164,7 +164,7 @@ def test_the_lists_of_a_run_are_used_again(
 def test_training_on_everything_keeps_the_last_epoch(
     data: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    options = Options(everything=True)
+    options = TrainingOptions(everything=True)
     run = train(data, shortened(recipe), out=tmp_path / "run", options=options, hardware=HERE)
     split = run.split()
     assert (len(split.train), len(split.validation)) == (72, 24)
@@ -202,7 +202,7 @@ def test_a_teacher_is_learnt_from(run: Run, data: Path, recipe: Recipe, tmp_path
     weights = []
     for teacher in (run.path, None):
         out = tmp_path / str(bool(teacher))
-        train(data, taught, out=out, options=Options(teacher=teacher), hardware=HERE)
+        train(data, taught, out=out, options=TrainingOptions(teacher=teacher), hardware=HERE)
         weights.append(load_file(out / "model.safetensors"))
     assert weights[0].keys() == weights[1].keys()
     assert not any(torch.equal(weights[0][n], weights[1][n]) for n in weights[0] if "weight" in n)
@@ -219,7 +219,7 @@ def test_a_teacher_of_other_classes_is_refused(
             tmp_path / "data",
             recipe,
             out=tmp_path / "run",
-            options=Options(teacher=run.path),
+            options=TrainingOptions(teacher=run.path),
             hardware=HERE,
         )
 
@@ -230,9 +230,15 @@ def test_a_teacher_that_has_learnt_what_is_held_out_is_refused(
 ) -> None:
     other = replace(recipe, split=replace(recipe.split, seed=1))
     with pytest.raises(DataError, match=r"has learnt \d+ of the images that are held out here"):
-        train(data, other, out=tmp_path / "run", options=Options(teacher=run.path), hardware=HERE)
+        train(
+            data,
+            other,
+            out=tmp_path / "run",
+            options=TrainingOptions(teacher=run.path),
+            hardware=HERE,
+        )
     assert not (tmp_path / "run").exists()
-    with_its_lists = Options(teacher=run.path, lists=run.path)
+    with_its_lists = TrainingOptions(teacher=run.path, lists=run.path)
     short = shortened(other, epochs=1)
     train(data, short, out=tmp_path / "run", options=with_its_lists, hardware=HERE)
     assert lists(tmp_path / "run") == lists(run.path)
@@ -280,7 +286,7 @@ def test_a_frozen_body_keeps_its_weights(data: Path, recipe: Recipe, tmp_path: P
     for epochs in (1, 2):
         frozen = shortened(recipe, epochs=epochs, trainable_layers=0, schedule="constant")
         out = tmp_path / str(epochs)
-        train(data, frozen, out=out, options=Options(everything=True), hardware=HERE)
+        train(data, frozen, out=out, options=TrainingOptions(everything=True), hardware=HERE)
         weights.append(load_file(out / "model.safetensors"))
     one, two = weights
     same = {name.split(".")[0] for name in one if torch.equal(one[name], two[name])}
@@ -377,9 +383,9 @@ def test_a_run_killed_twice_ends_as_an_unbroken_one(data: Path, tmp_path: Path) 
 def test_a_full_disk_loses_no_checkpoint(data: Path, recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = load_recipe(str(recipe_file), ["training.epochs=2", "training.schedule=constant"])
-    train(data, first, out=out, options=Options(), hardware=HERE)
+    train(data, first, out=out, options=TrainingOptions(), hardware=HERE)
     (out / "run.json").unlink()  # as if it had been killed after two of three epochs
-    start = Start.load(out)
+    start = RunConfig.load(out)
     longer = replace(start.recipe, training=replace(start.recipe.training, epochs=3))
     replace(start, recipe=longer).save(out)
     before = (out / "checkpoints" / "last.ckpt").read_bytes()
