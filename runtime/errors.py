@@ -2,7 +2,15 @@
 
 
 class LeansightError(Exception):
-    """Something a user can put right: the message says what was wrong and what to do."""
+    """Something a user can put right: the message says what was wrong and what to do.
+
+    `parameter` is the name of the argument that is to blame, such as "out", where it is one; the
+    command line says which of its options that is.
+    """
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class BundleError(LeansightError, ValueError):

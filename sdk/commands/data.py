@@ -9,13 +9,14 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv, require
+from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.recipes.schema import DataRecipe, Layout
 
 if TYPE_CHECKING:
     from leansight.sdk.data.statistics import Statistics
 
 
-@click.group(name="data")
+@click.group(name="data", cls=FlagNamingGroup)
 def command() -> None:
     """Look at a data set before training; draw traffic signs to train on, and a video of them."""
 

@@ -101,13 +101,14 @@ def command(
         extra="optimize",
     )  # fmt: skip
     require_images(data)
+    from leansight.sdk.runs.images import find_images
     from leansight.sdk.runs.run import Run
     from leansight.sdk.search.bundles import Workshop
     from leansight.sdk.search.optimizer import Search
     from leansight.sdk.search.space import space_of
 
     of, timed = Run.load(run), "latency" in objectives
-    root = _images_of(of, data)
+    root = find_images(of, data).resolve()
     _refuse_unusable(of, making, objectives)
     if choices.threads and not timed:
         raise DataError("--threads change the latency alone: add it to --objectives")
@@ -136,14 +137,6 @@ def command(
         optimizer = _optimizer(of, workshop, search, storage)
         results = optimizer.run(trials=trials, hours=hours)
     _report(results, search, workshop.folder, as_json=as_json)
-
-
-def _images_of(run: "Run", data: Path | None) -> Path:
-    """Return where the images are; DataError if they have gone."""
-    root = (data or run.data).resolve()
-    if not root.exists():
-        raise DataError(f"the images of {run.path} are no longer at {root}: name them by --data")
-    return root
 
 
 def _refuse_unusable(run: "Run", making: BundleOptions, objectives: tuple[str, ...]) -> None:

@@ -182,8 +182,6 @@ def command(
     """
     check_installed(*TRAINING_MODULES, *EXPORT_MODULES, "torch_pruning", extra="all")
     kind, value = wanted.one()
-    if kind != "latency" and (on or remote_python):
-        raise DataError("--on is for --latency: nothing else is measured on a machine")
     require_images(data)
     _refuse_taken(out)
     from leansight.sdk.pruning.prune import prune_run
@@ -192,8 +190,6 @@ def command(
     from leansight.sdk.training.trainer import Hardware
 
     before = Run.load(run)
-    if data is None and not before.data.exists():
-        raise DataError(f"the images of {run} are no longer at {before.data}: name them by --data")
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
     with (

@@ -14,6 +14,7 @@ from leansight.sdk.commands.options.training import (
     set_option,
     teacher_option,
     test_on_option,
+    train_arguments,
     weights_option,
 )
 from leansight.sdk.recipes.load import load_recipe
@@ -155,6 +156,7 @@ def _run_with_progress(
             study=study,
             folder=out,
             executor=executor,
+            arguments=train_arguments,
             skip_failed=skip_failed,
             report_outcome=report_outcome,
             report_running=lambda count: bar.update(line, running=count),

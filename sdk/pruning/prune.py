@@ -35,9 +35,9 @@ from leansight.sdk.models.networks import network_input
 from leansight.sdk.pruning.target import PruningTarget, cost, example_image
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.images import read_images
+from leansight.sdk.runs.images import find_images, read_part
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
-from leansight.sdk.system.definition import differences
+from leansight.sdk.system.definition import require_same
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
 from leansight.sdk.system.progress import step_bars
@@ -82,7 +82,7 @@ def prune_run(
 
     """
     run = Run.load(path)
-    root = data or run.data
+    root = find_images(run, data)
     # One that was pruned before has a shorter, gentler training already.
     after = run.recipe if (path / PRUNED).exists() else _recipe_after(run.recipe)
     recipe = override(after, overrides)
@@ -123,7 +123,7 @@ def write_pruned(
     steps: int,
 ) -> None:
     """Write the weights of the run's network with fewer channels, see `prune_network`."""
-    sample = read_images(run, root, draw(run.split().train, images), "training")
+    sample = read_part(run, root, draw(run.split().train, images), "training")
     network = prune_network(run, target, importance, sample, step=step, steps=steps)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.part")
@@ -208,10 +208,9 @@ def _convert_elsewhere(make: Callable[[], None]) -> None:
 
 
 def _asked(run: Path, data: Path, target: PruningTarget, how: dict[str, Any]) -> dict[str, Any]:
-    """Return what was asked for, as the command's options: plain JSON values."""
+    """Return what was asked for: plain JSON values."""
     wanted = {target.kind.replace(" ", "-"): target.value, "on": target.on}
-    options = wanted | {"data": str(data.resolve())} | how
-    return {"RUN": str(run.resolve())} | {f"--{name}": value for name, value in options.items()}
+    return {"RUN": str(run.resolve())} | wanted | {"data": str(data.resolve())} | how
 
 
 def _refuse_others(out: Path, asked: Mapping[str, Any]) -> None:
@@ -220,14 +219,12 @@ def _refuse_others(out: Path, asked: Mapping[str, Any]) -> None:
     if not file.is_file():
         return
     try:
-        earlier = dict(json.loads(file.read_text()))
+        # Earlier versions wrote the names of options.
+        values = dict(json.loads(file.read_text()))
+        earlier = {name.removeprefix("--"): value for name, value in values.items()}
     except (ValueError, TypeError) as error:
         raise DataError(f"{file} is damaged: {error}") from error
-    if differing := differences(earlier, asked):
-        raise DataError(
-            f"{out} was begun with other options: {'; '.join(differing)}. Give the same command "
-            "again to go on, or choose another --out"
-        )
+    require_same(earlier, asked, out)
 
 
 def _recipe_after(recipe: Recipe) -> Recipe:

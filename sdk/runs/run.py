@@ -124,7 +124,7 @@ class Run:
         file = path / "run.json"
         if not file.is_file():
             unfinished = RunConfig.exists(path)
-            what = "has not finished: go on with --resume" if unfinished else "is not a run"
+            what = "has not finished: resume its training" if unfinished else "is not a run"
             raise DataError(f"{path} {what} (it has no run.json)")
         try:
             values = json.loads(file.read_text())

@@ -76,7 +76,7 @@ def train(
     start = RunConfig.load(out)  # a learning rate may have been found
     scored = {"validation": images.validation, "shifted": images.shifted}
     if chosen.score_test and split.test:
-        scored["test"] = read_part(start, split.test, "test")
+        scored["test"] = read_part(start, start.data, split.test, "test")
     metrics: dict[str, float] = {}
     for name, part in scored.items():
         if part is not None and len(part.classes):

@@ -35,7 +35,7 @@ from leansight.exporters.pruning.channels import (
     prune,
     score_channels,
 )
-from leansight.runtime.errors import DataError, LeansightError, MissingExtraError
+from leansight.runtime.errors import DataError, LeansightError, MissingExtraError, SourceError
 from leansight.runtime.extras import require
 from leansight.sdk.commands import cli
 from leansight.sdk.models.build import build_network, load_network
@@ -340,7 +340,7 @@ def test_a_pruned_run_is_a_run_that_has_learnt_again(run: Run, tmp_path: Path) -
     [
         ([], "say how small: one of --share"),
         (["--share", 0.5, "--macs", "1M"], "say how small: one of --share"),
-        (["--share", 0.5, "--on", "pi@board"], "--on is for --latency"),
+        (["--share", 0.5, "--on", "pi@board"], "a machine is for the latency"),
         (["--share", 0.5, "--data", "nowhere"], "--data nowhere does not exist"),
     ],
 )
@@ -443,7 +443,7 @@ def test_images_that_have_moved_are_asked_for(untrained: Run, tmp_path: Path) ->
     moved.save(moved.network())
     done = leansight("prune", untrained.path, "--share", 0.5, "--out", tmp_path / "out")
     assert isinstance(done.exception, DataError)
-    assert f"no longer at {tmp_path / 'gone'}: name them by --data" in str(done.exception)
+    assert f"no longer at {tmp_path / 'gone'}: say where they are now" in str(done.exception)
 
 
 @pytest.mark.parametrize(
@@ -526,10 +526,9 @@ def test_a_training_that_was_interrupted_goes_on(
     assert isinstance(other.exception, DataError)
     said = str(other.exception)
     assert (
-        "out was begun with other options: --share was 0.5, not 0.25; --images was 256, not 7. "
-        in said
+        "out was begun with other settings: share was 0.5, not 0.25; images was 256, not 7. "
+        "Repeat those to go on, or choose another folder" in said
     )
-    assert said.endswith("Give the same command again to go on, or choose another --out")
 
     again = pruned(0.5)
     assert again.exit_code == 0, (again.output, again.exception)
@@ -608,7 +607,7 @@ def died(code: int) -> LeansightError:
         (
             partial(PruningTarget, kind="share", value=0.5, on="pi"),
             DataError,
-            "--on is for --latency",
+            "a machine is for the latency",
         ),
         (
             partial(require, "gone", package="Gone", extra="x"),
@@ -630,6 +629,26 @@ def test_what_ends_a_process_is_raised_here(
     with pytest.raises(kind, match=message) as raised:
         run_in_own_process(work, died=died)
     assert type(raised.value) is kind
+
+
+def lose_the_camera() -> None:
+    raise SourceError("the camera is gone", parameter="source")  # an OSError: it keeps no argument
+
+
+@pytest.mark.parametrize(
+    ("work", "parameter"),
+    [
+        (partial(PruningTarget, kind="share", value=0.5, on="pi"), "on"),
+        (lose_the_camera, "source"),
+        (partial(require, "gone", package="Gone", extra="x"), None),
+    ],
+)
+def test_the_parameter_to_blame_is_known_outside_of_the_process(
+    work: Callable[[], object], parameter: str | None
+) -> None:
+    with pytest.raises(LeansightError) as raised:
+        run_in_own_process(work, died=died)
+    assert raised.value.parameter == parameter
 
 
 INTERRUPTED = """

@@ -312,7 +312,7 @@ def test_the_trial_of_a_killed_process_goes_on_in_another(tmp_path: Path) -> Non
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photo.png").touch()
-    with pytest.raises(DataError, match="neither empty nor a search: choose another --out"):
+    with pytest.raises(DataError, match="neither empty nor a search: choose another folder"):
         optimizer(tmp_path).run(trials=1, hours=None)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
@@ -340,11 +340,11 @@ def test_another_search_is_refused_and_what_differs_is_said(tmp_path: Path) -> N
 @pytest.mark.usefixtures("no_picture")
 def test_a_database_that_cannot_be_opened_is_said_without_its_password(tmp_path: Path) -> None:
     url = "postgresql://me:secret@nowhere.invalid/trials"
-    with pytest.raises(DataError, match=r"--storage postgresql.* cannot be opened") as caught:
+    with pytest.raises(DataError, match=r"postgresql.* cannot be opened") as caught:
         optimizer(tmp_path, storage=url).run(trials=1, hours=None)
     assert "secret" not in str(caught.value)
     assert "secret" not in (tmp_path / "optimize.json").read_text()
-    with pytest.raises(DataError, match="--storage"):
+    with pytest.raises(DataError, match="Could not parse"):
         optimizer(tmp_path / "b", storage="://").run(trials=1, hours=None)
 
 
@@ -481,7 +481,7 @@ def test_a_network_without_a_width_has_none_to_choose() -> None:
     assert found.widths == ()
     assert all(point.width is None for point in found.points())
     assert "width" not in found.points()[0].run_name
-    with pytest.raises(DataError, match="resnet50 has no width: leave --widths out"):
+    with pytest.raises(DataError, match="resnet50 has no width: leave them out"):
         space("traffic-signs-resnet50", widths=(8,))
 
 
@@ -569,7 +569,7 @@ def test_images_that_have_moved_are_asked_for(untrained: Run, tmp_path: Path) ->
     moved.save(moved.network())
     done = leansight("optimize", untrained.path, "--out", tmp_path / "out")
     assert isinstance(done.exception, DataError)
-    assert f"no longer at {tmp_path / 'gone'}: name them by --data" in str(done.exception)
+    assert f"no longer at {tmp_path / 'gone'}: say where they are now" in str(done.exception)
 
 
 def test_ctrl_c_ends_a_search_in_one_line(

@@ -19,6 +19,7 @@ import shapes
 
 from leansight.runtime.errors import DataError, MissingExtraError
 from leansight.sdk.commands import cli
+from leansight.sdk.commands.options.training import train_arguments
 from leansight.sdk.studies import executors
 from leansight.sdk.studies.executors import (
     CellTask,
@@ -75,7 +76,13 @@ def make_study(
 
 def make_runner(study: Study, folder: Path, trainer: tuple[str, ...]) -> StudyRunner:
     executor = ProcessExecutor(jobs=2)
-    return StudyRunner(study=study, folder=folder, executor=executor, trainer=trainer)
+    return StudyRunner(
+        study=study,
+        folder=folder,
+        executor=executor,
+        arguments=train_arguments,
+        trainer=trainer,
+    )
 
 
 def run_json(folder: Path) -> dict[str, object]:
@@ -259,7 +266,7 @@ def test_another_study_in_the_folder_is_named(data: Path, tmp_path: Path) -> Non
     other = make_study(data, ["training.learning_rate=0.1,0.02"], folds=3, epochs=4)
     with pytest.raises(
         DataError,
-        match=r"holds another study: recipe\.training\.epochs was 3, not 4; "
+        match=r"begun with other settings: recipe\.training\.epochs was 3, not 4; "
         r"grid\.training\.learning_rate was 0\.1,0\.01, not 0\.1,0\.02; "
         r"grid\.model\.width was 4,8, not nothing; folds was 2, not 3\. Choose another --out",
     ):
@@ -289,7 +296,7 @@ def test_a_folder_of_other_things_is_left_alone(
     data: Path, tmp_path: Path, trainer: tuple[str, ...]
 ) -> None:
     (tmp_path / "thesis.txt").write_text("x")
-    with pytest.raises(DataError, match=r"is neither empty nor a study: choose another --out"):
+    with pytest.raises(DataError, match=r"is neither empty nor a study: choose another folder"):
         make_runner(make_study(data), tmp_path, trainer).run()
 
 
@@ -324,6 +331,7 @@ def test_two_studies_at_once_in_one_folder_are_refused(
 DRIVER = """
 import sys
 from pathlib import Path
+from leansight.sdk.commands.options.training import train_arguments
 from leansight.sdk.studies.executors import ProcessExecutor, RayExecutor
 from leansight.sdk.studies.grid import Axis, Study
 from leansight.sdk.studies.runner import StudyRunner
@@ -337,7 +345,8 @@ executor = ProcessExecutor(jobs=2)
 if address:
     executor = RayExecutor(address=address, log=Path(out, "ray.log"))
 runner = StudyRunner(
-    study=study, folder=Path(out), executor=executor, trainer=(sys.executable, "-IS", trainer)
+    study=study, folder=Path(out), executor=executor, arguments=train_arguments,
+    trainer=(sys.executable, "-IS", trainer),
 )
 assert runner.run().metrics
 """
