@@ -118,7 +118,10 @@ class Answers:
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each image is, (N,); with many labels all of them must be."""
+        """Whether each image is right, (N,); with many labels, whether all of its labels are.
+
+        The mean is the accuracy; with many labels the image accuracy (subset accuracy).
+        """
         truth, given = self.marks
         return (truth == given).all(axis=1)  # type: ignore[no-any-return]
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from leansight.benchmarks.remote import machine_at
-from leansight.exporters.conversion.inference import PREDICTION_BATCH
+from leansight.exporters.conversion.inference import batches
 from leansight.exporters.errors import PruningError
 from leansight.exporters.options import StepProgress
 from leansight.exporters.pruning.allocation import (
@@ -31,7 +31,6 @@ from leansight.exporters.pruning.channels import (
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import draw
-from leansight.sdk.models.networks import network_input
 from leansight.sdk.pruning.target import PruningTarget, cost, example_image
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
@@ -246,15 +245,13 @@ def _recipe_after(recipe: Recipe) -> Recipe:
 
 def _loss_on(sample: ImageSet, recipe: Recipe) -> Loss:
     """Return a function that gives a network's mean loss on the images, batch by batch."""
-    pixels = torch.from_numpy(sample.pixels).permute(0, 3, 1, 2)
     targets = torch.from_numpy(sample.classes)
 
     def loss(network: nn.Module) -> Iterator[Tensor]:
-        for first in range(0, len(pixels), PREDICTION_BATCH):
-            batch = slice(first, first + PREDICTION_BATCH)
-            logits = network(network_input(pixels[batch]))
+        for done, batch in batches(sample.pixels):
+            logits = network(batch)
             even = torch.ones(logits.shape[1])
-            share = len(logits) / len(pixels)
-            yield share * label_loss(logits, targets[batch], recipe, even)
+            share = len(batch) / len(targets)
+            yield share * label_loss(logits, targets[done - len(batch) : done], recipe, even)
 
     return loss

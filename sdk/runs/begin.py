@@ -1,4 +1,4 @@
-"""How a run begins: its images are split and looked over, and what it is is written down."""
+"""The beginning of a run: its images are split and checked, and its definition is written."""
 
 import os
 import time

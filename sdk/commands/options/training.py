@@ -19,7 +19,10 @@ recipe_option = click.option(
     help="A recipe that ships with leansight (see `leansight recipes`), or your own .toml file.",
 )
 test_on_option = click.option(
-    "--test-on", default="", metavar="COUNTRY", help="Keep DATA/COUNTRY for the test."
+    "--test-on",
+    default="",
+    metavar="COUNTRY",
+    help="Keep the images of DATA/COUNTRY as the test images.",
 )
 set_option = click.option(
     "--set",
@@ -33,10 +36,20 @@ weights_option = click.option(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
     metavar="FILE",
-    help="Pretrained weights, for where they cannot be downloaded (once for each body).",
+    help="File of pretrained weights, instead of a download; repeat it for each body.",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Processes that read and augment the images.",
 )
 teacher_option = click.option(
-    "--teacher", type=PATH, metavar="RUN", help="Learn from this finished run as well."
+    "--teacher",
+    type=PATH,
+    metavar="RUN",
+    help="Learn from this finished run as well as from the labels (distillation).",
 )
 
 
