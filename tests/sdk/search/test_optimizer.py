@@ -9,10 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from leansight.sdk.models.build import build_network
 from leansight.sdk.recipes.load import load_recipe, override
 from leansight.sdk.runs.begin import begin
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
+from leansight.sdk.search import optimizer as optimizing
 from leansight.sdk.search import pareto_plot as pareto_picture
 from leansight.sdk.search import results as optimizing_results
 from leansight.sdk.search.bundles import Workshop, copy_start, death, make_in_own_process, make_run
@@ -46,6 +49,7 @@ from leansight.sdk.search.objectives import OBJECTIVES, pareto_front
 from leansight.sdk.search.optimizer import FAILURES
 from leansight.sdk.search.space import BundleMeasurement, Point, Space, space_of
 from leansight.sdk.search.storage import JOURNAL
+from leansight.sdk.system.locks import try_lock
 from leansight.sdk.training.train import train
 from leansight.sdk.training.trainer import Hardware
 
@@ -305,6 +309,41 @@ def test_the_trial_of_a_killed_process_goes_on_in_another(tmp_path: Path) -> Non
     assert told[0].startswith("trial 0 (of 3) goes on")
     assert [r.trial for r in results] == [0, 1, 2]
     assert results[0].point == OWN
+
+
+@pytest.mark.usefixtures("no_picture")
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_a_trial_that_ends_while_another_process_looks_is_left_alone(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other lists the trial as running, its owner ends it, the other takes its lock."""
+    folder = tmp_path / "search"
+    storage = None if kind == "journal" else f"sqlite:///{tmp_path}/trials.db"
+    begun, listed = threading.Event(), threading.Event()
+
+    def evaluate(point: Point) -> Measured:
+        begun.set()
+        assert listed.wait(60)
+        return measure(point)
+
+    def lock_once_free(file: Path) -> TextIOWrapper:
+        listed.set()
+        end = time.monotonic() + 60
+        while not (lock := try_lock(file)):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        return lock
+
+    first = optimizer(folder, evaluate, storage=storage)
+    owner = threading.Thread(target=lambda: first.run(trials=1, hours=None))
+    owner.start()
+    assert begun.wait(60)
+    monkeypatch.setattr(optimizing, "try_lock", lock_once_free)
+    told: list[str] = []
+    results = optimizer(folder, storage=storage, told=told.append).run(trials=2, hours=None)
+    owner.join(60)
+    assert told[0].startswith("trial 1 (of 2) begins")
+    assert [(r.trial, r.state) for r in results] == [(0, "complete"), (1, "complete")]
 
 
 # Where it is kept
