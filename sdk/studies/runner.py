@@ -24,6 +24,8 @@ from leansight.sdk.system.definition import differences
 from leansight.sdk.system.files import write_json
 
 _MOST_DIFFERENCES: Final = 5  # that one line names
+# What a study that was killed while it began has left.
+_BEFORE_DEFINITION: Final = {"recipe.toml", "study.lock", "study.json.part"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,15 +145,15 @@ def keep_definition(study: Study, folder: Path) -> Study:
             named = "; ".join(differing[:_MOST_DIFFERENCES])
             named += more if len(differing) > _MOST_DIFFERENCES else ""
             raise DataError(f"{folder} holds another study: {named}. Choose another --out")
-    elif any(path.name not in ("recipe.toml", "study.lock") for path in folder.iterdir()):
+    elif {path.name for path in folder.iterdir()} - _BEFORE_DEFINITION:
         raise DataError(f"{folder} is neither empty nor a study: choose another --out")
     if Path(study.recipe).suffix == ".toml":
         if not file.is_file():
             shutil.copyfile(study.recipe, own_recipe)
         study = replace(study, recipe=str(own_recipe))
-    (folder / "cells").mkdir(exist_ok=True)
     if not file.is_file():
         write_json(file, values)
+    (folder / "cells").mkdir(exist_ok=True)
     return study
 
 

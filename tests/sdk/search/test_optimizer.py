@@ -48,7 +48,7 @@ from leansight.sdk.search.bundles import Workshop, copy_start, death, make_in_ow
 from leansight.sdk.search.objectives import OBJECTIVES, pareto_front
 from leansight.sdk.search.optimizer import FAILURES
 from leansight.sdk.search.space import BundleMeasurement, Point, Space, space_of
-from leansight.sdk.search.storage import JOURNAL
+from leansight.sdk.search.storage import JOURNAL, refuse_foreign
 from leansight.sdk.system.locks import try_lock
 from leansight.sdk.training.train import train
 from leansight.sdk.training.trainer import Hardware
@@ -321,7 +321,7 @@ def test_a_trial_that_ends_while_another_process_looks_is_left_alone(
     storage = None if kind == "journal" else f"sqlite:///{tmp_path}/trials.db"
     begun, listed = threading.Event(), threading.Event()
 
-    def evaluate(point: Point) -> Measured:
+    def evaluate(point: Point) -> BundleMeasurement:
         begun.set()
         assert listed.wait(60)
         return measure(point)
@@ -364,6 +364,47 @@ def test_a_search_that_another_process_is_about_to_begin_is_no_foreign_folder(
     (tmp_path / "optimize.json.part").write_text("{")  # or was killed while it did
     assert len(optimizer(tmp_path).run(trials=1, hours=None)) == 1
     assert not (tmp_path / "optimize.json.part").exists()
+
+
+def test_a_folder_that_is_listed_while_a_search_begins_in_it_is_no_foreign_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing need not show what is made while it is read (readdir), here the definition."""
+    (tmp_path / "start.part").mkdir()
+
+    def listing_of_before(folder: Path) -> list[Path]:
+        (folder / "optimize.json").write_text("{}")
+        return [folder / "locks", folder / "start.part"]
+
+    with pytest.raises(DataError, match="neither empty nor a search"):
+        refuse_foreign(tmp_path)
+    monkeypatch.setattr(Path, "iterdir", listing_of_before)
+    refuse_foreign(tmp_path)
+
+
+OPENER = """
+import sys
+from leansight.sdk.search.storage import open_storage
+print("ready", flush=True)
+sys.stdin.readline()
+open_storage(sys.argv[1])
+"""
+
+
+def test_searches_that_begin_at_once_share_a_new_database(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPENER, f"sqlite:///{tmp_path}/trials.db"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes = [subprocess.Popen(command, **pipes, text=True) for _ in range(3)]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in processes] == [0, 0, 0]
 
 
 @pytest.mark.usefixtures("no_picture")

@@ -1,4 +1,5 @@
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ import shapes
 from leansight.runtime.errors import DataError, MissingExtraError
 from leansight.sdk.commands import cli
 from leansight.sdk.studies import executors
+from leansight.sdk.studies import runner as studies
 from leansight.sdk.studies.executors import (
     CellTask,
     Outcome,
@@ -293,6 +296,23 @@ def test_a_folder_of_other_things_is_left_alone(
         make_runner(make_study(data), tmp_path, trainer).run()
 
 
+def test_a_study_that_was_killed_while_it_began_begins_again(
+    data: Path, tmp_path: Path, trainer: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make_runner(make_study(data), tmp_path / "study", trainer)
+
+    def killed(file: Path, _: object) -> None:
+        file.with_name(f"{file.name}.part").write_text("{")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(studies, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run()
+    assert not (tmp_path / "study" / "study.json").exists()
+    assert runner.run().winner
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_a_damaged_definition_is_named(
     data: Path, tmp_path: Path, trainer: tuple[str, ...], content: str
@@ -477,6 +497,21 @@ def test_a_task_waits_for_a_training_that_still_runs_in_its_folder(
     undisturbed = replace(task, out=tmp_path / "y", arguments=arguments)
     assert run_task(undisturbed, 1).error == ""
     assert run_json(undisturbed.out)["metrics"] == score
+
+
+def test_what_another_training_said_while_a_task_waited_is_not_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = CellTask(name="x", out=tmp_path / "x", arguments=(), trainer=("false",))
+    flock = fcntl.flock
+
+    def wait_for_another(file: BinaryIO, how: int) -> None:
+        with task.log.open("ab") as log:
+            log.write(b"epoch 9\nleansight: the disk is full\n")
+        flock(file, how)
+
+    monkeypatch.setattr(executors.fcntl, "flock", wait_for_another)
+    assert run_task(task, 1).error == "ended with exit code 1"
 
 
 def test_ray_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
