@@ -121,7 +121,6 @@ def test_a_study_runs_every_cell_and_tests_the_winner_once(
     assert {path.name for path in out.iterdir()} == {
         *(
             "study.json",
-            "study.lock",
             "recipe.toml",
             "cells",
             "winner",
@@ -331,7 +330,7 @@ def test_two_studies_at_once_in_one_folder_are_refused(
     messages = []
 
     def start_another(_: Outcome) -> None:
-        with pytest.raises(DataError, match=r"is in use: another `leansight study`") as error:
+        with pytest.raises(DataError, match=r"study is in use: another process") as error:
             runner.run()
         messages.append(str(error.value))
 
