@@ -495,7 +495,7 @@ def test_a_second_pruning_in_a_folder_is_refused_before_anything_is_written(
         prune_run(
             before.path,
             out=out,
-            target=Target(kind="share", value=share),
+            target=PruningTarget(kind="share", value=share),
             importance="magnitude",
             images=8,
             steps=1,

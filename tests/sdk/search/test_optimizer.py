@@ -340,7 +340,7 @@ def test_a_trial_that_ends_while_another_process_looks_is_left_alone(
     assert begun.wait(60)
     monkeypatch.setattr(optimizing, "try_lock", lock_once_free)
     told: list[str] = []
-    results = optimizer(folder, storage=storage, told=told.append).run(trials=2, hours=None)
+    results = optimizer(folder, storage=storage, report_line=told.append).run(trials=2, hours=None)
     owner.join(60)
     assert told[0].startswith("trial 1 (of 2) begins")
     assert [(r.trial, r.state) for r in results] == [(0, "complete"), (1, "complete")]
