@@ -89,7 +89,7 @@ def _undocumented(path: str, public: griffe.Object) -> Iterator[str]:
     own = [(n, m) for n, m in public.members.items() if isinstance(m, griffe.Object)]
     for name, member in own if public.is_class else ():
         called = member.is_function or "property" in member.labels
-        if called and not name.startswith("_"):
+        if called and (name == "__call__" or not name.startswith("_")):
             yield from _undocumented(f"{path}.{name}", member)
 
 
