@@ -78,6 +78,8 @@ def undocumented_names(package: str, search_path: Path) -> Iterator[str]:
         if public is None:
             yield f"{package}.__all__ names {name}, which is not there"
             continue
+        if isinstance(public, griffe.Module):
+            yield f"{package}.{name} is a module's name as well: importing the module hides it"
         found = public.final_target if isinstance(public, griffe.Alias) else public
         yield from _undocumented(f"{package}.{name}", found)
 

@@ -166,6 +166,19 @@ def test_public_names_without_a_docstring_are_found_through_lazy_imports(tmp_pat
     assert found == ["drawn.Shape.turn", "drawn.__all__", "drawn.silent"]
 
 
+def test_a_public_name_that_its_module_hides_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "hidden"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from hidden.measure import measure\n"
+        '__all__ = ["measure"]\n'
+    )
+    (package / "measure.py").write_text('"""One."""\ndef measure() -> None:\n    """Two."""\n')
+    (found,) = check_site.undocumented_names("hidden", tmp_path)
+    assert found.startswith("hidden.measure is a module's name as well")
+
+
 def test_a_public_name_outside_the_reference_is_found(tmp_path: Path) -> None:
     (tmp_path / "named.py").write_text('__all__ = ["here", "nowhere"]\nhere = nowhere = 1\n')
     (tmp_path / "index.html").write_text('<h2 id="named.here">here</h2>')
