@@ -3,9 +3,11 @@
 import signal
 from pathlib import Path
 
+import cv2
 import pytest
 import tiny_models
 from hypothesis import settings
+from streams import numbered
 
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.decision import DecisionPolicy
@@ -42,3 +44,14 @@ def tiny_bundle(tmp_path: Path, tiny_tflite: bytes, tiny_onnx: bytes) -> Path:
     )
     write_bundle(bundle, {"model.tflite": tiny_tflite, "model.onnx": tiny_onnx})
     return bundle.path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """An mp4v file of 12 numbered pictures."""
+    path = tmp_path / "drive.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 12, (128, 32))
+    for number in range(12):
+        writer.write(numbered(number))
+    writer.release()
+    return path
