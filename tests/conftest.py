@@ -1,5 +1,6 @@
 """What every test file may use: a tiny network that tells stripes apart, in both formats."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.preprocessing import Preprocessing
 
+pytest_plugins = ["cpu_budget"]
+
+# Tests are shared out among the cores already. Torch reads this when it is imported, later, and
+# so do the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Started in the background, a shell's programs ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("leansight", deadline=None)  # a busy machine is no failure

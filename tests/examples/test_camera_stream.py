@@ -12,7 +12,7 @@ from streams import MotionJpegServer
 
 from leansight.runtime.stream.camera_stream import CameraStream
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "camera_stream.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "camera_stream.py"
 
 
 @pytest.fixture(autouse=True)

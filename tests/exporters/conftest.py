@@ -25,7 +25,7 @@ from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.models.networks import ResNetCustom
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def plain() -> Converted:
     """leansight's own small network: gray, residual."""
     torch.manual_seed(0)
@@ -35,7 +35,7 @@ def plain() -> Converted:
     return convert_and_quantize(network, preprocessing)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def mixed() -> Converted:
     torch.manual_seed(0)
     network = Mixed()
@@ -44,7 +44,7 @@ def mixed() -> Converted:
     return convert_and_quantize(network, preprocessing)
 
 
-@pytest.fixture(scope="module", params=["plain", "mixed"])
+@pytest.fixture(scope="session", params=["plain", "mixed"])
 def converted(request: pytest.FixtureRequest) -> Converted:
     value = request.getfixturevalue(request.param)
     assert isinstance(value, Converted)

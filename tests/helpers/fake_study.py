@@ -20,7 +20,7 @@ RATES = ("training.learning_rate=0.1,0.01",)
 GRID = (*RATES, "model.width=4,8")
 
 
-TRAINER = Path(__file__).parents[2] / "helpers" / "fake_trainer.py"
+TRAINER = Path(__file__).parent / "programs" / "fake_trainer.py"
 
 
 def make_study(

@@ -12,23 +12,23 @@ from leansight.sdk.runs.run import Run
 from leansight.sdk.training.train import train
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shapes.write_data_set(tmp_path_factory.mktemp("data") / "shapes")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("recipe") / "tiny.toml"
     file.write_text(shapes.RECIPE)
     return file
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def recipe(recipe_file: Path) -> Recipe:
     return load_recipe(str(recipe_file))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def run(data: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(data, recipe, out=tmp_path_factory.mktemp("runs") / "run", hardware=HERE)

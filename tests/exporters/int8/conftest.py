@@ -5,16 +5,13 @@ import copy
 import pytest
 import torch
 from residual_network import PREPROCESSING, Residual, prepared, spoil, teach
-from torch import Tensor
 from trained_networks import ignore
 
 from leansight.exporters.conversion.convert import convert
-from leansight.exporters.conversion.inference import predict
-from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrated
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def network() -> Residual:
     torch.manual_seed(0)
     taught = teach(Residual())
@@ -22,19 +19,15 @@ def network() -> Residual:
     return taught
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def found(network: Residual) -> CalibratedNetwork:
     """The network, calibrated."""
     return calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def spoilt(network: Residual) -> CalibratedNetwork:
     """The same network with one channel that is too large."""
     other = copy.deepcopy(network)
     spoil(other)
     return calibrated(convert(other, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
-
-
-def exact(found: CalibratedNetwork) -> Tensor:
-    return torch.from_numpy(predict(for_any_number(found.floats.folded), found.pixels))

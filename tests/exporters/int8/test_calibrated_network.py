@@ -100,7 +100,7 @@ def test_no_file_tells_the_paths_of_the_machine_that_made_it(plain: Converted) -
     for files in (plain.int8, plain.floats.files):
         for file in files.values():
             assert b"site-packages" not in file
-            assert str(Path(__file__).parents[2]).encode() not in file
+            assert str(Path(__file__).parents[3]).encode() not in file
 
 
 @pytest.mark.slow

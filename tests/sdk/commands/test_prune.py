@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import shapes
 from command_line import invoke
-from untrained import untrained_run
+from tiny_run import untrained_run
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.pruning.target import Kind, PruningTarget

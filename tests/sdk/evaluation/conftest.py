@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import tiny_models
-from striped_videos import FRAMES
+
+FRAMES = 3
 
 
 @pytest.fixture

@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 import tiny_models
 from numpy.typing import NDArray
-from striped_videos import model_of
 
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
 from leansight.sdk.data.layouts.detect import find_samples
 from leansight.sdk.data.samples import Sample
-from leansight.sdk.evaluation.answers import BATCH, ask, load_model
+from leansight.sdk.evaluation.answers import BATCH, AnsweringModel, ask, load_model
 from leansight.sdk.evaluation.report import measure_report
+
+
+def model_of(bundle: Path, **changes: object) -> AnsweringModel:
+    loaded = load_model(bundle)
+    return AnsweringModel(**{**vars(loaded), **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])

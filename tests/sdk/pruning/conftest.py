@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import shapes
-from untrained import untrained_run
+from tiny_run import untrained_run
 
 from leansight.sdk.runs.run import Run
 

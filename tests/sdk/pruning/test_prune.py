@@ -13,7 +13,7 @@ import shapes
 import torch
 from click.testing import Result
 from command_line import invoke
-from untrained import untrained_run
+from tiny_run import untrained_run
 
 from leansight.exporters.pruning.channels import (
     count_macs,
