@@ -146,7 +146,7 @@ def started_asyncssh(
     del folder
     if importlib.util.find_spec("asyncssh") is None:
         pytest.skip("no asyncssh here: pip install asyncssh")
-    script = Path(__file__).parents[1] / "helpers" / "ssh_server.py"
+    script = Path(__file__).parents[1] / "helpers" / "programs" / "ssh_server.py"
     server = subprocess.Popen(
         [sys.executable, script, keys / "host", keys / "user.pub", temporary],
         stdout=subprocess.PIPE,
