@@ -138,7 +138,8 @@ class Crop(Change):
 
         size = [int(side) for side in image.shape[-2:]]
         border = [round(self.padding * side) for side in reversed(size)]
-        return v2.RandomCrop(size, padding=border)(image)  # type: ignore[no-any-return]
+        cropped: Tensor = v2.RandomCrop(size, padding=border)(image)
+        return cropped
 
 
 @dataclass(frozen=True, kw_only=True)

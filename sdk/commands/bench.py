@@ -57,6 +57,7 @@ from leansight.sdk.commands.options.remote import on_option, remote_python_optio
     help="Print a JSON list with an object for each model.",
 )
 def command(
+    *,
     models: tuple[Path, ...],
     runs: int,
     warmup: int,
@@ -65,7 +66,7 @@ def command(
     image: Path | None,
     on: str | None,
     remote_python: str | None,
-    as_json: bool,  # noqa: FBT001 -- click passes options by name
+    as_json: bool,
 ) -> None:
     """Measure MODELS: bundles (each format they hold), or bare .tflite and .onnx files.
 

@@ -45,13 +45,14 @@ _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 )
 @image_options
 def command(
+    *,
     bundle: Path,
     data: Path,
     out: Path,
     max_error: float,
     delta: float,
     seed: int,
-    per_class: bool,  # noqa: FBT001 -- click passes options by name
+    per_class: bool,
     lists: Path | None,
     part: str,
     country: str,

@@ -27,10 +27,11 @@ from leansight.runtime.interpreter import FORMATS, Format
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
+    *,
     bundle: Path,
     model_format: Format | None,
     threads: int,
-    as_json: bool,  # noqa: FBT001 -- click passes options by name
+    as_json: bool,
 ) -> None:
     """Classify the golden photos of BUNDLE on this machine, and compare with the known answers.
 

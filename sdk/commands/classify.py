@@ -34,12 +34,13 @@ from leansight.runtime.interpreter import FORMATS, Format
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def command(
+    *,
     bundle: Path,
     images: tuple[Path, ...],
     model_format: Format | None,
     threads: int,
     threshold: float | None,
-    as_json: bool,  # noqa: FBT001 -- click passes options by name
+    as_json: bool,
 ) -> None:
     """Classify IMAGES (files, or folders of them) with BUNDLE.
 

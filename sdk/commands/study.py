@@ -74,6 +74,7 @@ from leansight.sdk.studies.runner import StudyRunner
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the content of results.json.")
 def command(
+    *,
     data: Path,
     recipe_name: str,
     out: Path,
@@ -86,9 +87,9 @@ def command(
     address: str | None,
     weights: tuple[Path, ...],
     teacher: Path | None,
-    skip_bad: bool,  # noqa: FBT001 -- click passes options by name
-    skip_failed: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+    skip_bad: bool,
+    skip_failed: bool,
+    as_json: bool,
 ) -> None:
     """Train every combination of values on every fold of DATA, and the best one on everything.
 
