@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 import pytest
-from fake_search import OWN, SPACE, optimizer
+from fake_search import OWN, SPACE, measure, optimizer
 from search_folder import trials_of
 
 from leansight.runtime.errors import DataError
@@ -143,7 +143,7 @@ def test_a_trial_that_ends_while_another_process_looks_is_left_alone(
     def evaluate(point: Point) -> BundleMeasurement:
         begun.set()
         assert listed.wait(60)
-        return fake_search.measure(point)
+        return measure(point)
 
     def lock_once_free(file: Path) -> TextIOWrapper:
         listed.set()
