@@ -1,4 +1,4 @@
-"""The int8 network in torch, what makes it better, and the files that come of it."""
+"""Each effort gives one int8 network in two formats, better than the one before."""
 
 import copy
 from dataclasses import replace

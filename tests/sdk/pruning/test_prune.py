@@ -1,4 +1,4 @@
-"""Pruning takes out what is worth least, leaves the rest as it was, and what is left learns."""
+"""A pruned run is a run that has learnt again, and is gone on with where it was interrupted."""
 
 import re
 import subprocess
