@@ -1,4 +1,4 @@
-"""From a network to a bundle; the files are opened with `int8_files`, not leansight's readers."""
+"""From a network to a bundle that is whole, or to a refusal and nothing written."""
 
 from collections.abc import Callable
 from dataclasses import replace

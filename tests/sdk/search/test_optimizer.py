@@ -1,4 +1,4 @@
-"""A search tries every point once, goes on after a kill, is shared, and draws what it found."""
+"""A search tries every point once, and goes on after it was stopped."""
 
 import time
 from dataclasses import replace
