@@ -16,7 +16,7 @@ from leansight.exporters.int8.fake_quantization import logit_error
 from leansight.exporters.int8.quantization_aware_training import learn
 from leansight.exporters.int8.range_search import choose_ranges
 from leansight.exporters.int8.shared_grids import shared_grids
-from leansight.exporters.options import EFFORTS, Effort, StepProgress, Target
+from leansight.exporters.options import Effort, ExportOptions, StepProgress
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
 
@@ -29,9 +29,8 @@ def attempts(
     preprocessing: Preprocessing,
     calibration: Image,
     training: Callable[[], Image],
+    options: ExportOptions,
     progress: StepProgress,
-    effort: Effort = EFFORTS[-1],
-    target: Target = "x86",
 ) -> Iterator[tuple[Effort, dict[Format, bytes]]]:
     """Give both int8 files, again and again, made with more effort each time.
 
@@ -40,24 +39,23 @@ def attempts(
         preprocessing: of its images.
         calibration: images (N, S, S, C) uint8 for the ranges.
         training: gives the images for training under rounding, when they are needed.
+        options: the most that is tried, and where the files are to run fastest.
         progress: told of every step.
-        effort: the most that is tried.
-        target: where the files are to run fastest.
 
     """
-    found = calibrated(floats, calibration, progress, target)
+    found = calibrated(floats, calibration, progress, options.target)
     yield "calibration", found.write()
-    if effort == "calibration":
+    if options.effort == "calibration":
         return
     found = _refined(found, preprocessing, progress)
     yield "ranges", found.write()
-    if effort == "ranges":
+    if options.effort == "ranges":
         return
     trained = _trained(found, preprocessing, training(), progress)
     if trained is not found:
         found = trained
         yield "training", found.write()
-    if effort == "training":
+    if options.effort == "training":
         return
     sensitive = _most_sensitive(found, progress)
     for count in FLOAT_GRIDS:

@@ -24,12 +24,12 @@ from leansight.exporters import export as export_module
 from leansight.exporters.conversion.convert import FloatGraphs, convert
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.export import ExportImages, export
+from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.calibrated_network import quantize
 from leansight.exporters.int8.calibration import calibrate
 from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.tensor_matching import pair_nodes, pair_tensors
-from leansight.exporters.options import ExportRefusedError, Promise
+from leansight.exporters.options import ExportOptions, ExportRefusedError, Promise
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.exporters.verification.compare import compare, run_all
@@ -717,11 +717,11 @@ def images(plain: Converted) -> ExportImages:
 @pytest.fixture
 def written(no_conversion: Converted, tmp_path: Path) -> tuple[Bundle, dict[str, ExportReport]]:
     test = prepared(no_conversion.preprocessing, 30, seed=6)
-    reports = export(
+    reports = export_network(
         no_conversion.network,
         draft(tmp_path / "new" / "shapes.bundle"),
         replace(images(no_conversion), test=test),
-        promise=Promise(max_drop=2),
+        ExportOptions(promise=Promise(max_drop=2)),
         progress=ignore,
     )
     return Bundle.load(tmp_path / "new" / "shapes.bundle"), reports
@@ -794,11 +794,11 @@ def test_a_bundle_for_many_labels(no_conversion: Converted, tmp_path: Path) -> N
     many = replace(
         draft(tmp_path / "many.bundle"), task="multilabel", decision=DecisionPolicy(threshold=0.7)
     )
-    reports = export(
+    reports = export_network(
         no_conversion.network,
         many,
         replace(given, validation=validation),
-        promise=Promise(max_drop=5),
+        ExportOptions(promise=Promise(max_drop=5)),
         progress=ignore,
     )
     bundle = Bundle.load(tmp_path / "many.bundle")
@@ -826,11 +826,11 @@ def test_a_bundle_for_many_labels(no_conversion: Converted, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_float_bundle(no_conversion: Converted, tmp_path: Path) -> None:
     out = tmp_path / "float.bundle"
-    reports = export(
+    reports = export_network(
         no_conversion.network,
         draft(out, precision="float32"),
         replace(images(no_conversion), golden=[]),
-        promise=Promise(max_drop=0),
+        ExportOptions(promise=Promise(max_drop=0)),
         progress=ignore,
     )
     assert reports["validation"].shipped == ("tflite float32", "onnx float32")
@@ -851,12 +851,11 @@ def test_a_network_that_int8_spoils_is_refused_and_nothing_written(
     message = r"int8 lost .* points.*--max-drop 1\. Tried: calibration\. Nothing was written$"
     given, seen = replace(images(no_conversion), calibration=gray), list[Verification]()
     with pytest.raises(ExportRefusedError, match=message):
-        export(
+        export_network(
             no_conversion.network,
             draft(tmp_path / "new" / "shapes.bundle"),
             given,
-            promise=Promise(max_drop=1),
-            effort="calibration",
+            ExportOptions(promise=Promise(max_drop=1), effort="calibration"),
             progress=ignore,
             watch=seen.append,
         )
@@ -879,11 +878,11 @@ def test_formats_that_disagree_are_refused(
     mixture = {"tflite": no_conversion.int8["tflite"], "onnx": other["onnx"]}
     monkeypatch.setattr(export_module, "attempts", lambda *_: iter([("calibration", mixture)]))
     with pytest.raises(ExportRefusedError, match=r"tflite int8 and onnx int8 decide differently"):
-        export(
+        export_network(
             no_conversion.network,
             draft(tmp_path / "shapes.bundle"),
             images(no_conversion),
-            promise=Promise(max_drop=100, max_class_drop=100),
+            ExportOptions(promise=Promise(max_drop=100, max_class_drop=100)),
             progress=ignore,
         )
     assert list(tmp_path.iterdir()) == []
@@ -901,7 +900,13 @@ def test_what_exists_is_refused_before_any_work(
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(BundleError, match=r"exists already: choose another --out"):
-            export(nn.Identity(), draft(path), given, promise=Promise(max_drop=1), progress=ignore)
+            export_network(
+                nn.Identity(),
+                draft(path),
+                given,
+                ExportOptions(promise=Promise(max_drop=1)),
+                progress=ignore,
+            )
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -921,7 +926,9 @@ def test_a_network_that_gives_no_logits_is_refused_before_any_work(
     out = draft(tmp_path / "shapes.bundle")
     said = rf"^the network gives {given} for 2 images: with 3 labels logits of \(2, 3\) are"
     with pytest.raises(ConversionError, match=said):
-        export(network, out, shown, promise=Promise(max_drop=1), progress=ignore)
+        export_network(
+            network, out, shown, ExportOptions(promise=Promise(max_drop=1)), progress=ignore
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -929,11 +936,11 @@ def test_a_network_that_gives_no_logits_is_refused_before_any_work(
 def test_each_step_is_told_to_its_end(no_conversion: Converted, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     tell: Callable[[str, int, int], None] = lambda *step: told.append(step)  # noqa: E731 -- typed
-    export(
+    export_network(
         no_conversion.network,
         draft(tmp_path / "shapes.bundle"),
         images(no_conversion),
-        promise=Promise(max_drop=2),
+        ExportOptions(promise=Promise(max_drop=2)),
         progress=tell,
     )
     last = {name: (done, total) for name, done, total in told}
