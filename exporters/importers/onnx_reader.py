@@ -161,15 +161,18 @@ def _fix_sizes(
     layouts = [last for last, axes in _LAYOUTS.items() if given[axes[0]] == channels]
     if not layouts:
         raise ConversionError(
-            f"{name} takes {shown}, which has no axis of {channels} channels: choose another "
-            "--colour" + (", or export it with a fixed number" if None in given[1:] else "")
+            f"{name} takes {shown}, which has no axis of {channels} channels: choose another colour"
+            + (", or export it with a fixed number" if None in given[1:] else ""),
+            parameter="colour",
         )
     channels_last = layouts[0]
     sides = {given[axis] for axis in _LAYOUTS[channels_last][1:]} - {None}
     if size is None and len(sides) == 1:
         (size,) = sides
     if size is None:
-        raise ConversionError(f"{name} takes {shown}: say how large its images are, with --size")
+        raise ConversionError(
+            f"{name} takes {shown}: say how large its images are", parameter="size"
+        )
     if sides - {size}:
         raise ConversionError(f"{name} takes {shown}, not images of {size}×{size} pixels")
     fixed = [1, size, size, channels] if channels_last else [1, channels, size, size]

@@ -62,7 +62,9 @@ class CalibratedNetwork:
             quantized = TfliteGraph(tflite)
         except RuntimeError as error:  # scales too far apart for its kernels
             said = " ".join(str(error).split())
-            raise ConversionError(f"LiteRT cannot run it in int8 ({said}): {FLOAT_ONLY}") from error
+            raise ConversionError(
+                f"LiteRT cannot run it in int8 ({said}): {FLOAT_ONLY}", parameter="precision"
+            ) from error
         require_integers(quantized, in_float)
         model = onnx.load_from_string(self.floats.onnx)
         partners = pair_tensors(model, self.graph, self.pixels)

@@ -632,7 +632,12 @@ def test_a_promise_that_is_kept_to_the_point(
 @pytest.mark.parametrize(
     ("accuracy", "agreement", "max_drop", "message"),
     [
-        (0.959, 1, 1, r"^onnx int8 lost 1\.10 points .*97\.00% to 95\.90%.*--max-drop 1$"),
+        (
+            0.959,
+            1,
+            1,
+            r"^onnx int8 lost 1\.10 points .*97\.00% to 95\.90%.*max_drop allows \(1\)$",
+        ),
         (0.969, 1, 0, r"onnx int8 lost 0\.10 points"),
         (0.97, 0.994, 1, r"^tflite int8 and onnx int8 decide differently on 0\.60% .*0\.5%"),
     ],
@@ -649,7 +654,10 @@ def test_a_promise_that_is_broken(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"coverage": 0.985}, r"^onnx int8 lost 1\.50 points of coverage .*--max-drop 1$"),
+        (
+            {"coverage": 0.985},
+            r"^onnx int8 lost 1\.50 points of coverage .*max_drop allows \(1\)$",
+        ),
         ({"coverage": 0.99}, None),
         (
             {"worst_class_drop": 0.06, "worst_class_lost": 3},
@@ -848,7 +856,9 @@ def test_a_network_that_int8_spoils_is_refused_and_nothing_written(
 ) -> None:
     # Calibrated on plain gray, the grids are too small for what shapes bring about.
     gray = np.full_like(no_conversion.calibration[:1], 128)
-    message = r"int8 lost .* points.*--max-drop 1\. Tried: calibration\. Nothing was written$"
+    message = (
+        r"int8 lost .* points.*max_drop allows \(1\)\. Tried: calibration\. Nothing was written$"
+    )
     given, seen = replace(images(no_conversion), calibration=gray), list[Verification]()
     with pytest.raises(ExportRefusedError, match=message):
         export_network(
@@ -899,7 +909,7 @@ def test_what_exists_is_refused_before_any_work(
     given = ExportImages(calibration=nothing, validation=Images(nothing, np.zeros(0, np.int64)))
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(BundleError, match=r"exists already: choose another --out"):
+        with pytest.raises(BundleError, match=r"exists already: choose another path"):
             export_network(
                 nn.Identity(),
                 draft(path),

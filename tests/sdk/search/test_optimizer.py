@@ -194,7 +194,7 @@ def test_no_trial_begins_after_the_hours(tmp_path: Path) -> None:
 def test_what_is_refused_or_fails_is_kept_with_its_reason(tmp_path: Path) -> None:
     def refusing(point: Point) -> BundleMeasurement:
         if point.precision == "int8" and point.share:
-            raise ExportRefusedError("tflite int8 lost 7.00 points, more than --max-drop 1")
+            raise ExportRefusedError("tflite int8 lost 7.00 points, more than max_drop allows (1)")
         if point.size == 32:
             raise ConversionError("a layer cannot be int8")
         return measure(point)
@@ -752,7 +752,7 @@ def test_a_refused_export_is_no_crash_and_is_not_made_twice(run: Run, tmp_path: 
     assert {row["precision"] for row in refused} == {"int8"}
     assert len(refused) == 2
     for row in refused:
-        assert re.search(r"int8 lost .* points of .*more than --max-", row["reason"])
+        assert re.search(r"int8 lost .* points of .*more than max_", row["reason"])
         assert f"refused: trial {row['trial']}" in done.stderr
     assert {row["precision"] for row in rows if row["state"] == "complete"} == {"float32"}
     (kept,) = (tmp_path / "out" / "bundles").glob("*.refused.txt")
