@@ -79,12 +79,15 @@ def export_network(
     progress("converting to ONNX and TFLite", 0, 1)
     floats = convert(network, draft.preprocessing)
     progress("converting to ONNX and TFLite", 1, 1)
-    verifier = Verifier(network, floats, draft, progress, float_files=float_files)
+
+    def verifier(shown: LabelledImages) -> Verifier:
+        return Verifier(network, floats, draft, shown, progress, float_files=float_files)
+
     made = _int8_or_float(floats, draft, images, options, progress)
-    files, report = _keep(options.promise, made, draft, images.validation, verifier, watch)
+    files, report = _keep(options.promise, made, draft, verifier(images.validation), watch)
     reports = {"validation": report}
     if images.test is not None:
-        reports["test"] = verifier(files, images.test).report
+        reports["test"] = verifier(images.test)(files).report
     metrics = {what: report.to_dict() for what, report in reports.items()}
     bundle = replace(draft, metrics=metrics)
     contents = {f"model.{kind}": model for kind, model in files.items()}
@@ -110,14 +113,13 @@ def _keep(
     promise: Promise,
     made: Iterator[tuple[Effort, Mapping[Format, bytes]]],
     draft: Bundle,
-    validation: LabelledImages,
-    verifier: "Verifier",
+    verifier: Verifier,
     watch: Callable[[Verification], None],
 ) -> tuple[Mapping[Format, bytes], ExportReport]:
     """Return the first files that keep the promise, with their report."""
     refusals: dict[str, str] = {}
     for tried, plain in made:
-        verified = verifier(files := describe(plain, draft), validation)
+        verified = verifier(files := describe(plain, draft))
         report = replace(verified.report, effort=tried, refusals=dict(refusals))
         watch(replace(verified, report=report))
         refusal = report.refusal(promise)

@@ -15,7 +15,6 @@ from leansight.exporters.int8.equalisation import equalise
 from leansight.exporters.int8.fake_quantization import logit_error
 from leansight.exporters.int8.quantization_aware_training import learn
 from leansight.exporters.int8.range_search import choose_ranges
-from leansight.exporters.int8.shared_grids import shared_grids
 from leansight.exporters.options import Effort, ExportOptions, StepProgress
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
@@ -71,8 +70,8 @@ def _refined(
     plain, equal = found, _equalised(found)
     found = min((plain, equal), key=lambda tried: logit_error(tried.simulate(), measured, expected))
     simulation, folded = found.simulate(), found.floats.folded
-    free, grids = for_any_number(folded), shared_grids(found.graph)
-    histograms = count_values(free, found.nodes, grids, found.ranges, found.pixels)
+    free = for_any_number(folded)
+    histograms = count_values(free, found.nodes, found.grids, found.ranges, found.pixels)
     before = choose_ranges(
         simulation,
         histograms,
@@ -94,7 +93,8 @@ def _equalised(found: CalibratedNetwork) -> CalibratedNetwork:
     folded = copy.deepcopy(found.floats.folded)
     if not equalise(folded, found.pixels):
         return found
-    ranges = calibrate(for_any_number(folded), found.graph, found.nodes, found.pixels)
+    free = for_any_number(folded)
+    ranges = calibrate(free, found.graph, found.grids, found.nodes, found.pixels)
     return replace(found, floats=replace(found.floats, folded=folded), ranges=ranges)
 
 
@@ -133,7 +133,5 @@ def _most_sensitive(found: CalibratedNetwork, progress: StepProgress) -> list[li
         harm[name] = logit_error(simulation, measured, expected)
         grid.exact = True
         progress("finding sensitive layers", done, len(simulation.grids))
-    members: dict[str, list[str]] = {name: [] for name in harm}
-    for activation, grid_name in shared_grids(found.graph).items():
-        members.get(grid_name, []).append(activation)
-    return [members[name] for name in sorted(harm, key=harm.__getitem__, reverse=True)]
+    worst_first = sorted(harm, key=harm.__getitem__, reverse=True)
+    return [found.grids.members(name) for name in worst_first]

@@ -28,6 +28,7 @@ from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.calibrated_network import quantize
 from leansight.exporters.int8.calibration import calibrate
 from leansight.exporters.int8.ranges import Range
+from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.int8.tensor_matching import pair_nodes, pair_tensors
 from leansight.exporters.options import ExportOptions, ExportRefusedError, Promise
 from leansight.exporters.packaging.metadata import describe
@@ -356,7 +357,8 @@ def ranges_of(
 ) -> Mapping[str, Range]:
     floats, graph = converted.floats, TfliteGraph(converted.floats.tflite)
     partners = pair_nodes(floats.folded, graph, pixels)
-    return calibrate(for_any_number(floats.folded), graph, partners, pixels, progress)
+    free, grids = for_any_number(floats.folded), SharedGrids.of(graph)
+    return calibrate(free, graph, grids, partners, pixels, progress)
 
 
 @pytest.mark.slow
@@ -390,8 +392,10 @@ def test_ranges_hold_zero_and_every_pixel(converted: Converted) -> None:
 
 @pytest.mark.slow
 def test_calibration_needs_an_image(plain: Converted) -> None:
+    graph = TfliteGraph(plain.floats.tflite)
+    grids = SharedGrids.of(graph)
     with pytest.raises(ValueError, match="at least one image"):
-        calibrate(plain.floats.folded, TfliteGraph(plain.floats.tflite), {}, plain.calibration[:0])
+        calibrate(plain.floats.folded, graph, grids, {}, plain.calibration[:0])
 
 
 # Pairing
