@@ -1,5 +1,6 @@
 """What an export is asked for: limits, effort, target. No torch is imported."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,6 +11,7 @@ from leansight.runtime.errors import LeansightError
 Effort = Literal["calibration", "ranges", "training", "float layers"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 Target = Literal["pi4", "pi5", "x86"]  # where they are to run fastest
+TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 class ExportRefusedError(LeansightError):
@@ -22,10 +24,45 @@ class Promise:
 
     `max_drop` of accuracy and of coverage; `max_class_drop` of a single class's accuracy, where
     one image may always be lost.
+
+    Raises:
+        ValueError: a limit is negative, or no number.
+
     """
 
     max_drop: float = 1.0
     max_class_drop: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, points in vars(self).items():
+            if not 0 <= points < math.inf:
+                raise ValueError(f"{name} must be 0 points or more, not {points!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How int8 files are made, and what each file may lose.
+
+    `promise`: what each file may lose on the validation images; `effort`: the most that is tried
+    to keep it in int8; `target`: where ONNX Runtime is to run the file fastest (it runs
+    everywhere).
+
+    Raises:
+        ValueError: there is no such effort or target.
+
+    """
+
+    promise: Promise = Promise()
+    effort: Effort = EFFORTS[-1]
+    target: Target = "x86"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("effort", self.effort, EFFORTS),
+            ("target", self.target, TARGETS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
 
 
 # Told the step's name, and how many of how many are done.

@@ -95,7 +95,7 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
     arguments += ["--effort", "calibration", "--report", str(report)]
     line = refusal(arguments, monkeypatch, capsys)
     assert "points of accuracy" in line
-    said = "more than --max-drop 0. Tried: calibration. Nothing was written"
+    said = "more than max_drop allows (0). Tried: calibration. Nothing was written"
     assert line.endswith(f"{said} but {report / 'parity.html'}")
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "run", "report"}
     values = json.loads((report / "parity.json").read_text())
@@ -162,7 +162,7 @@ def test_what_cannot_be_written_or_read_is_said_before_any_work(
     # No run has been looked at yet: there is none.
     export = ["export", str(tmp_path / "run"), "--out"]
     line = refusal([*export, str(tmp_path)], monkeypatch, capsys)
-    assert line.endswith(f"{tmp_path} exists already: choose another --out, or remove it")
+    assert f"{tmp_path} exists already: choose another path, or remove it" in line
     line = refusal([*export, str(tmp_path / "out"), "--data", "nowhere"], monkeypatch, capsys)
     assert line.endswith("--data nowhere does not exist: name the folder of labelled images")
     (tmp_path / "empty").mkdir()
