@@ -466,4 +466,4 @@ def test_only_latency_is_of_a_machine(target: tuple[str, str], tmp_path: Path) -
     words = ["prune", str(tmp_path), *target, "--on", "pi@far", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(cli.leansight, words)
     assert isinstance(done.exception, DataError)
-    assert "--on is for --latency" in str(done.exception)
+    assert "a machine is for the latency" in str(done.exception)

@@ -125,7 +125,7 @@ def test_photos_that_have_moved_are_asked_for(
     out = tmp_path / "shapes.bundle"
     arguments = ["export", str(tmp_path / "run"), "--out", str(out)]
     line = refusal(arguments, monkeypatch, capsys)
-    assert f"no longer at {tmp_path / 'gone'}: give their folder as --data" in line
+    assert f"no longer at {tmp_path / 'gone'}: say where they are now (--data)" in line
     # A folder without them is no help either.
     line = refusal([*arguments, "--data", str(tmp_path)], monkeypatch, capsys)
     assert "does not exist" in line
@@ -180,7 +180,7 @@ def test_a_run_that_has_not_finished_is_not_exported(
     (tmp_path / "run" / "start.json").touch()
     arguments = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
     line = refusal(arguments, monkeypatch, capsys)
-    assert line.endswith("run has not finished: go on with --resume (it has no run.json)")
+    assert line.endswith("run has not finished: resume its training (it has no run.json)")
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from leansight.sdk.runs.run import LOCK, Run
     [
         ([], "say how small: one of --share"),
         (["--share", 0.5, "--macs", "1M"], "say how small: one of --share"),
-        (["--share", 0.5, "--on", "pi@board"], "--on is for --latency"),
+        (["--share", 0.5, "--on", "pi@board"], "a machine is for the latency"),
         (["--share", 0.5, "--data", "nowhere"], "--data nowhere does not exist"),
     ],
 )
