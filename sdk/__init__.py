@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from leansight.sdk.pruning.prune import prune_run
     from leansight.sdk.pruning.target import PruningTarget
     from leansight.sdk.recipes.load import load_recipe, recipe_names
-    from leansight.sdk.recipes.schema import Recipe
+    from leansight.sdk.recipes.schema import DataRecipe, Recipe, SplitRecipe
     from leansight.sdk.runs.run import Run, TrainingOptions
     from leansight.sdk.training.train import train
     from leansight.sdk.training.trainer import Hardware
@@ -51,7 +51,7 @@ else:
             "pruning.prune": "prune_run",
             "pruning.target": "PruningTarget",
             "recipes.load": "load_recipe recipe_names",
-            "recipes.schema": "Recipe",
+            "recipes.schema": "DataRecipe Recipe SplitRecipe",
             "runs.run": "Run TrainingOptions",
             "training.train": "train",
             "training.trainer": "Hardware",
@@ -63,6 +63,7 @@ __all__ = [
     "AnsweringModel",
     "Answers",
     "Comparison",
+    "DataRecipe",
     "Guarantee",
     "Hardware",
     "ImageSet",
@@ -74,6 +75,7 @@ __all__ = [
     "Run",
     "Sample",
     "Split",
+    "SplitRecipe",
     "TrainingOptions",
     "ask",
     "certify_bundle",
