@@ -8,7 +8,7 @@ Needs the extra `all`. Photos lie in one folder a class.
 import argparse
 from pathlib import Path
 
-from torch import from_numpy, manual_seed, nn, optim
+from torch import autograd, from_numpy, manual_seed, nn, optim
 
 from leansight import exporters, runtime, sdk
 
@@ -22,7 +22,8 @@ def trained(learnt: sdk.ImageSet, labels: int) -> nn.Module:
     pixels = from_numpy(learnt.pixels).permute(0, 3, 1, 2) / 255
     for _ in range(60):
         optimiser.zero_grad()
-        nn.functional.cross_entropy(network(pixels), from_numpy(learnt.classes)).backward()
+        loss = nn.functional.cross_entropy(network(pixels), from_numpy(learnt.classes))
+        autograd.backward(loss)
         optimiser.step()
     return network
 
