@@ -25,6 +25,12 @@ settings.register_profile("leansight", deadline=None)  # a busy machine is no fa
 settings.load_profile("leansight")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold slow tests, so that none is alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def tiny_tflite() -> bytes:
     """Float32 (1, 8, 8, 1) in, 3 logits out; see tiny_models."""

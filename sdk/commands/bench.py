@@ -77,7 +77,7 @@ def command(
     progress = require("rich.progress", package="rich", extra="bench")
     from rich.console import Console
 
-    from leansight.benchmarks.measure import measure, steps
+    from leansight.benchmarks.measure import measure_models, steps
     from leansight.benchmarks.models import find_models
     from leansight.benchmarks.remote import machine_at
     from leansight.benchmarks.table import tables
@@ -94,7 +94,7 @@ def command(
     )
     with machine_at(on, remote_python) as machine, bar:
         task = bar.add_task("Measuring", total=steps(found, runs))
-        results = measure(
+        results = measure_models(
             found,
             picture,
             runs=runs,

@@ -3,11 +3,11 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from leansight.exporters.options import Effort, Promise, Target
+from leansight.exporters.options import EFFORTS, TARGETS, Effort, Promise, Target
 from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import refuse_existing
 from leansight.runtime.errors import DataError
@@ -63,15 +63,15 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
 )
 @click.option(
     "--effort",
-    type=click.Choice(get_args(Effort)),
-    default="float layers",
+    type=click.Choice(EFFORTS),
+    default=EFFORTS[-1],
     show_default=True,
     help="The most that is tried to keep int8 within these limits; each method is tried after "
     "the ones before it.",
 )
 @click.option(
     "--target",
-    type=click.Choice(get_args(Target)),
+    type=click.Choice(TARGETS),
     default="x86",
     show_default=True,
     help="Processor for which the ONNX file is optimised; both files run everywhere.",
@@ -131,24 +131,24 @@ def command(
     from leansight.sdk.deployment.export_imported import export_foreign
     from leansight.sdk.deployment.export_run import export_run
     from leansight.sdk.deployment.imported_network import is_foreign
+    from leansight.sdk.deployment.options import DeploymentOptions
 
+    options = DeploymentOptions(
+        precision=precision,
+        promise=Promise(max_drop=max_drop, max_class_drop=max_class_drop),
+        effort=effort,
+        target=target,
+        calibration_images=calibration_images,
+        threshold=threshold,
+    )
     if is_foreign(model):
         origin, images = _require_all(model, said, data)
-        export = partial(export_foreign, model, origin, images)
+        export = partial(export_foreign, model, origin, images, options)
     else:
         _require_run(model, said)
-        export = partial(export_run, model, data=data)
+        export = partial(export_run, model, options, data=data)
     with stopped_in_one_line(lambda: f"{out if out.exists() else 'nothing'} was written"):
-        reports = export(
-            out=out,
-            precision=precision,
-            promise=Promise(max_drop=max_drop, max_class_drop=max_class_drop),
-            calibration_images=calibration_images,
-            threshold=threshold,
-            effort=effort,
-            target=target,
-            report=report,
-        )
+        reports = export(out=out, report=report)
     for what, found in reports.items():
         click.echo(_table(what, found))
     click.echo("coverage: share of images it is sure of; largest difference: of a probability")
@@ -186,7 +186,7 @@ def _require_run(model: Path, said: ImportOptions) -> None:
     """Raise DataError for a file that is no network, or options that are not of a run."""
     if model.is_file():
         hint = (
-            "of torch weights the network is missing: hand it to leansight.exporters.export"
+            "of torch weights the network is missing: hand it to leansight.exporters.export_network"
             if model.suffix.lower() in _TORCH_FILES
             else "those are .onnx, .keras, .h5 and SavedModel folders"
         )

@@ -130,11 +130,7 @@ def command(
         folder=out.resolve(),
         data=root,
         overrides=making.settings,
-        max_drop=making.max_drop,
-        max_class_drop=making.max_class_drop,
-        effort=making.effort,
-        calibration_images=making.calibration_images,
-        threshold=making.threshold,
+        export=making.export,
         timed=timed,
         workers=workers,
     )
@@ -181,15 +177,15 @@ def _made_of(run: "Run", workshop: "Workshop") -> dict[str, Any]:
     from leansight.benchmarks.machines import machine
     from leansight.sdk.runs.run import WEIGHTS
 
+    export = workshop.export
     return {
         "weights": hashlib.sha256((run.path / WEIGHTS).read_bytes()).hexdigest(),
         "data": str(workshop.data),
         "settings": workshop.overrides,
-        "max_drop": workshop.max_drop,
-        "max_class_drop": workshop.max_class_drop,
-        "effort": workshop.effort,
-        "calibration_images": workshop.calibration_images,
-        "threshold": workshop.threshold,
+        **vars(export.promise),
+        "effort": export.effort,
+        "calibration_images": export.calibration_images,
+        "threshold": export.threshold,
         # Times of different machines cannot be compared.
         "machine": machine() if workshop.timed else None,
     }
@@ -220,12 +216,14 @@ def _again(run: Path, workshop: "Workshop", search: "Search", point: "Point", tr
     choices = {"widths": point.width, "sizes": point.size, "shares": f"{point.share:g}"}
     options: dict[str, Any] = choices | {"precisions": point.precision}
     options |= {"threads": point.threads if workshop.timed else None}
-    options |= {"objectives": ",".join(search.objectives), "max-drop": f"{workshop.max_drop:g}"}
+    options |= {"objectives": ",".join(search.objectives)}
+    export = workshop.export
     options |= {
-        "max-class-drop": f"{workshop.max_class_drop:g}",
-        "effort": workshop.effort,
-        "threshold": workshop.threshold,
-        "calibration-images": workshop.calibration_images,
+        "max-drop": f"{export.promise.max_drop:g}",
+        "max-class-drop": f"{export.promise.max_class_drop:g}",
+        "effort": export.effort,
+        "threshold": export.threshold,
+        "calibration-images": export.calibration_images,
         "trials": 1,
         "data": workshop.data,
         "out": f"{workshop.folder}-trial-{trial}",
@@ -247,7 +245,8 @@ def _note(run: "Run", workshop: "Workshop", search: "Search") -> str:
     said.append(f"Held out: {len(held_out):,} validation images{of}")
     if "coverage" in search.objectives:
         threshold = run.recipe.decision.threshold
-        threshold = threshold if workshop.threshold is None else workshop.threshold
+        given = workshop.export.threshold
+        threshold = threshold if given is None else given
         said[-1] += f"; kept from a probability of {threshold:g} on"
     if workshop.timed:
         said.append(f"Latency: the TFLite file on {machine()}")

@@ -9,9 +9,9 @@ from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages
 from leansight.exporters.importers.onnx_reader import largest_difference
-from leansight.exporters.options import EFFORTS, Effort, Promise, StepProgress, Target
+from leansight.exporters.options import StepProgress
 from leansight.exporters.verification.report import ExportReport
-from leansight.runtime.bundle import Bundle, Precision, refuse_existing
+from leansight.runtime.bundle import Bundle, refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Image
 from leansight.sdk.data.images import images_folder, read_sample
@@ -26,6 +26,7 @@ from leansight.sdk.deployment.export_run import (
     prepare_report,
 )
 from leansight.sdk.deployment.imported_network import ImportedNetwork, Origin, read_network
+from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.runs.images import read_part
 from leansight.sdk.system.console import console
 from leansight.sdk.system.progress import step_bars
@@ -39,17 +40,12 @@ def export_foreign(
     path: Path,
     origin: Origin,
     data: Path,
+    options: DeploymentOptions,
     *,
     out: Path,
-    precision: Precision,
-    promise: Promise,
-    calibration_images: int,
-    threshold: float | None,
-    effort: Effort = EFFORTS[-1],
-    target: Target = "x86",
     report: Path | None = None,
 ) -> dict[str, ExportReport]:
-    """Export the network at `path` as a bundle at `out`; see `leansight.exporters.export.export`.
+    """Export the network at `path` as a bundle at `out`; see `leansight.exporters.export_network`.
 
     The images at `data` are split by whole videos, as for a training; ranges are found on one
     side, the other says what was lost. It must hold images that the network has not learnt, or
@@ -62,9 +58,9 @@ def export_foreign(
     """
     refuse_existing(out)
     prepare_report(report)
-    given = read_network(path, origin, threshold)
+    given = read_network(path, origin, options.threshold)
     split = _split(data, given)
-    drawn = draw(split.train, calibration_images)
+    drawn = draw(split.train, options.calibration_images)
     images = _images(data, split, drawn, given)
     with step_bars() as progress:
         difference = _require_same(given, images.validation.pixels, progress)
@@ -75,7 +71,7 @@ def export_foreign(
             labels=given.labels,
             preprocessing=given.recipe.preprocessing,
             decision=given.recipe.decision,
-            precision=precision,
+            precision=options.precision,
             provenance=given.provenance(split, len(drawn), difference),
         )
         return export_with_report(
@@ -83,10 +79,8 @@ def export_foreign(
             draft,
             images,
             plan_report(report, data, split.validation),
-            promise=promise,
-            effort=effort,
-            target=target,
-            progress=progress,
+            options,
+            progress,
         )
 
 

@@ -135,7 +135,7 @@ def _read_classifier(path: Path, origin: Origin) -> OnnxClassifier:
         file = Path(folder) / "model.onnx"
         with step_bars() as progress:
             progress("reading with TensorFlow", 0, 1)
-            convert_keras(path, file, python=origin.python)
+            convert_keras(path, file, keras_python=origin.python)
             progress("reading with TensorFlow", 1, 1)
         return read_onnx(file, size=origin.size, channels=channels, name=str(path))
 

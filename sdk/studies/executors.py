@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.extras import require
+from leansight.sdk.system.cores import available_cores
 
 # -P: a file of the current folder that is named as a library must not be imported for it.
 _TRAIN: Final = ("-P", "-c", "from leansight.sdk.commands.cli import main; main()", "train")
@@ -178,13 +179,6 @@ def run_task(task: CellTask, threads: int) -> Outcome:
     finally:
         process.end()
     return process.outcome()
-
-
-def available_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Process:

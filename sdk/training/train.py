@@ -18,10 +18,12 @@ from leansight.sdk.data.images import ImageSet
 from leansight.sdk.models.build import build_network, load_network
 from leansight.sdk.models.pretrained import load_pretrained
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.begin import alone_in, begin_or_join
+from leansight.sdk.runs.begin import alone_in, begin_or_join, is_first_process
 from leansight.sdk.runs.images import read_part
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, read_split
 from leansight.sdk.system.allocator import keep_freed_memory
+from leansight.sdk.system.console import console
+from leansight.sdk.system.cores import crowding
 from leansight.sdk.training.batches import (
     Batch,
     EpochSampler,
@@ -64,6 +66,8 @@ def train(
 
     """
     keep_freed_memory()
+    if (line := crowding(torch.get_num_threads())) and is_first_process():
+        console().print(line, highlight=False)
     begin_or_join(data, recipe, out, options or TrainingOptions())
     with alone_in(out):
         return _train_begun(out, hardware or Hardware())

@@ -1,7 +1,6 @@
 """Which room may import which, and how large a room may be."""
 
 import ast
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -20,15 +19,8 @@ from house import (
 
 MOST_FILES = 16
 JUNK_DRAWERS = {"base", "common", "helpers", "misc", "shared", "util", "utils"}
-FLAG = re.compile(r"(?:^|[\s`(])(--[a-z][a-z-]+)")
-OTHER_PROGRAMS = re.compile(r"`(?:ray) [^`]*`")
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 COMMANDS = [path for path in MODULES if room_of(path) == "sdk/commands"]
-LIBRARY = [
-    path
-    for path in MODULES
-    if name_of(path).startswith("sdk/") and not room_of(path).startswith("sdk/commands")
-]
 # They start the others: the table of commands imports each by its name when it is called.
 SHARED_BY_COMMANDS = {"cli.py", "interruption.py"}
 
@@ -92,9 +84,3 @@ def test_a_command_is_imported_by_nobody(path: Path) -> None:
 
 
 # The command line says which of its options a parameter is.
-@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
-def test_a_library_file_names_no_flag_of_the_command_line(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = OTHER_PROGRAMS.sub("", node.value)
-            assert not FLAG.search(text), f"{name_of(path)}:{node.lineno} names a flag: {text}"

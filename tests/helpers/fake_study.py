@@ -16,11 +16,7 @@ from leansight.sdk.studies.grid import Axis, Study
 from leansight.sdk.studies.runner import StudyRunner
 
 RATES = ("training.learning_rate=0.1,0.01",)
-
-
 GRID = (*RATES, "model.width=4,8")
-
-
 TRAINER = Path(__file__).parent / "programs" / "fake_trainer.py"
 
 

@@ -25,8 +25,6 @@ PUBLISHED = {
 
 
 TIMM = [*PUBLISHED, "vgg19"]
-
-
 LIGHT = ("mobilenetv1_100", "mobilenetv2_100")
 
 

@@ -16,11 +16,7 @@ from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.runtime.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(size=24, colour="gray")
-
-
 TOO_LARGE = 4000.0  # what one channel is multiplied by, which the next layer undoes
-
-
 numbers = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=60)
 
 

@@ -16,8 +16,6 @@ from leansight.runtime.errors import SourceError
 from leansight.runtime.stream.camera_stream import CameraStream
 
 Picture = NDArray[np.uint8]
-
-
 BITS = 8
 
 

@@ -20,8 +20,6 @@ from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
 
 Pixels = NDArray[np.uint8]
-
-
 EPOCHS = 4
 
 

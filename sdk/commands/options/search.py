@@ -1,14 +1,15 @@
 """The options of `leansight optimize` that say what there is to choose from, and what is made."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from leansight.exporters.options import Effort
+from leansight.exporters.options import EFFORTS, Effort, Promise
 from leansight.sdk.commands.options.export import calibration_images_option, threshold_option
 from leansight.sdk.commands.options.grouping import Several, options_of
 from leansight.sdk.commands.options.training import set_option
+from leansight.sdk.deployment.options import DeploymentOptions
 
 if TYPE_CHECKING:
     from leansight.runtime.bundle import Precision
@@ -41,6 +42,16 @@ class BundleOptions:
     def settings(self) -> tuple[str, ...]:
         """KEY=VALUE of every training's recipe."""
         return (*self.overrides, *((f"training.epochs={self.epochs}",) if self.epochs else ()))
+
+    @property
+    def export(self) -> DeploymentOptions:
+        """How every bundle is exported; the precision is each point's own."""
+        return DeploymentOptions(
+            promise=Promise(max_drop=self.max_drop, max_class_drop=self.max_class_drop),
+            effort=self.effort,
+            calibration_images=self.calibration_images,
+            threshold=self.threshold,
+        )
 
 
 choice_options = options_of(
@@ -106,7 +117,7 @@ making_options = options_of(
         ),
         click.option(
             "--effort",
-            type=click.Choice(get_args(Effort)),
+            type=click.Choice(EFFORTS),
             default="ranges",
             show_default=True,
             help="The most that is tried to keep int8 within these limits (see `leansight "

@@ -27,11 +27,7 @@ from leansight.runtime.preprocessing import Preprocessing
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
-
-
 SIZE, EPOCHS = 32, 3
-
-
 PREPROCESSING = Preprocessing(size=SIZE)
 
 

@@ -1,4 +1,4 @@
-"""The int8 network in torch, what makes it better, and the files that come of it."""
+"""Each effort gives one int8 network in two formats, better than the one before."""
 
 import copy
 from dataclasses import replace
@@ -12,12 +12,13 @@ from residual_network import PREPROCESSING, Residual, prepared, spoil
 from shapes import LABELS
 from trained_networks import ignore
 
+from leansight.exporters import export as export_module
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number
-from leansight.exporters.export import ExportImages, export
+from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.effort import attempts
-from leansight.exporters.options import EFFORTS, ExportRefusedError, Promise
+from leansight.exporters.options import EFFORTS, ExportOptions, ExportRefusedError, Promise
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.interpreter import Format, load_interpreter
@@ -31,7 +32,7 @@ def tried(spoilt: CalibratedNetwork) -> dict[str, list[dict[Format, bytes]]]:
     made: dict[str, list[dict[Format, bytes]]] = {}
     training = prepared(120, seed=5).pixels
     for effort, files in attempts(
-        spoilt.floats, PREPROCESSING, spoilt.pixels, lambda: training, ignore
+        spoilt.floats, PREPROCESSING, spoilt.pixels, lambda: training, ExportOptions(), ignore
     ):
         made.setdefault(effort, []).append(dict(files))
     return made
@@ -101,10 +102,11 @@ def test_only_what_touches_a_sensitive_activation_stays_in_float(
 
 @pytest.mark.slow
 def test_more_effort_keeps_a_promise_that_plain_calibration_breaks(
-    network: Residual, tmp_path: Path
+    network: Residual, spoilt: CalibratedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = copy.deepcopy(network)
     spoil(other)
+    monkeypatch.setattr(export_module, "convert", lambda *_: spoilt.floats)
     draft = Bundle(
         path=tmp_path / "shapes.bundle",
         name="shapes",
@@ -117,13 +119,17 @@ def test_more_effort_keeps_a_promise_that_plain_calibration_breaks(
     )
     images = ExportImages(calibration=prepared(60, seed=1).pixels, validation=prepared(200, seed=3))
     with pytest.raises(ExportRefusedError, match=r"Tried: calibration\. Nothing was written"):
-        export(
-            other, draft, images, promise=Promise(max_drop=1), effort="calibration", progress=ignore
+        export_network(
+            other,
+            draft,
+            images,
+            ExportOptions(promise=Promise(max_drop=1), effort="calibration"),
+            progress=ignore,
         )
     assert not draft.path.exists()
-    report = export(other, draft, images, promise=Promise(max_drop=1), progress=ignore)[
-        "validation"
-    ]
+    report = export_network(
+        other, draft, images, ExportOptions(promise=Promise(max_drop=1)), progress=ignore
+    )["validation"]
     assert report.effort == "ranges"
     assert list(report.refusals) == ["calibration"]
     assert Bundle.load(draft.path).metrics["validation"]["effort"] == "ranges"

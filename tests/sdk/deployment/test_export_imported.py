@@ -16,9 +16,9 @@ from int8_files import TYPES, Onnx, Tflite
 from onnx_files import File
 from torch import Tensor, nn
 
-from leansight.exporters.export import ExportImages, export
+from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.importers.normalisation import Normalisation, normalised
-from leansight.exporters.options import Promise
+from leansight.exporters.options import ExportOptions, Promise
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy
@@ -166,7 +166,7 @@ def test_a_torch_network_is_exported_in_python(trained: nn.Module, tmp_path: Pat
         decision=DecisionPolicy(),
         precision="float32",
     )
-    reports = export(
+    reports = export_network(
         normalised(trained, IMAGENET, channels=3),
         draft,
         ExportImages(
@@ -174,7 +174,7 @@ def test_a_torch_network_is_exported_in_python(trained: nn.Module, tmp_path: Pat
             validation=ImageSet(pixels=pixels[30:], classes=named[30:]),
             golden=photos[:2],
         ),
-        promise=Promise(max_drop=0),
+        ExportOptions(promise=Promise(max_drop=0)),
         progress=lambda *_: None,
     )
     assert reports["validation"].formats[0].accuracy > 0.9

@@ -6,7 +6,8 @@ import pytest
 import shapes
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.recipes.schema import Recipe, load_recipe
+from leansight.sdk.recipes.load import load_recipe
+from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs import begin as beginning
 from leansight.sdk.runs.begin import begin, begin_or_join
 from leansight.sdk.runs.run import LOCK, RunConfig, TrainingOptions

@@ -171,6 +171,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_alarms_nobody(data: Path, tmp_pat
         command("--resume", "--out", out), capture_output=True, text=True, check=True, timeout=120
     )
     assert "delete" not in resumed.stderr
+    assert resumed.stdout.splitlines()[-1] == f"run: {out}"
     assert [int(row["step"]) for row in rows(out) if row["train_loss"]] == list(range(48))
 
 
