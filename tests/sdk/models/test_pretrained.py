@@ -226,7 +226,7 @@ def test_each_body_of_an_ensemble_has_its_own_file(tmp_path: Path) -> None:
         our_features(network, pixels)[:, 1024:], our_features(single, pixels)
     )
     for wrong in (files[:1], [*files, files[0]]):
-        expected = rf"a file for each of {', '.join(LIGHT)}, .*expected 2, got {len(wrong)}"
+        expected = rf"is needed for each of {', '.join(LIGHT)}, .*expected 2, got {len(wrong)}"
         with pytest.raises(DataError, match=expected):
             load_pretrained(network, recipe, wrong)
 
