@@ -16,7 +16,7 @@ from leansight.sdk.commands.interruption import stopped_in_one_line
 from leansight.sdk.commands.options.export import (
     ImportOptions,
     calibration_images_option,
-    model_options,
+    import_options,
     threshold_option,
 )
 from leansight.sdk.commands.options.images import PATH, require_images
@@ -83,7 +83,7 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
 )
 @calibration_images_option
 @threshold_option
-@model_options
+@import_options
 def command(
     *,
     model: Path,
@@ -97,7 +97,7 @@ def command(
     data: Path | None,
     calibration_images: int,
     threshold: float | None,
-    said: ImportOptions,
+    imported: ImportOptions,
 ) -> None:
     """Export a run, or MODEL, as a bundle with a TFLite and an ONNX file.
 
@@ -142,10 +142,10 @@ def command(
         threshold=threshold,
     )
     if is_foreign(model):
-        origin, images = _require_all(model, said, data)
+        origin, images = _require_all(model, imported, data)
         export = partial(export_foreign, model, origin, images, options)
     else:
-        _require_run(model, said)
+        _require_run(model, imported)
         export = partial(export_run, model, options, data=data)
     with stopped_in_one_line(lambda: f"{out if out.exists() else 'nothing'} was written"):
         reports = export(out=out, report=report)
@@ -157,11 +157,11 @@ def command(
     click.echo(f"bundle: {out}")
 
 
-def _require_all(model: Path, said: ImportOptions, data: Path | None) -> "tuple[Origin, Path]":
-    """Return what MODEL is and where its images are; DataError if something was not said."""
+def _require_all(model: Path, imported: ImportOptions, data: Path | None) -> "tuple[Origin, Path]":
+    """Return what MODEL is and where its images are; DataError if something was not imported."""
     if not model.exists():
         raise DataError(f"{model} does not exist")
-    labels, colour, mean, std = said.labels, said.colour, said.mean, said.std
+    labels, colour, mean, std = imported.labels, imported.colour, imported.mean, imported.std
     if data is None or labels is None or colour is None or mean is None or std is None:
         needed = {"data": data, "labels": labels, "colour": colour, "mean": mean, "std": std}
         missing = ", ".join(f"--{name}" for name, value in needed.items() if value is None)
@@ -173,16 +173,16 @@ def _require_all(model: Path, said: ImportOptions, data: Path | None) -> "tuple[
         colour=colour,
         mean=mean,
         std=std,
-        size=said.size,
-        fit=said.fit or "stretch",
-        interpolation=said.interpolation or "area",
-        overrides=said.overrides,
-        python=said.keras_python or Path(sys.executable),
+        size=imported.size,
+        fit=imported.fit or "stretch",
+        interpolation=imported.interpolation or "area",
+        overrides=imported.overrides,
+        python=imported.keras_python or Path(sys.executable),
     )
     return origin, data
 
 
-def _require_run(model: Path, said: ImportOptions) -> None:
+def _require_run(model: Path, imported: ImportOptions) -> None:
     """Raise DataError for a file that is no network, or options that are not of a run."""
     if model.is_file():
         hint = (
@@ -191,8 +191,8 @@ def _require_run(model: Path, said: ImportOptions) -> None:
             else "those are .onnx, .keras, .h5 and SavedModel folders"
         )
         raise DataError(f"{model} is no network that can be read: {hint}")
-    if said.options:
-        raise DataError(f"{', '.join(said.options)}: a run has its own. Leave it out")
+    if imported.options:
+        raise DataError(f"{', '.join(imported.options)}: a run has its own. Leave it out")
 
 
 def _table(what: str, report: ExportReport) -> str:

@@ -17,8 +17,8 @@ from leansight.sdk.commands.options.modules import EXPORT_MODULES, TRAINING_MODU
 from leansight.sdk.commands.options.search import (
     BundleOptions,
     SearchChoices,
+    bundle_options,
     choice_options,
-    making_options,
 )
 from leansight.sdk.commands.options.training import workers_option
 
@@ -62,7 +62,7 @@ _FIXED: Final = ("model", "preprocessing", "data", "split", "decision", "task")
     help="What to optimise: one or more of these.",
 )
 @choice_options
-@making_options
+@bundle_options
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -87,7 +87,7 @@ def command(
     hours: float | None,
     objectives: tuple[str, ...],
     choices: SearchChoices,
-    making: BundleOptions,
+    bundles: BundleOptions,
     seed: int,
     storage: str | None,
     workers: int,
@@ -122,15 +122,15 @@ def command(
 
     of, timed = Run.load(run), "latency" in objectives
     root = find_images(of, data).resolve()
-    _refuse_unusable(of, making, objectives)
+    _refuse_unusable(of, bundles, objectives)
     if choices.threads and not timed:
         raise DataError("--threads change the latency alone: add it to --objectives")
     space = space_of(of.recipe, **vars(choices), timed=timed)
     workshop = Workshop(
         folder=out.resolve(),
         data=root,
-        overrides=making.settings,
-        export=making.export,
+        overrides=bundles.settings,
+        export=bundles.export,
         timed=timed,
         workers=workers,
     )
@@ -148,7 +148,7 @@ def command(
     _report(results, search, workshop.folder, as_json=as_json)
 
 
-def _refuse_unusable(run: "Run", making: BundleOptions, objectives: tuple[str, ...]) -> None:
+def _refuse_unusable(run: "Run", bundles: BundleOptions, objectives: tuple[str, ...]) -> None:
     """Raise DataError for what would fail in every trial."""
     from leansight.sdk.recipes.load import override
     from leansight.sdk.runs.run import RunConfig
@@ -159,11 +159,11 @@ def _refuse_unusable(run: "Run", making: BundleOptions, objectives: tuple[str, .
             "choose by. Begin with a run that has not"
         )
     policy = run.recipe.decision
-    threshold = making.threshold or policy.threshold or policy.label_thresholds
+    threshold = bundles.threshold or policy.threshold or policy.label_thresholds
     if "coverage" in objectives and not threshold:
         raise DataError("everything is kept without a threshold: give one, or leave coverage out "
                         "of --objectives")  # fmt: skip
-    changed = override(run.recipe, making.settings)
+    changed = override(run.recipe, bundles.settings)
     for name in _FIXED:
         if getattr(changed, name) != getattr(run.recipe, name):
             raise DataError(

@@ -88,9 +88,9 @@ class SizeTarget:
         return given[0]
 
 
-wanted_options = options_of(
+size_options = options_of(
     SizeTarget,
-    "wanted",
+    "goal",
     (
         click.option(
             "--share",
@@ -129,7 +129,7 @@ wanted_options = options_of(
 @click.command()
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, required=True, help="Folder to write the smaller run to.")
-@wanted_options
+@size_options
 @on_option
 @remote_python_option
 @click.option(
@@ -170,7 +170,7 @@ def command(
     *,
     run: Path,
     out: Path,
-    wanted: SizeTarget,
+    goal: SizeTarget,
     on: str | None,
     remote_python: str | None,
     importance: "Importance",
@@ -193,7 +193,7 @@ def command(
     leansight prune run/ --latency 1.0ms --on pi@raspberrypi.local --out fast/
     """
     check_installed(*TRAINING_MODULES, *EXPORT_MODULES, "torch_pruning", extra="all")
-    kind, value = wanted.one()
+    kind, value = goal.one()
     require_images(data)
     _refuse_taken(out)
     from leansight.sdk.pruning.prune import prune_run

@@ -1,4 +1,4 @@
-"""Who learns from which images: shares and folds of each class, over whole videos."""
+"""Train, validation and test splits: shares and folds of each class, over whole videos."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -113,7 +113,7 @@ class Parity:
             return ()
         return tuple(self.bundle.labels[k] for k in np.flatnonzero(self.apart[index]))
 
-    def sayings(self, index: int) -> Iterator[FormatAnswers]:
+    def answers(self, index: int) -> Iterator[FormatAnswers]:
         """Give what each format says of an image, torch first."""
         for name, found in self.judged.items():
             probabilities, decision = found.probabilities[index], found.decisions[index]
@@ -215,9 +215,9 @@ def _write_differences(parity: Parity, file: Path) -> None:
             sample, difference = parity.samples[index], f"{parity.differences[index]:.6f}"
             apart = LABEL_SEPARATOR.join(parity.labels_apart(index))
             row = [sample.path.as_posix(), LABEL_SEPARATOR.join(sample.labels), apart, difference]
-            for saying in parity.sayings(index):
-                row.append(LABEL_SEPARATOR.join(saying.labels) or NOTHING[parity.bundle.task])
-                row.append(LABEL_SEPARATOR.join(f"{p:.6f}" for p in saying.probabilities))
+            for answer in parity.answers(index):
+                row.append(LABEL_SEPARATOR.join(answer.labels) or NOTHING[parity.bundle.task])
+                row.append(LABEL_SEPARATOR.join(f"{p:.6f}" for p in answer.probabilities))
             writer.writerow(row)
 
 
@@ -231,7 +231,7 @@ def _page(parity: Parity, measured: dict[str, Any], data: Path) -> str:
             "sample": parity.samples[index],
             "thumbnail": thumbnail(data, parity.samples[index]),
             "apart": parity.labels_apart(index),
-            "sayings": list(parity.sayings(index)),
+            "answers": list(parity.answers(index)),
         }
         for index in parity.differing[:SHOWN]
     ]

@@ -1,4 +1,4 @@
-"""What a trained run, or an exported bundle, says of labelled images."""
+"""Predictions of a trained run, or an exported bundle, on labelled images."""
 
 import math
 from collections import deque

@@ -1,4 +1,4 @@
-"""What a network has learnt to see: first filters, what they make of an image, a feature map."""
+"""Feature visualisation: first filters, their activations on an image, t-SNE of the features."""
 
 from collections.abc import Sequence
 from pathlib import Path

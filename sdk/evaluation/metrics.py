@@ -1,4 +1,4 @@
-"""What a model scored on labelled images, counted by scikit-learn and torchmetrics."""
+"""Metrics of a model on labelled images, computed by scikit-learn and torchmetrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

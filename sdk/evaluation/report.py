@@ -15,7 +15,7 @@ from leansight.sdk.evaluation.figures import thumbnail
 from leansight.sdk.evaluation.intervals import compare_models, mean_interval
 from leansight.sdk.evaluation.label_errors import likely_label_errors, surest_mistakes
 from leansight.sdk.evaluation.metrics import calibration_curve, measure_metrics
-from leansight.sdk.evaluation.selective import kept_at, risk_coverage
+from leansight.sdk.evaluation.selective import coverage_at, risk_coverage
 from leansight.sdk.system.files import write_json, write_text
 
 _RADAR: Final = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc")
@@ -100,7 +100,7 @@ def _figures_of(answers: Answers) -> dict[str, Any]:
 
 
 def _selective(answers: Answers) -> list[dict[str, Any]]:
-    return [asdict(kept) for kept in kept_at(answers.scores, answers.right)]
+    return [asdict(kept) for kept in coverage_at(answers.scores, answers.right)]
 
 
 def _selective_by_class(answers: Answers) -> dict[str, list[dict[str, Any]]]:

@@ -23,7 +23,7 @@ class CoverageAt:
     accuracy: float | None
 
 
-def kept_at(
+def coverage_at(
     scores: NDArray[np.float64],
     right: NDArray[np.bool_],
     thresholds: Sequence[float] = THRESHOLDS,

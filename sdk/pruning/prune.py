@@ -1,4 +1,4 @@
-"""Prune a run: channels are taken out of its network, which then learns from what it was."""
+"""Structured pruning of a run, and fine-tuning with the unpruned network as teacher."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -51,7 +51,7 @@ def begin_or_join(data: Path, recipe: Recipe, out: Path, options: TrainingOption
 
 
 def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> RunConfig:
-    """Split the images at `data` and write down in `out` what the run is.
+    """Split the images at `data` and write the definition of the run to `out`.
 
     Raises:
         DataError: the data cannot be split, leaks from one side to another, or has unreadable

@@ -1,4 +1,4 @@
-"""A point of a search made real: trained, pruned, exported, checked and measured.
+"""The evaluation of a point of a search: trained, pruned, exported, checked and measured.
 
 All of it is kept in the folder of the search: `start/` (a copy of the run that the search is of,
 without its test images), `runs/NAME/`, `bundles/NAME/`. What is there is not made again.

@@ -1,4 +1,4 @@
-"""The Pareto front: what nothing else beats in everything."""
+"""The objectives of a search, and the Pareto front: the points that no other dominates."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a search chooses among: points of a grid, each a bundle on so many threads, and measured."""
+"""The search space: the points of a grid, each a bundle run with a number of threads."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""Where a search is written down: its definition in its folder, its trials in a journal or so."""
+"""Storage of a search: its definition in its folder, its trials in a journal or a database."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a study tries: candidates (combinations of a recipe's values), each in several cells."""
+"""Grid search: candidates (combinations of a recipe's values), each trained in several cells."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""Let this process keep the memory that it frees, for torch to take again.
+"""Settings of malloc: this process keeps the memory that it frees, for torch to take again.
 
 glibc hands large blocks back to the kernel at once, and every new one is mapped and zeroed page by
 page: a quarter of the time of training ResNet-custom on 64×64 pixels (mallopt(3)).

@@ -1,4 +1,4 @@
-"""Images on their way into training: scenes changed at random, then prepared as on the Pi.
+"""Data loading and augmentation: scenes changed at random, then prepared as on the Pi.
 
 What a sample becomes depends on the seed, the epoch and its index alone, so that a training
 that was killed goes on as if it had not been, whatever the number of worker processes.
@@ -100,7 +100,7 @@ class TrainingScenes(Dataset[Batch]):
         epoch, index = position
         scene = torch.from_numpy(np.array(self._scenes.pixels[index])).permute(2, 0, 1)
         target = self._scenes.classes[index]
-        scene, target = changed(
+        scene, target = augment(
             scene, target, self._changes, self._mirrored, seed=(self._seed, epoch, index)
         )
         bgr = np.ascontiguousarray(scene.permute(1, 2, 0).numpy()[..., ::-1])
@@ -134,7 +134,7 @@ class PreparedImages(Dataset[Batch]):
         )
 
 
-def changed(
+def augment(
     scene: Tensor,
     target: np.int64 | Image,
     changes: Sequence[Change],

@@ -1,4 +1,4 @@
-"""What Lightning needs to know of a training: losses, optimiser, schedule, what is measured."""
+"""The Lightning module of a training: losses, optimiser, schedule and metrics."""
 
 import time
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from leansight.runtime.errors import DataError
 from leansight.sdk.models.layer_groups import freeze, parameter_groups
 from leansight.sdk.models.networks import network_input
 from leansight.sdk.recipes.schema import Recipe, Training
+from leansight.sdk.system.text import first_five
 from leansight.sdk.training.batches import Batch
 from leansight.sdk.training.losses import label_loss, teacher_loss
 
 WARMUP_SHARE: Final = 0.1  # of the one-cycle schedule: short trainings have no time for more
-NAMED_FILES: Final = 5
 # The data loaders of validation, in their order; the second where the recipe has a shift.
 HELD_OUT: Final = ("val", "shifted")
 # What the best epoch has most of. Lightning keeps one more for the epochs that do not count.
@@ -89,10 +89,10 @@ class LearningTask(pl.LightningModule):
         loss = self._loss(self.network(self._sized(network_input(batch.pixels))), batch)
         if not torch.isfinite(loss):
             names = [self._files[i] for i in batch.indices.tolist()]
-            more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
             raise DataError(
-                f"the loss is not a finite number in epoch {self.current_epoch}, batch {index} "
-                f"({', '.join(names[:NAMED_FILES])}{more}): lower training.learning_rate"
+                f"the loss is not a finite number in epoch {self.current_epoch}, batch {index}: "
+                f"{first_five(names)}. Lower training.learning_rate",
+                parameter="overrides",
             )
         self.log("train_loss", loss, prog_bar=True)
         return loss

@@ -59,7 +59,7 @@ calibration_images_option = click.option(
     help="Images that set the ranges of the int8 network.",
 )
 _TYPED = {"overrides": "set", "keras_python": "keras-python"}
-_OF_MODEL = (
+_IMPORT_OPTIONS = (
     click.option(
         "--labels",
         type=PATH,
@@ -111,4 +111,4 @@ _OF_MODEL = (
         help="The Python that has TensorFlow and tf2onnx, to read a Keras model.",
     ),
 )
-model_options = options_of(ImportOptions, "said", _OF_MODEL)
+import_options = options_of(ImportOptions, "imported", _IMPORT_OPTIONS)

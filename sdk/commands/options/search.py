@@ -89,9 +89,9 @@ choice_options = options_of(
         ),
     ),
 )
-making_options = options_of(
+bundle_options = options_of(
     BundleOptions,
-    "making",
+    "bundles",
     (
         click.option(
             "--epochs",

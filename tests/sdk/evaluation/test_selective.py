@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leansight.sdk.evaluation.selective import kept_at, risk_coverage
+from leansight.sdk.evaluation.selective import coverage_at, risk_coverage
 
 SCORES = np.array([0.99, 0.4, 0.8, 0.8, 0.6])
 RIGHT = np.array([True, False, True, False, True])
 
 
 def test_shares_and_accuracies_at_thresholds() -> None:
-    half, most, all_but_none = kept_at(SCORES, RIGHT, (0.5, 0.8, 0.995))
+    half, most, all_but_none = coverage_at(SCORES, RIGHT, (0.5, 0.8, 0.995))
     assert (half.share, half.accuracy) == (0.8, 0.75)
     assert (most.share, most.accuracy) == (0.6, 2 / 3)
     assert (all_but_none.share, all_but_none.accuracy) == (0.0, None)
@@ -29,12 +29,12 @@ def test_the_curve_has_a_point_for_every_score() -> None:
 def test_the_curve_and_the_thresholds_agree(images: list[tuple[float, bool]]) -> None:
     scores, right = (np.array(values) for values in zip(*images, strict=True))
     thresholds, shares, accuracies = risk_coverage(scores, right)
-    kept = kept_at(scores, right, thresholds.tolist())
+    kept = coverage_at(scores, right, thresholds.tolist())
     assert [k.share for k in kept] == shares.tolist()
     assert np.allclose([k.accuracy for k in kept], accuracies)
     assert shares[-1] == 1
 
 
 def test_no_image_keeps_nothing() -> None:
-    (kept,) = kept_at(np.empty(0), np.empty(0, bool), (0.5,))
+    (kept,) = coverage_at(np.empty(0), np.empty(0, bool), (0.5,))
     assert (kept.share, kept.accuracy) == (0.0, None)
