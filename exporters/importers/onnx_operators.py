@@ -18,9 +18,10 @@ import torch
 from torch import fx
 from torch.nn import functional
 
+from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.importers.onnx_node import Activation, Constant, Step
 
-IMAGE_AXES: Final = 4  # batch, channels, height, width
+MATRIX_AXES: Final = 2
 _FLOAT: Final = onnx.TensorProto.FLOAT
 
 
@@ -50,13 +51,13 @@ def _gemm(step: Step) -> Activation:
 
 def _matmul(step: Step) -> Activation:
     weight = step.constant(1)
-    if weight.ndim != 2:  # noqa: PLR2004 -- a matrix
+    if weight.ndim != MATRIX_AXES:
         raise step.refuse(f"its weights have {weight.ndim} axes, not 2")
     return _linear(step, weight.T, None)
 
 
 def _linear(step: Step, rows: Constant, bias: Constant | None) -> Activation:
-    source = step.plain(axes=2)
+    source = step.plain(axes=MATRIX_AXES)
     added = None if bias is None else step.weights(bias)
     return step.call(functional.linear, source.node, step.weights(rows), added)
 
@@ -105,7 +106,8 @@ def _average_pool(step: Step) -> Activation:
 
 def _global_average_pool(step: Step) -> Activation:
     source = step.plain(axes=IMAGE_AXES)
-    return step.call(torch.mean, source.node, (2, 3), True, positive=source.positive)  # noqa: FBT003 -- keepdim
+    keep = True  # height and width, as one pixel
+    return step.call(torch.mean, source.node, (2, 3), keep, positive=source.positive)
 
 
 def _global_max_pool(step: Step) -> Activation:
@@ -151,7 +153,7 @@ def _clip(step: Step) -> Activation:
 def _hard_sigmoid(step: Step) -> Activation:
     source = step.activation()
     slope, middle = step.attributes.get("alpha", 0.2), step.attributes.get("beta", 0.5)
-    if math.isclose(slope, 1 / 6, rel_tol=1e-6) and middle == 0.5:  # noqa: PLR2004 -- torch's
+    if math.isclose(slope, 1 / 6, rel_tol=1e-6) and middle == 1 / 2:
         return step.call(functional.hardsigmoid, source.node, order=source.order, positive=True)
     scaled = step.graph.call_function(operator.mul, (source.node, slope))
     raised = step.graph.call_function(operator.add, (scaled, middle))
@@ -216,9 +218,10 @@ def _with_constant(step: Step, source: Activation, number: Constant, *, first: b
     alone = aligned.size == 1 and not source.affine
     if alone and math.isclose(factor.item(), 1 / 6, rel_tol=1e-6) and not summand.any():
         raised = source.node.args[0] if _gives(source.node, functional.relu6) else None
-        if isinstance(raised, fx.Node) and _gives(raised, operator.add) and raised.args[1] == 3:  # noqa: PLR2004 -- relu6(x + 3) / 6
-            inside = raised.args[0]
-            return step.call(functional.hardsigmoid, inside, order=source.order, positive=True)
+        if isinstance(raised, fx.Node) and _gives(raised, operator.add):
+            inside, *added = raised.args
+            if added == [3]:
+                return step.call(functional.hardsigmoid, inside, order=source.order, positive=True)
     if aligned.ndim > 1 and aligned.size == aligned.shape[1] and not alone:
         return _scaled_channels(step, source, factor.reshape(-1), summand.reshape(-1))
     node = source.node
@@ -351,10 +354,10 @@ def _pad(step: Step) -> Activation:
 
 
 def _pair(step: Step, name: str) -> tuple[int, int]:
-    numbers = step.attributes.get(name, [1, 1])
-    if len(numbers) != 2:  # noqa: PLR2004 -- height and width
-        raise step.refuse(f"it has {len(numbers)} axes, not height and width")
-    return numbers[0], numbers[1]
+    match numbers := step.attributes.get(name, [1, 1]):
+        case [int(height), int(width)]:
+            return height, width
+    raise step.refuse(f"it has {len(numbers)} axes, not height and width")
 
 
 def _padded(

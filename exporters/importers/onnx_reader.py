@@ -18,9 +18,10 @@ from onnx import helper, numpy_helper
 from torch import fx, nn
 from torch.nn import functional
 
+from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.onnx_node import Activation, Constant, Step
-from leansight.exporters.importers.onnx_operators import IMAGE_AXES, OPERATORS
+from leansight.exporters.importers.onnx_operators import OPERATORS
 from leansight.runtime.decision import sigmoid, softmax
 from leansight.runtime.errors import BundleError
 
@@ -262,7 +263,7 @@ class _Reader:
     def _logits(self, result: Activation, outputs: int) -> fx.Node:
         call = self._graph.call_function
         logits = result.node
-        if len(result.shape) != 2:  # noqa: PLR2004 -- images and classes
+        if result.shape[1:] != (outputs,):
             logits = call(torch.reshape, (logits, (-1, outputs)))
         return logits if outputs > 1 else self._both_classes(logits)
 

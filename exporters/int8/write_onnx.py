@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from onnx import helper, numpy_helper
 
 from leansight.exporters.errors import ConversionError
@@ -201,7 +201,7 @@ class _Writer:
             producer_name="leansight",
         )
         onnx.checker.check_model(result)
-        return result.SerializeToString()  # type: ignore[no-any-return]
+        return bytes(result.SerializeToString())
 
     def _pair_node(
         self,
@@ -218,7 +218,7 @@ class _Writer:
         self._add(zero_point, np.array(zero, levels.dtype))
         self._nodes.append(helper.make_node(kind, [source, scale, zero_point], [target]))
 
-    def _add(self, name: str, values: Any) -> None:  # noqa: ANN401 -- an array or a numpy scalar
+    def _add(self, name: str, values: ArrayLike) -> None:
         self._constants.append(numpy_helper.from_array(np.asarray(values), name))
 
     def _check_weights(

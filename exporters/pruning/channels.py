@@ -85,7 +85,7 @@ def score_channels(
             if loss is None:
                 raise ValueError("the importance taylor needs a loss")
             for part in loss(scored):
-                part.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(part)
             score = tp.importance.GroupTaylorImportance()
     groups = []
     graph = _graph(scored, example)
@@ -150,7 +150,7 @@ def _find_groups(
         yield names[group[0].dep.target.module], group
 
 
-def _step(group: Any) -> int:  # noqa: ANN401 -- torch-pruning has no types
+def _step(group: Any) -> int:
     """Return how many alike groups of channels the group's grouped convolutions have."""
     layers = (item.dep.target.module for item in group)
     return max(

@@ -24,7 +24,7 @@ def command(
     bundle: Path,
     model_format: Format | None,
     threads: int,
-    as_json: bool,  # noqa: FBT001 -- click passes options by name
+    as_json: bool,
 ) -> None:
     """Run the golden photos of BUNDLE on this machine and compare with what they must give.
 
