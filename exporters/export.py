@@ -88,13 +88,23 @@ def export_network(
     reports = {"validation": report}
     if images.test is not None:
         reports["test"] = verifier(images.test)(files).report
+    _write(draft, files, reports, images.golden)
+    return reports
+
+
+def _write(
+    draft: Bundle,
+    files: Mapping[Format, bytes],
+    reports: Mapping[str, ExportReport],
+    golden: Sequence[Image],
+) -> None:
+    """Write the bundle: both files, golden photos and the model card."""
     metrics = {what: report.to_dict() for what, report in reports.items()}
     bundle = replace(draft, metrics=metrics)
     contents = {f"model.{kind}": model for kind, model in files.items()}
-    contents["golden.npz"] = golden_file(bundle, files, images.golden)
+    contents["golden.npz"] = golden_file(bundle, files, golden)
     contents["README.md"] = model_card(bundle, reports["validation"]).encode()
     write_bundle(bundle, contents)
-    return reports
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The float network as an ONNX and as a TFLite graph, with the same folded weights."""
+"""Conversion: the float network as an ONNX and a TFLite graph with the same folded weights."""
 
 import contextlib
 import copy

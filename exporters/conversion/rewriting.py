@@ -1,4 +1,4 @@
-"""Operators in other words: those that both formats compute in integers, and alike."""
+"""Graph rewriting: operators as others, which both formats compute in integers and alike."""
 
 import math
 from collections.abc import Sequence

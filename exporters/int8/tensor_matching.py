@@ -1,4 +1,4 @@
-"""Which tensor of torch's or the ONNX graph is which of the TFLite graph: those of equal values.
+"""Tensor matching: the TFLite tensor of each tensor of torch's or the ONNX graph, by its values.
 
 The converters name, order and fuse things differently, so names and graph walks do not carry
 over to the next kind of network. Run on the same images, equal tensors hold equal numbers,
@@ -135,10 +135,10 @@ def _run_torch(
     for probe in probes:
         run: dict[str, NDArray[np.float32]] = {}
 
-        def seen(name: str, values: Tensor, run: dict[str, NDArray[np.float32]] = run) -> None:
+        def record(name: str, values: Tensor, run: dict[str, NDArray[np.float32]] = run) -> None:
             run[name] = _channels_last(values.numpy())
 
-        watch(folded, torch.from_numpy(probe.transpose(0, 3, 1, 2)), seen)
+        watch(folded, torch.from_numpy(probe.transpose(0, 3, 1, 2)), record)
         yield run
 
 

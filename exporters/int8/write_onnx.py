@@ -1,4 +1,4 @@
-"""The float ONNX graph in QDQ form, with the integers and scales of the int8 TFLite file.
+"""ONNX in QDQ form: the float graph with the integers and scales of the int8 TFLite file.
 
 Weights and biases are copied, not rounded again, so that both files hold one network.
 Activations are signed, as in TFLite, or unsigned (zero point + 128): the same grid, of which ONNX
@@ -44,29 +44,34 @@ def quantize_onnx(
     graph, partners = _fuse_activations(model.graph, quantized, partners, levels)
     _pool_global_means(graph)
     writer = QdqWriter(graph, levels)
-    producers = {op.outputs[0]: op for op in quantized.operators}
     writer.dequantize_input(_quantization(quantized, partners, writer.input.name))
     for node in list(writer.graph.node):
-        if node.op_type in WEIGHTED:
-            operator = producers.get(partners.get(node.output[0], ""))
-            if operator is None:
-                raise ConversionError(f"{node.op_type} {node.name} has no partner in TFLite")
-            if quantized.tensors[operator.inputs[1]].quantization:
-                writer.weights(node, operator, quantized)
-        elif node.op_type in WITH_CONSTANT:
-            operator = producers.get(partners.get(node.output[0], ""))
-            known = operator is not None and operator.kind == WITH_CONSTANT[node.op_type]
-            if operator and known and quantized.tensors[operator.outputs[0]].quantization:
-                writer.operand(node, [quantized.tensors[name] for name in operator.inputs])
-        elif node.op_type in ACTIVATIONS and _shares_grid(quantized, partners, node):
+        if node.op_type in ACTIVATIONS and _shares_grid(quantized, partners, node):
             grid = _quantization(quantized, partners, node.output[0])
             writer.clip(node, _bounds(node, graph, grid, levels), grid)
             continue
+        _quantize_constants(writer, node, quantized, partners)
         writer.node(node)
         for name in node.output:
             if name in partners and _is_rounded(quantized, partners[name]):
                 writer.requantize(node, name, _quantization(quantized, partners, name))
     return writer.finish(model)
+
+
+def _quantize_constants(
+    writer: QdqWriter, node: onnx.NodeProto, quantized: TfliteGraph, partners: Mapping[str, str]
+) -> None:
+    """Replace the weights of a layer, or the constant of a sum or product, by TFLite's integers."""
+    partner = partners.get(node.output[0], "")
+    operator = next((op for op in quantized.operators if op.outputs[0] == partner), None)
+    if node.op_type in WEIGHTED:
+        if operator is None:
+            raise ConversionError(f"{node.op_type} {node.name} has no partner in TFLite")
+        if quantized.tensors[operator.inputs[1]].quantization:
+            writer.weights(node, operator, quantized)
+    elif operator and operator.kind == WITH_CONSTANT.get(node.op_type):
+        operands = [quantized.tensors[name] for name in operator.inputs]
+        writer.operand(node, operands if quantized.tensors[partner].quantization else [])
 
 
 def _quantization(graph: TfliteGraph, partners: Mapping[str, str], name: str) -> Quantization:

@@ -1,4 +1,4 @@
-"""The float TFLite graph as full-integer int8, with ranges that are given to it."""
+"""Full-integer quantization: the float TFLite graph as int8, with the ranges that it is given."""
 
 import re
 import warnings

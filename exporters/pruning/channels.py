@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels are taken out, and with them all that they were for.
+"""Structured pruning: whole channels are removed, with all that reads or computes them.
 
 Which layers share channels is found by torch-pruning (Fang et al., arXiv 2301.12900); which go,
 and how many, is decided here: score the channels, choose how many of each group are kept, prune.

@@ -1,4 +1,4 @@
-"""The layers of an int8 file, read alike from both formats: on which grids they compute.
+"""Quantized layers of an int8 file, read alike from both formats: on which grids they compute.
 
 In ONNX, what a layer takes comes from a DequantizeLinear and what it gives goes into a
 QuantizeLinear: that pair's integers are the tensor. What only moves numbers may pass them on.

@@ -157,7 +157,7 @@ def space_of(
 ) -> Space:
     """Return the space around a run's recipe; None stands for what is usual.
 
-    That is its own width and half of it, its own size and three quarters of it (in eights), no
+    That is its own width and half of it, its own size and three quarters of it (a multiple of 8), no
     pruning up to three quarters, every precision, and threads up to the cores of this machine or
     a Pi (one, if nothing is `timed`).
 

@@ -21,11 +21,11 @@ from leansight.exporters.conversion.inference import batches, predict
 from leansight.exporters.conversion.torch_graph import for_any_number, watch
 from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.bias_correction import correct_biases
-from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrated
+from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.effort import attempts
 from leansight.exporters.int8.equalisation import equalise
 from leansight.exporters.int8.fake_quantization import Grid, logit_error, round_weights
-from leansight.exporters.int8.quantization_aware_training import learn
+from leansight.exporters.int8.quantization_aware_training import fine_tune
 from leansight.exporters.int8.range_search import choose_ranges
 from leansight.exporters.int8.ranges import Histogram, Range
 from leansight.exporters.options import EFFORTS, ExportOptions, ExportRefusedError, Promise
@@ -106,7 +106,7 @@ def network() -> Residual:
 @pytest.fixture(scope="module")
 def found(network: Residual) -> CalibratedNetwork:
     """The network, calibrated."""
-    return calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    return calibrate_network(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def spoilt(network: Residual) -> CalibratedNetwork:
     """The same network with one channel that is too large."""
     other = copy.deepcopy(network)
     spoil(other)
-    return calibrated(convert(other, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    return calibrate_network(convert(other, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
 
 
 def exact(found: CalibratedNetwork) -> Tensor:
@@ -123,15 +123,15 @@ def exact(found: CalibratedNetwork) -> Tensor:
 
 @pytest.mark.slow
 def test_what_is_measured_is_of_all_images(found: CalibratedNetwork) -> None:
-    pixels, logits = found.measured
+    pixels, logits = found.evaluation_set
     assert len(pixels) == 32
     np.testing.assert_array_equal(pixels[[0, -1]], found.pixels[[0, -1]])
     torch.testing.assert_close(logits[-1], exact(found)[-1], rtol=1e-4, atol=1e-4)
-    held_back, logits = found.held_back
+    held_back, logits = found.held_out_set
     assert len(held_back) == len(logits) == 60 - 32
     assert not {p.tobytes() for p in pixels} & {p.tobytes() for p in held_back}
     few = replace(found, pixels=found.pixels[:32])
-    np.testing.assert_array_equal(few.held_back[0], few.measured[0])
+    np.testing.assert_array_equal(few.held_out_set[0], few.evaluation_set[0])
 
 
 def test_what_an_activation_takes_is_not_on_its_grid() -> None:
@@ -142,7 +142,7 @@ def test_what_an_activation_takes_is_not_on_its_grid() -> None:
     network = nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), nn.Linear(8 * 12**2, 3))
     pixels = np.full((8, 24, 24, 1), 255, np.uint8)
     pixels[4:] = 0
-    found = calibrated(convert(network, PREPROCESSING), pixels, ignore)
+    found = calibrate_network(convert(network, PREPROCESSING), pixels, ignore)
     layer = next(op for op in found.graph.operators if "CONV_2D" in op.kind)
     assert found.ranges[layer.outputs[0]] == Range(low=0.0, high=127 / 128)
 
@@ -255,7 +255,7 @@ def test_the_simulation_leaves_the_network_as_it_is(found: CalibratedNetwork) ->
 def test_equalising_changes_nothing_in_float_and_much_in_int8(spoilt: CalibratedNetwork) -> None:
     folded = copy.deepcopy(spoilt.floats.folded)
     assert equalise(folded, spoilt.pixels) == 2
-    after = calibrated(convert_folded(folded, PREPROCESSING), spoilt.pixels, ignore)
+    after = calibrate_network(convert_folded(folded, PREPROCESSING), spoilt.pixels, ignore)
     torch.testing.assert_close(exact(after), exact(spoilt), rtol=1e-3, atol=1e-3)
     errors = [
         logit_error(tried.simulate(), tried.pixels, exact(spoilt)) for tried in (spoilt, after)
@@ -275,10 +275,10 @@ def test_equalising_lets_relu6_cut_off_what_it_did() -> None:
         after[3] *= 1000
         norm.bias[5] += 7
         network.narrow.weight[:, 5] += 0.1
-    found = calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    found = calibrate_network(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
     folded = copy.deepcopy(found.floats.folded)
     assert equalise(folded, found.pixels) == 2
-    even = calibrated(convert_folded(folded, PREPROCESSING), found.pixels, ignore)
+    even = calibrate_network(convert_folded(folded, PREPROCESSING), found.pixels, ignore)
     torch.testing.assert_close(exact(even), exact(found), rtol=1e-3, atol=1e-3)
     errors = [logit_error(tried.simulate(), tried.pixels, exact(found)) for tried in (found, even)]
     assert errors[1] < 0.5 * errors[0]
@@ -335,7 +335,7 @@ def test_training_under_rounding_learns_to_be_the_float_network(found: Calibrate
     narrow = {n: Range(low=0.85 * r.low, high=0.85 * r.high) for n, r in found.ranges.items()}
     simulation, wanted = replace(found, ranges=narrow).simulate(), exact(found)
     before = logit_error(simulation, found.pixels, wanted)
-    learn(simulation, found.exact, prepared(240, seed=5).pixels, epochs=40)
+    fine_tune(simulation, found.exact, prepared(240, seed=5).pixels, epochs=40)
     assert logit_error(simulation, found.pixels, wanted) < 0.5 * before
     assert all(r.low <= 0 <= r.high for r in simulation.ranges.values())
 
@@ -349,7 +349,7 @@ def test_a_network_whose_equal_constants_became_different_is_the_same_network() 
     torch.manual_seed(0)
     hard = (nn.Conv2d(1, 8, 3, 2), nn.Hardswish(), nn.Conv2d(8, 8, 3), nn.Hardswish())
     network = nn.Sequential(*hard, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
-    found = calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    found = calibrate_network(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
     simulation = found.simulate()
     with torch.no_grad():
         for parameter in simulation.network.parameters():
@@ -358,7 +358,7 @@ def test_a_network_whose_equal_constants_became_different_is_the_same_network() 
     assert learnt.graph.activations != found.graph.activations
     assert [*learnt.ranges] == learnt.graph.activations
     assert [*learnt.ranges.values()] == [*found.ranges.values()]
-    pixels, expected = learnt.measured
+    pixels, expected = learnt.evaluation_set
     simulated = predict(learnt.simulate(), pixels)
     files = [load_interpreter(file, kind) for kind, file in learnt.write().items()]
     logits = [np.concatenate([file(image[None]) for image in pixels]) for file in files]
