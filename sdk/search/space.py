@@ -157,9 +157,9 @@ def space_of(
 ) -> Space:
     """Return the space around a run's recipe; None stands for what is usual.
 
-    That is its own width and half of it, its own size and three quarters of it (a multiple of 8), no
-    pruning up to three quarters, every precision, and threads up to the cores of this machine or
-    a Pi (one, if nothing is `timed`).
+    That is its own width and half of it, its own size and three quarters of it (a multiple of
+    8), no pruning up to three quarters, every precision, and threads up to the cores of this
+    machine or a Pi (one, if nothing is `timed`).
 
     Raises:
         DataError: a value is out of range, or the network has no width.
