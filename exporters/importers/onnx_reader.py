@@ -291,7 +291,7 @@ class _Reader:
             raise ConversionError(
                 f"{self._name} has the operator {domain}{node.op_type} "
                 f"({node.name or node.output[0]}), which leansight does not read. It reads "
-                f"{', '.join(OPERATORS)}"
+                f"{', '.join(sorted(OPERATORS))}"
             )
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if node.op_type == "Constant":
