@@ -33,7 +33,7 @@ class ExportImages:
     `calibration` (N, S, S, C) uint8 finds the ranges and comes from training; `validation`
     decides whether the bundle is written; `test` is only reported; `golden` are a few photos
     as a camera gives them, (H, W, 3) uint8 BGR, that travel with the bundle. `training` gives
-    more images of training, should the network have to learn under rounding.
+    more images of training, for quantization-aware training.
     """
 
     calibration: Image

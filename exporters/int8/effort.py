@@ -119,7 +119,7 @@ def _train(
         found.exact,
         images,
         epochs=max(1, QAT_IMAGES // len(images)),
-        progress=lambda n, of: progress("training under rounding", n, of),
+        progress=lambda n, of: progress("quantization-aware training", n, of),
     )
     if logit_error(simulation, pixels, expected) >= before:
         return found

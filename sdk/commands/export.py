@@ -89,7 +89,7 @@ def command(
     Both files hold the same network: same integers, same scales. Writes nothing and exits
     with 1 if int8 lost more than --max-drop on the validation images, or if the formats decide
     differently on more than 0.5 % of them. Before that, more and more is tried: better ranges,
-    training under rounding, the most sensitive layers in float.
+    quantization-aware training, the most sensitive layers in float.
 
     MODEL is a float network that was trained elsewhere: an ONNX file, a Keras model (.keras,
     .h5) or a SavedModel folder. What it does not say of itself must be given: --data, --labels,
