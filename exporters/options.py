@@ -7,11 +7,14 @@ from typing import Literal, get_args
 
 from leansight.runtime.errors import LeansightError
 
-# What is tried, in this order, until the int8 files keep their promise.
 Effort = Literal["calibration", "ranges", "training", "float layers"]
+"""What is tried to make int8 files keep their promise."""
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
-Target = Literal["pi4", "pi5", "x86"]  # where they are to run fastest
+"""Every `Effort`, in the order in which they are tried."""
+Target = Literal["pi4", "pi5", "x86"]
+"""Where the files are to run fastest; they run everywhere."""
 TARGETS: tuple[Target, ...] = get_args(Target)
+"""Every `Target`."""
 
 
 class ExportRefusedError(LeansightError):
@@ -65,5 +68,5 @@ class ExportOptions:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
 
 
-# Told the step's name, and how many of how many are done.
 StepProgress = Callable[[str, int, int], None]
+"""Told a step's name, how many of its parts are done, and of how many."""

@@ -1,20 +1,34 @@
 """What every test file may use: a tiny network that tells stripes apart, in both formats."""
 
+import os
 import signal
 from pathlib import Path
 
+import cv2
 import pytest
 import tiny_models
 from hypothesis import settings
+from streams import numbered
 
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.preprocessing import Preprocessing
 
+pytest_plugins = ["cpu_budget"]
+
+# Tests are shared out among the cores already. Torch reads this when it is imported, later, and
+# so do the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Started in the background, a shell's programs ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("leansight", deadline=None)  # a busy machine is no failure
 settings.load_profile("leansight")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold slow tests, so that none is alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +56,14 @@ def tiny_bundle(tmp_path: Path, tiny_tflite: bytes, tiny_onnx: bytes) -> Path:
     )
     write_bundle(bundle, {"model.tflite": tiny_tflite, "model.onnx": tiny_onnx})
     return bundle.path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """An mp4v file of 12 numbered pictures."""
+    path = tmp_path / "drive.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 12, (128, 32))
+    for number in range(12):
+        writer.write(numbered(number))
+    writer.release()
+    return path

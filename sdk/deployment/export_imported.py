@@ -14,10 +14,10 @@ from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import Bundle, refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Image
-from leansight.sdk.data.images import ImageSet, images_folder, load_labelled, read_sample
+from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.layouts.detect import find_labels, find_samples
 from leansight.sdk.data.leakage import check_twins, check_videos, find_twins
-from leansight.sdk.data.samples import Sample, Split, draw, first_five
+from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.data.splits import split_samples
 from leansight.sdk.deployment.export_run import (
     GOLDEN_PHOTOS,
@@ -27,8 +27,10 @@ from leansight.sdk.deployment.export_run import (
 )
 from leansight.sdk.deployment.imported_network import ImportedNetwork, Origin, read_network
 from leansight.sdk.deployment.options import DeploymentOptions
+from leansight.sdk.runs.images import read_part
 from leansight.sdk.system.console import console
 from leansight.sdk.system.progress import step_bars
+from leansight.sdk.system.text import first_five
 
 # Of the largest output, or of a probability: two float runtimes add in different orders.
 _TOLERANCE: Final = 1e-3
@@ -115,19 +117,11 @@ def _split(data: Path, given: ImportedNetwork) -> Split:
 def _images(
     data: Path, split: Split, drawn: Sequence[Sample], given: ImportedNetwork
 ) -> ExportImages:
-    recipe = given.recipe
-
-    def read(samples: Sequence[Sample], what: str) -> ImageSet:
-        what = f"reading {what} images"
-        return load_labelled(
-            data, samples, given.labels, recipe.preprocessing, what=what, task=recipe.task
-        )
-
     folder = images_folder(data)
     return ExportImages(
-        calibration=read(drawn, "calibration").pixels,
-        validation=read(split.validation, "validation"),
-        test=read(split.test, "test") if split.test else None,
+        calibration=read_part(given, data, drawn, "calibration").pixels,
+        validation=read_part(given, data, split.validation, "validation"),
+        test=read_part(given, data, split.test, "test") if split.test else None,
         golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
     )
 

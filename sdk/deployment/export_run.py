@@ -12,11 +12,10 @@ from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.options import ExportOptions, ExportRefusedError, StepProgress
 from leansight.exporters.verification.report import ExportReport, Verification
 from leansight.runtime.bundle import Bundle
-from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.deployment.options import DeploymentOptions
-from leansight.sdk.runs.images import read_images
+from leansight.sdk.runs.images import find_images, read_part
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.allocator import keep_freed_memory
 from leansight.sdk.system.progress import step_bars
@@ -53,20 +52,16 @@ def export_run(
     """
     prepare_report(report)
     run = Run.load(path)
-    root = data or run.data
-    if not root.exists():
-        raise DataError(
-            f"the images of {path} are no longer at {root}: give their folder as --data"
-        )
+    root = find_images(run, data)
     split, folder = run.split(), images_folder(root)
     drawn = draw(split.train, options.calibration_images)
     images = ExportImages(
-        calibration=read_images(run, root, drawn, "calibration").pixels,
-        validation=read_images(run, root, split.validation, "validation"),
-        test=read_images(run, root, split.test, "test") if split.test else None,
+        calibration=read_part(run, root, drawn, "calibration").pixels,
+        validation=read_part(run, root, split.validation, "validation"),
+        test=read_part(run, root, split.test, "test") if split.test else None,
         golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
         training=lambda: (
-            read_images(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
+            read_part(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
         ),
     )
     draft = _draft(run, split, len(drawn), options, out)

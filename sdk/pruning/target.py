@@ -50,7 +50,9 @@ class PruningTarget:
 
     def __post_init__(self) -> None:
         if self.kind != "latency" and (self.on, self.remote_python) != (None, None):
-            raise DataError("--on is for --latency: nothing else is measured on a machine")
+            raise DataError(
+                "a machine is for the latency: nothing else is measured on one", parameter="on"
+            )
 
     def say(self, amount: float) -> str:
         """Write multiply-accumulates, bytes or milliseconds as people do."""

@@ -12,8 +12,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.system.definition import differences
+from leansight.sdk.system.definition import require_same
 from leansight.sdk.system.files import write_json
+from leansight.sdk.system.locks import locked
 
 DEFINITION: Final = "optimize.json"
 JOURNAL: Final = "trials.journal"
@@ -24,7 +25,7 @@ def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | 
     """Write the definition to `folder`, or compare it with the one there; return the study's name.
 
     Raises:
-        DataError: the folder holds another search (says what differs).
+        DataError: the folder holds another search, or is damaged.
 
     """
     file = folder / DEFINITION
@@ -35,9 +36,7 @@ def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | 
             name = str(there.pop("study"))
         except (ValueError, KeyError, AttributeError) as error:
             raise DataError(f"{file} is damaged: {error}") from error
-        if differing := differences(there, values):
-            raise DataError(f"{folder} holds another search: {'; '.join(differing[:5])}. Choose "
-                            "another --out")  # fmt: skip
+        require_same(there, values, folder)
         return name
     name = f"{folder.name}-{uuid4().hex[:8]}"  # one database may hold several searches
     write_json(file, values | {"study": name})
@@ -47,9 +46,13 @@ def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | 
 def refuse_foreign(folder: Path) -> None:
     """Raise DataError if the folder holds something else than a search."""
     names = {path.name for path in folder.iterdir()}
-    # Another process may be about to begin the search, or was killed then.
-    if DEFINITION not in names and names - {"locks", f"{DEFINITION}.part"}:
-        raise DataError(f"{folder} is neither empty nor a search: choose another --out")
+    # Another process may be about to begin the search, or was killed then. It writes the
+    # definition before all else: looked for after the rest, it is there.
+    strange = names - {"locks", f"{DEFINITION}.part"}
+    if strange and not (folder / DEFINITION).is_file():
+        raise DataError(
+            f"{folder} is neither empty nor a search: choose another folder", parameter="out"
+        )
 
 
 def open_storage(storage: str) -> BaseStorage:
@@ -57,13 +60,21 @@ def open_storage(storage: str) -> BaseStorage:
     if "://" not in storage:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(storage))
-    waits = {"connect_args": {"timeout": _BUSY_SECONDS}} if storage.startswith("sqlite") else {}
     try:
-        return RDBStorage(storage, engine_kwargs=waits)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
+        return _open_sqlite(storage) if storage.startswith("sqlite") else RDBStorage(storage)
+    except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         shown = _without_password(storage)
-        raise DataError(f"--storage {shown} cannot be opened: {reason}") from error
+        raise DataError(f"{shown} cannot be opened: {reason}", parameter="storage") from error
+
+
+def _open_sqlite(url: str) -> BaseStorage:
+    """Open a database that other searches may be opening as well: one at a time makes its tables.
+
+    Optuna looks for each table and then makes it, which fails if another process just has.
+    """
+    with locked(Path(f"{make_url(url).database}.lock")):
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}})
 
 
 def _without_password(storage: str | None) -> str | None:
@@ -72,4 +83,4 @@ def _without_password(storage: str | None) -> str | None:
     try:
         return make_url(storage).render_as_string(hide_password=True)
     except SQLAlchemyError as error:
-        raise DataError(f"--storage: {error}") from error
+        raise DataError(str(error), parameter="storage") from error

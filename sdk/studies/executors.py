@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.extras import require
+from leansight.sdk.system.cores import available_cores
 
 # -P: a file of the current folder that is named as a library must not be imported for it.
 _TRAIN: Final = ("-P", "-c", "from leansight.sdk.commands.cli import main; main()", "train")
@@ -180,13 +181,6 @@ def run_task(task: CellTask, threads: int) -> Outcome:
     return process.outcome()
 
 
-def available_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class _Process:
     """A task under way on this machine."""
 
@@ -200,7 +194,7 @@ class _Process:
             # The training inherits the lock with the log, and gives it back when it has ended:
             # where one goes on in spite of its dead study or Ray node, this waits for it.
             fcntl.flock(log, fcntl.LOCK_EX)
-            self._log_start = log.tell()
+            self._log_start = log.seek(0, os.SEEK_END)  # where it now ends
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -261,7 +255,8 @@ def _connect(ray: ModuleType, address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise LeansightError(
-            f"no Ray cluster at {address} ({reason}): start one with `ray start --head`"
+            f"no Ray cluster at {address} ({reason}): start one with `ray start --head`",
+            parameter="address",
         ) from error
 
 

@@ -13,15 +13,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from leansight.exporters.conversion.inference import predict
-from leansight.runtime.decision import are_sure, probabilities_of
+from leansight.exporters.verification.compare import judge
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.models.build import build_network, load_network
 from leansight.sdk.models.pretrained import load_pretrained
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.begin import begin_or_join
+from leansight.sdk.runs.begin import alone_in, begin_or_join, is_first_process
 from leansight.sdk.runs.images import read_part
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, read_split
 from leansight.sdk.system.allocator import keep_freed_memory
+from leansight.sdk.system.console import console
+from leansight.sdk.system.cores import crowding
 from leansight.sdk.training.batches import (
     Batch,
     EpochSampler,
@@ -59,12 +61,20 @@ def train(
     (see `RunConfig`), and ends as if it had not been interrupted.
 
     Raises:
-        DataError: the data cannot be split, an image cannot be read, the loss diverged.
+        DataError: the data cannot be split, an image cannot be read, the loss diverged, or
+            another training is at work in `out`.
 
     """
     keep_freed_memory()
-    hardware = hardware or Hardware()
-    start = begin_or_join(data, recipe, out, options or TrainingOptions())
+    if (line := crowding(torch.get_num_threads())) and is_first_process():
+        console().print(line, highlight=False)
+    begin_or_join(data, recipe, out, options or TrainingOptions())
+    with alone_in(out):
+        return _train_begun(out, hardware or Hardware())
+
+
+def _train_begun(out: Path, hardware: Hardware) -> Run:
+    start = RunConfig.load(out)
     split, chosen = read_split(out), start.options
     teacher = Run.load(chosen.teacher) if chosen.teacher else None
     images = read_images(start, split, folder=out)
@@ -76,7 +86,7 @@ def train(
     start = RunConfig.load(out)  # a learning rate may have been found
     scored = {"validation": images.validation, "shifted": images.shifted}
     if chosen.score_test and split.test:
-        scored["test"] = read_part(start, split.test, "test")
+        scored["test"] = read_part(start, start.data, split.test, "test")
     metrics: dict[str, float] = {}
     for name, part in scored.items():
         if part is not None and len(part.classes):
@@ -149,24 +159,20 @@ def fast_memory_format(network: nn.Module) -> torch.memory_format:
 
 
 def scores(network: nn.Module, images: ImageSet, start: RunConfig) -> dict[str, float]:
-    """Return shares (0 to 1): accuracy and, with a threshold, what is kept and right of it.
+    """Return shares (0 to 1): accuracy and, with a threshold, the coverage and the accuracy there.
 
-    With many labels, accuracy is that of the single labels, each given from a probability of a
-    half on; an image is kept where none of its labels is undecided.
+    With many labels, accuracy is the label accuracy (see `describe_metric`); an image is covered,
+    which is kept, where none of its labels is undecided.
     """
-    logits, recipe = predict(network, images.pixels), start.recipe
-    if recipe.task == "multilabel":
-        right = ((logits >= 0) == images.classes).mean(axis=1)
-    else:
-        right = (logits.argmax(axis=1) == images.classes).astype(float)
-    measured = {"accuracy": float(right.mean())}
-    policy = recipe.decision
+    recipe, policy = start.recipe, start.recipe.decision
+    logits = predict(network, images.pixels)
+    judged = judge(logits, images.classes, policy, start.labels, recipe.task)
+    measured = {"accuracy": float(judged.right.mean())}
     if policy.threshold > 0:
-        probabilities = probabilities_of(logits, recipe.task, policy.temperature)
-        kept = are_sure(probabilities, recipe.task, policy.thresholds_of(start.labels))
-        measured[f"kept at {policy.threshold:g}"] = float(kept.mean())
-        if kept.any():
-            measured[f"accuracy of kept at {policy.threshold:g}"] = float(right[kept].mean())
+        measured[f"kept at {policy.threshold:g}"] = float(judged.sure.mean())
+        if judged.sure.any():
+            accuracy = float(judged.right[judged.sure].mean())
+            measured[f"accuracy of kept at {policy.threshold:g}"] = accuracy
     return measured
 
 

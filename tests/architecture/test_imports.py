@@ -81,3 +81,6 @@ def test_a_command_is_imported_by_nobody(path: Path) -> None:
         if file in COMMANDS and file != path:
             allowed = room_of(path) == "sdk/commands" and file.name in SHARED_BY_COMMANDS
             assert allowed, f"{name_of(path)}:{line} imports {name}"
+
+
+# The command line says which of its options a parameter is.

@@ -146,7 +146,7 @@ def started_asyncssh(
     del folder
     if importlib.util.find_spec("asyncssh") is None:
         pytest.skip("no asyncssh here: pip install asyncssh")
-    script = Path(__file__).parents[1] / "helpers" / "ssh_server.py"
+    script = Path(__file__).parents[1] / "helpers" / "programs" / "ssh_server.py"
     server = subprocess.Popen(
         [sys.executable, script, keys / "host", keys / "user.pub", temporary],
         stdout=subprocess.PIPE,
@@ -466,4 +466,4 @@ def test_only_latency_is_of_a_machine(target: tuple[str, str], tmp_path: Path) -
     words = ["prune", str(tmp_path), *target, "--on", "pi@far", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(cli.leansight, words)
     assert isinstance(done.exception, DataError)
-    assert "--on is for --latency" in str(done.exception)
+    assert "a machine is for the latency" in str(done.exception)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner, Result
 
 from leansight.sdk.commands import cli
 
@@ -14,6 +15,12 @@ def leansight(*arguments: object, before: str = "") -> subprocess.CompletedProce
     """Run the command as a user does, in a process of its own."""
     command = [sys.executable, "-c", before + MAIN, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def invoke(*arguments: object, catch_exceptions: bool = True) -> Result:
+    """Run the command in this process, which need not import torch again."""
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli.leansight, words, catch_exceptions=catch_exceptions)
 
 
 def refusal(

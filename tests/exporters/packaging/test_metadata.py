@@ -331,7 +331,7 @@ def in_mediapipe(model: bytes, pictures: Pixels, folder: Path) -> dict[str, Any]
     assert MEDIAPIPE
     (folder / "model.tflite").write_bytes(model)
     np.savez(folder / "images.npz", images=pictures)
-    script = Path(__file__).parents[2] / "helpers" / "in_mediapipe.py"
+    script = Path(__file__).parents[2] / "helpers" / "programs" / "in_mediapipe.py"
     command = [MEDIAPIPE, script, folder / "model.tflite", folder / "images.npz"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

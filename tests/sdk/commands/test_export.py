@@ -13,30 +13,15 @@ from command_line import leansight, refusal
 
 from leansight.runtime.bundle import Bundle
 from leansight.sdk.commands import cli
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shapes.write_data_set(tmp_path_factory.mktemp("data") / "shapes")
-
-
-@pytest.fixture(scope="module")
-def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "tiny.toml").write_text(shapes.RECIPE)
-    out = folder / "run"
-    result = leansight("train", data, "--recipe", folder / "tiny.toml", "--out", out)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == f"run: {out}"
-    return out
+from leansight.sdk.runs.run import Run
 
 
 @pytest.fixture(scope="module")
 def exported(
-    run: Path, tmp_path_factory: pytest.TempPathFactory
+    run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     out = tmp_path_factory.mktemp("bundle") / "shapes.bundle"
-    result = leansight("export", run, "--out", out, "--max-drop", 5, "--threshold", 0.4)
+    result = leansight("export", run.path, "--out", out, "--max-drop", 5, "--threshold", 0.4)
     assert result.returncode == 0, result.stderr
     return out, result
 
@@ -62,9 +47,9 @@ def test_export_says_what_it_verified_and_where_it_wrote(exported: Exported) -> 
 
 
 @pytest.mark.slow
-def test_the_bundle_remembers_where_it_comes_from(exported: Exported, run: Path) -> None:
+def test_the_bundle_remembers_where_it_comes_from(exported: Exported, run: Run) -> None:
     bundle = Bundle.load(exported[0])
-    values = json.loads((run / "run.json").read_text())
+    values = json.loads((run.path / "run.json").read_text())
     assert bundle.provenance["recipe"] == values["recipe"]
     counts = bundle.provenance["images"]
     assert counts == {"train": 48, "validation": 24, "test": 0, "calibration": 48}
@@ -91,7 +76,7 @@ def test_both_formats_classify_the_photos(exported: Exported, data: Path) -> Non
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 @pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
 def test_a_spoilt_network_is_refused_and_nothing_written(
-    run: Path,
+    run: Run,
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -100,9 +85,9 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
     # One gray photo is all that this run was trained on: too little to find ranges with.
     photos, poor = tmp_path / "photos", tmp_path / "run"
     shutil.copytree(data, photos)
-    shutil.copytree(run, poor)
+    shutil.copytree(run.path, poor)
     cv2.imwrite(str(photos / "disc" / "gray.png"), np.full((40, 40, 3), 128, np.uint8))
-    header = (run / "train.csv").read_text().splitlines()[0]
+    header = (run.path / "train.csv").read_text().splitlines()[0]
     (poor / "train.csv").write_text(f"{header}\ndisc/gray.png,disc,,,\n")
     out = tmp_path / "new" / "shapes.bundle"
     arguments = ["export", str(poor), "--out", str(out), "--data", str(photos), "--max-drop", "0"]
@@ -130,9 +115,9 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
 
 @pytest.mark.slow
 def test_photos_that_have_moved_are_asked_for(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(run.path, tmp_path / "run")
     file = tmp_path / "run" / "run.json"
     values = json.loads(file.read_text())
     values["data"] = str(tmp_path / "gone")
@@ -140,7 +125,7 @@ def test_photos_that_have_moved_are_asked_for(
     out = tmp_path / "shapes.bundle"
     arguments = ["export", str(tmp_path / "run"), "--out", str(out)]
     line = refusal(arguments, monkeypatch, capsys)
-    assert f"no longer at {tmp_path / 'gone'}: give their folder as --data" in line
+    assert f"no longer at {tmp_path / 'gone'}: say where they are now (--data)" in line
     # A folder without them is no help either.
     line = refusal([*arguments, "--data", str(tmp_path)], monkeypatch, capsys)
     assert "does not exist" in line
@@ -195,7 +180,7 @@ def test_a_run_that_has_not_finished_is_not_exported(
     (tmp_path / "run" / "start.json").touch()
     arguments = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
     line = refusal(arguments, monkeypatch, capsys)
-    assert line.endswith("run has not finished: go on with --resume (it has no run.json)")
+    assert line.endswith("run has not finished: resume its training (it has no run.json)")
 
 
 @pytest.mark.slow

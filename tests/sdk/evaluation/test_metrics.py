@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
@@ -57,6 +57,7 @@ def test_a_small_table_by_hand() -> None:
     assert b.images == 2
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 500), st.integers(3, 6))
 def test_one_label_figures_are_scikit_learn_s(seed: int, labels: int) -> None:
     said, shown = random_table(seed, labels)
@@ -82,6 +83,7 @@ def test_one_label_figures_are_scikit_learn_s(seed: int, labels: int) -> None:
     assert found.top_k[2] == sklearn_metrics.top_k_accuracy_score(shown, said, k=2)
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 500))
 def test_many_label_figures_are_scikit_learn_s(seed: int) -> None:
     rng = np.random.default_rng(seed)

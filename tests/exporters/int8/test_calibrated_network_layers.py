@@ -1,7 +1,4 @@
-"""Every kind of layer that the recipes' networks have, folded and as int8 in both formats.
-
-The networks are small relatives of timm's, a few layers each; the files are read with `int8_files`.
-"""
+"""Every kind of layer that the recipes' networks have, as int8 in both formats."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,11 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-import tiny_models
 import torch
-from ai_edge_litert import schema_py_generated as schema
 from int8_files import TYPES, Layer, Onnx, Tflite, optimised
 from numpy.typing import NDArray
 from shapes import LABELS, photos
@@ -27,27 +21,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leansight.exporters.conversion.convert import convert
-from leansight.exporters.conversion.folding import fold
-from leansight.exporters.conversion.rewriting import pad_before_pooling
-from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8.calibrated_network import quantize
-from leansight.exporters.int8.ranges import Range
-from leansight.exporters.int8.tensor_matching import pair_tensors
-from leansight.exporters.int8.write_tflite import quantize_tflite, require_integers
-from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Preprocessing
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
-
 SIZE, EPOCHS = 32, 3
 PREPROCESSING = Preprocessing(size=SIZE)
+
+
 # What ONNX Runtime computes on integers, and what only moves them.
 INTEGER = {
     *("QLinearConv", "QGemm", "QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearSigmoid"),
     *("QLinearAveragePool", "QLinearGlobalAveragePool", "NhwcMaxPool", "MaxPool"),
 }
+
+
 MOVING = {"Reshape", "Transpose", "Clip"}
 
 
@@ -58,9 +48,6 @@ def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
 def layer(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
-
-
-# The networks
 
 
 class Bodies(nn.Module):
@@ -217,9 +204,6 @@ def bias(layer: Layer) -> tuple[bytes, ...]:
     return (layer.bias.tobytes(), layer.bias_scale.tobytes()) if layer.bias.any() else ()
 
 
-# Both files
-
-
 @pytest.mark.slow
 def test_both_files_hold_the_same_layers_bit_for_bit(converted: Converted) -> None:
     theirs, ours = converted.tflite.layers(), converted.onnx.layers()
@@ -305,254 +289,3 @@ def test_means_and_products_are_divided_by_odd_numbers(converted: Converted) -> 
         assert abs(divisor % 2 - 1) < 1e-3  # no quotient is nearer than 1 / (2 x divisor)
         found += 1
     assert found or converted.kind.build is flattened
-
-
-# What cannot be int8
-
-
-def with_layer(kind: str, options: object, *, named: bool = True) -> TfliteGraph:
-    """Return a dense layer on the means of what this operator makes of the pixels, quantized."""
-    graph = tiny_models.TfliteGraph()
-    pixels, made, means, logits = (
-        graph.tensor(shape) for shape in ((1, 8, 8, 1), (1, 8, 8, 1), (1, 1), (1, 3))
-    )
-    graph.add(kind, (pixels,), made, options)
-    axes = graph.constant(np.array([1, 2], np.int32))
-    graph.add("MEAN", (made, axes), means, schema.ReducerOptionsT())
-    weights, zeros = (graph.constant(np.zeros(s, np.float32)) for s in ((3, 1), (3,)))
-    dense = schema.FullyConnectedOptionsT()
-    graph.add("FULLY_CONNECTED", (means, weights, zeros), logits, dense)
-    for number, tensor in enumerate(graph.tensors * named):
-        tensor.name = f"t{number}".encode()
-    model = graph.pack(pixels, logits)
-    readable = TfliteGraph(model)
-    ranges = dict.fromkeys(readable.activations, Range(low=-1, high=1))
-    return TfliteGraph(quantize_tflite(model, readable, ranges))
-
-
-def test_a_layer_without_an_int8_form_is_named() -> None:
-    require_integers(with_layer("HARD_SWISH", schema.HardSwishOptionsT()))
-    quantized = with_layer("LEAKY_RELU", schema.LeakyReluOptionsT(alpha=0.2))
-    with pytest.raises(ConversionError, match=r"LEAKY_RELU has no int8 form .*float32 only"):
-        require_integers(quantized)
-
-
-def test_what_the_quantizer_refuses_is_passed_on_in_one_line() -> None:
-    # It tells tensors apart by their names: here all have the same.
-    with pytest.raises(ConversionError, match=r"^ai-edge-quantizer cannot .*float32 only$"):
-        with_layer("HARD_SWISH", schema.HardSwishOptionsT(), named=False)
-
-
-# Pairing
-
-
-def test_tensors_that_hold_the_same_numbers_are_paired_in_their_order() -> None:
-    """Two that are zero for every image, as closed gates are."""
-    nodes = [
-        onnx.helper.make_node("Abs", ["image"], ["bright"]),
-        onnx.helper.make_node("Neg", ["bright"], ["dark"]),
-        onnx.helper.make_node("Relu", ["dark"], ["first"]),
-        onnx.helper.make_node("Neg", ["first"], ["second"]),
-    ]
-    value = partial(onnx.helper.make_tensor_value_info, elem_type=1, shape=[1, 1, 2, 2])
-    graph = onnx.helper.make_graph(nodes, "twins", [value("image")], [value("bright")])
-    opset = [onnx.helper.make_opsetid("", 18)]
-    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
-
-    class Theirs:
-        """Gives its tensors as a TFLite graph does."""
-
-        def run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-            zero = np.zeros_like(image)
-            return {"in": image, "a": np.abs(image), "b": -np.abs(image), "c": zero, "d": zero}
-
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 2, 2, 1), np.uint8)
-    partners = pair_tensors(model, Theirs(), pixels)
-    assert partners == {"image": "in", "bright": "a", "dark": "b", "first": "c", "second": "d"}
-
-
-# Folding
-
-
-def used(graph: torch.fx.GraphModule) -> Counter[str]:
-    calls = (n for n in graph.graph.nodes if n.op == "call_function")
-    return Counter(str(n.target).split(".")[1] for n in calls)
-
-
-def settled(network: nn.Module, shape: tuple[int, ...] = (8, 3, 8, 8)) -> nn.Module:
-    """Give the batch norms weights and statistics that are not 0 and 1."""
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
-            nn.init.uniform_(module.weight, -2, 2)
-            nn.init.uniform_(module.bias, -1, 1)
-    network.train()
-    with torch.no_grad():
-        for _ in range(3):
-            network(torch.randn(shape) + 0.5)
-    return network.eval()
-
-
-def folded(network: nn.Module) -> Counter[str]:
-    """Fold, hold the result against the network, and return the operators that are left."""
-    network = settled(network)
-    image = torch.randn(1, 3, 8, 8)
-    with torch.no_grad():
-        before = network(image)
-        graph = fold(network, image)
-        torch.testing.assert_close(graph(image), before, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(network(image), before, rtol=0, atol=0)  # left as it was
-    return used(graph)
-
-
-class Twice(nn.Module):
-    """One convolution used twice, once with a batch norm behind it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.convolution(self.norm(self.convolution(x)))  # type: ignore[no-any-return]
-
-
-class Mean(nn.Module):
-    def __init__(self, over: tuple[int, int], *, keepdim: bool) -> None:
-        super().__init__()
-        self.over, self.keepdim = over, keepdim
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(self.over, keepdim=self.keepdim)
-
-
-class Fork(nn.Module):
-    """A convolution whose result is used before its batch norm as well."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.convolution(x)
-        return self.norm(x) + x  # type: ignore[no-any-return]
-
-
-class Scaled(nn.Module):
-    """A number before and after, and one that belongs to no layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 4, 1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (0.17 * self.convolution(x) + 3) * 2 + torch.relu(x[:, :1]) * 0.5  # type: ignore[no-any-return]
-
-
-FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
-    "convolution": (
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)),
-        {"conv2d": 1},
-    ),
-    "grouped, same": (
-        lambda: nn.Sequential(nn.Conv2d(3, 6, 3, padding="same", groups=3), nn.BatchNorm2d(6)),
-        {"conv2d": 1},
-    ),
-    "no weights of its own": (
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
-        {"conv2d": 1},
-    ),
-    "dense, dropout between": (
-        lambda: nn.Sequential(
-            nn.Flatten(), nn.Linear(192, 5, bias=False), nn.Dropout(), nn.BatchNorm1d(5), nn.ReLU()
-        ),
-        {"flatten": 1, "linear": 1, "relu": 1},
-    ),
-    "nothing before": (lambda: nn.BatchNorm2d(3), {"conv2d": 1}),
-    "nothing before, dense": (
-        lambda: nn.Sequential(nn.Flatten(), nn.ReLU(), nn.BatchNorm1d(192)),
-        {"flatten": 1, "relu": 1, "conv2d": 1, "reshape": 2},
-    ),
-    "a convolution used twice": (Twice, {"conv2d": 2}),
-    "a result used twice": (Fork, {"conv2d": 2, "add": 1}),
-    "hard sigmoid": (
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Hardsigmoid()),
-        {"conv2d": 1, "hardtanh": 1, "mul": 1},
-    ),
-    "hard-swish": (
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Hardswish()),
-        {"conv2d": 2, "hardtanh": 1, "mul": 1},
-    ),
-    "hard-swish, dense": (
-        lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.Hardswish()),
-        {"flatten": 1, "linear": 1, "reshape": 2, "conv2d": 1, "hardtanh": 1, "mul": 1},
-    ),
-    "hard-swish of no layer": (nn.Hardswish, {"hardswish": 1}),
-    "windows": (lambda: nn.AvgPool2d(2), {"conv2d": 1}),
-    "windows of what was rewritten": (
-        lambda: nn.Sequential(nn.SiLU(), nn.BatchNorm2d(3), nn.AvgPool2d((2, 3), 1), nn.SiLU()),
-        {"sigmoid": 2, "mul": 2, "conv2d": 2},
-    ),
-    "windows beyond the border": (lambda: nn.AvgPool2d(3, 2, 1), {"conv2d": 1}),
-    "windows of the border alone": (
-        lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
-        {"avg_pool2d": 1},
-    ),
-    "windows, rounded up": (lambda: nn.AvgPool2d(3, 2, ceil_mode=True), {"avg_pool2d": 1}),
-    "windows with a divisor": (lambda: nn.AvgPool2d(2, divisor_override=3), {"avg_pool2d": 1}),
-    "a mean over the picture": (
-        lambda: Mean((2, 3), keepdim=False),
-        {"adaptive_avg_pool2d": 1, "reshape": 1},
-    ),
-    "a mean that stays a picture": (
-        lambda: Mean((-1, -2), keepdim=True),
-        {"adaptive_avg_pool2d": 1},
-    ),
-    "a mean of one pixel": (
-        lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), Mean((2, 3), keepdim=False)),
-        {"adaptive_avg_pool2d": 1, "reshape": 1},
-    ),
-    "another mean": (lambda: Mean((1, 2), keepdim=False), {"mean": 1}),
-    "numbers": (Scaled, {"conv2d": 1, "slice": 1, "relu": 1, "mul": 1, "add": 1}),
-}
-
-
-@pytest.mark.parametrize("name", FOLDS)
-def test_what_is_folded_computes_the_same(name: str) -> None:
-    build, operators = FOLDS[name]
-    left = folded(build())
-    left.pop("alias", None)
-    assert left == operators
-
-
-def test_a_batch_norm_alone_is_its_factor_and_summand_for_each_channel() -> None:
-    norm = nn.BatchNorm2d(3)
-    norm.running_mean, norm.running_var = torch.tensor([1.0, 0, -1]), torch.tensor([4.0, 1, 0.25])
-    norm.weight.data, norm.bias.data = torch.tensor([2.0, 3, -1]), torch.tensor([0.0, 1, 2])
-    norm.eps = 0.0
-    graph = fold(norm, torch.zeros(1, 3, 4, 4))
-    weight, bias = (value for _, value in graph.named_buffers() if "folded" in _)
-    # By hand: 2/2, 3/1, -1/0.5; and 0 - 1·1, 1 - 0·3, 2 - (-1)·(-2).
-    assert weight.flatten().tolist() == [1, 3, -2]
-    assert bias.tolist() == [-1, 1, 0]
-
-
-POOLS: dict[str, tuple[nn.Module, bool]] = {
-    "after relu": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1)), True),
-    "after relu6": (nn.Sequential(nn.ReLU6(), nn.MaxPool2d((3, 5), 2, (1, 2))), True),
-    "after a maximum": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1)), True),
-    "of what is negative": (nn.MaxPool2d(3, 2, 1), False),
-    "after a clamp below zero": (nn.Sequential(nn.Hardtanh(), nn.MaxPool2d(3, 2, 1)), False),
-    "of the same size": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 1, 1)), False),
-    "without padding": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), False),
-    "rounded up": (nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1, ceil_mode=True)), False),
-}
-
-
-@pytest.mark.parametrize("name", POOLS)
-def test_padding_of_a_maximum_becomes_zeros_where_nothing_is_below_them(name: str) -> None:
-    network, apart = POOLS[name]
-    image = torch.randn(1, 3, 8, 8)
-    graph = fold(network, image)
-    pad_before_pooling(graph)
-    assert used(graph)["pad"] == apart
-    torch.testing.assert_close(graph(image), network(image), rtol=0, atol=0)

@@ -1,0 +1,40 @@
+"""The tests are where a reader looks for them: their folders mirror the rooms."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from house import ROOT, name_of
+
+TESTS = ROOT / "tests"
+# What mirrors no room: what tests use, what they hold the rooms to, and what runs elsewhere.
+APART = {"helpers", "architecture", "docs", "examples", "perf", "pi"}
+FILES = sorted(
+    path for path in TESTS.rglob("test_*.py") if path.relative_to(TESTS).parts[0] not in APART
+)
+MOST_FILES, MOST_LINES = 16, 500
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_test_file_is_named_after_a_file_of_the_room_that_it_mirrors(path: Path) -> None:
+    """`tests/sdk/data/test_splits.py`, or `test_splits_by_video.py`, tests `sdk/data/splits.py`."""
+    room = ROOT / path.relative_to(TESTS).parent
+    names = {file.stem for file in room.glob("*.py")}
+    tested = path.stem.removeprefix("test_")
+    assert any(tested == name or tested.startswith(f"{name}_") for name in names)
+
+
+def test_a_folder_of_tests_has_few_files() -> None:
+    count = Counter(path.parent for path in TESTS.rglob("*.py"))
+    assert not {name_of(folder): n for folder, n in count.items() if n > MOST_FILES}
+
+
+def test_a_test_file_reads_in_one_sitting() -> None:
+    lines = {name_of(path): len(path.read_text().splitlines()) for path in TESTS.rglob("*.py")}
+    assert not {name: n for name, n in lines.items() if n > MOST_LINES}
+
+
+def test_torch_takes_one_thread_for_each_worker() -> None:
+    import torch
+
+    assert torch.get_num_threads() == 1

@@ -1,0 +1,170 @@
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from leansight.exporters.conversion.folding import fold
+
+
+def used(graph: torch.fx.GraphModule) -> Counter[str]:
+    calls = (n for n in graph.graph.nodes if n.op == "call_function")
+    return Counter(str(n.target).split(".")[1] for n in calls)
+
+
+def settled(network: nn.Module, shape: tuple[int, ...] = (8, 3, 8, 8)) -> nn.Module:
+    """Give the batch norms weights and statistics that are not 0 and 1."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+            nn.init.uniform_(module.weight, -2, 2)
+            nn.init.uniform_(module.bias, -1, 1)
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(shape) + 0.5)
+    return network.eval()
+
+
+def folded(network: nn.Module) -> Counter[str]:
+    """Fold, hold the result against the network, and return the operators that are left."""
+    network = settled(network)
+    image = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        before = network(image)
+        graph = fold(network, image)
+        torch.testing.assert_close(graph(image), before, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(network(image), before, rtol=0, atol=0)  # left as it was
+    return used(graph)
+
+
+class Twice(nn.Module):
+    """One convolution used twice, once with a batch norm behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(self.norm(self.convolution(x)))  # type: ignore[no-any-return]
+
+
+class Mean(nn.Module):
+    def __init__(self, over: tuple[int, int], *, keepdim: bool) -> None:
+        super().__init__()
+        self.over, self.keepdim = over, keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(self.over, keepdim=self.keepdim)
+
+
+class Fork(nn.Module):
+    """A convolution whose result is used before its batch norm as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.convolution(x)
+        return self.norm(x) + x  # type: ignore[no-any-return]
+
+
+class Scaled(nn.Module):
+    """A number before and after, and one that belongs to no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (0.17 * self.convolution(x) + 3) * 2 + torch.relu(x[:, :1]) * 0.5  # type: ignore[no-any-return]
+
+
+FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
+    "convolution": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)),
+        {"conv2d": 1},
+    ),
+    "grouped, same": (
+        lambda: nn.Sequential(nn.Conv2d(3, 6, 3, padding="same", groups=3), nn.BatchNorm2d(6)),
+        {"conv2d": 1},
+    ),
+    "no weights of its own": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
+        {"conv2d": 1},
+    ),
+    "dense, dropout between": (
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(192, 5, bias=False), nn.Dropout(), nn.BatchNorm1d(5), nn.ReLU()
+        ),
+        {"flatten": 1, "linear": 1, "relu": 1},
+    ),
+    "nothing before": (lambda: nn.BatchNorm2d(3), {"conv2d": 1}),
+    "nothing before, dense": (
+        lambda: nn.Sequential(nn.Flatten(), nn.ReLU(), nn.BatchNorm1d(192)),
+        {"flatten": 1, "relu": 1, "conv2d": 1, "reshape": 2},
+    ),
+    "a convolution used twice": (Twice, {"conv2d": 2}),
+    "a result used twice": (Fork, {"conv2d": 2, "add": 1}),
+    "hard sigmoid": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Hardsigmoid()),
+        {"conv2d": 1, "hardtanh": 1, "mul": 1},
+    ),
+    "hard-swish": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Hardswish()),
+        {"conv2d": 2, "hardtanh": 1, "mul": 1},
+    ),
+    "hard-swish, dense": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.Hardswish()),
+        {"flatten": 1, "linear": 1, "reshape": 2, "conv2d": 1, "hardtanh": 1, "mul": 1},
+    ),
+    "hard-swish of no layer": (nn.Hardswish, {"hardswish": 1}),
+    "windows": (lambda: nn.AvgPool2d(2), {"conv2d": 1}),
+    "windows of what was rewritten": (
+        lambda: nn.Sequential(nn.SiLU(), nn.BatchNorm2d(3), nn.AvgPool2d((2, 3), 1), nn.SiLU()),
+        {"sigmoid": 2, "mul": 2, "conv2d": 2},
+    ),
+    "windows beyond the border": (lambda: nn.AvgPool2d(3, 2, 1), {"conv2d": 1}),
+    "windows of the border alone": (
+        lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        {"avg_pool2d": 1},
+    ),
+    "windows, rounded up": (lambda: nn.AvgPool2d(3, 2, ceil_mode=True), {"avg_pool2d": 1}),
+    "windows with a divisor": (lambda: nn.AvgPool2d(2, divisor_override=3), {"avg_pool2d": 1}),
+    "a mean over the picture": (
+        lambda: Mean((2, 3), keepdim=False),
+        {"adaptive_avg_pool2d": 1, "reshape": 1},
+    ),
+    "a mean that stays a picture": (
+        lambda: Mean((-1, -2), keepdim=True),
+        {"adaptive_avg_pool2d": 1},
+    ),
+    "a mean of one pixel": (
+        lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), Mean((2, 3), keepdim=False)),
+        {"adaptive_avg_pool2d": 1, "reshape": 1},
+    ),
+    "another mean": (lambda: Mean((1, 2), keepdim=False), {"mean": 1}),
+    "numbers": (Scaled, {"conv2d": 1, "slice": 1, "relu": 1, "mul": 1, "add": 1}),
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_what_is_folded_computes_the_same(name: str) -> None:
+    build, operators = FOLDS[name]
+    left = folded(build())
+    left.pop("alias", None)
+    assert left == operators
+
+
+def test_a_batch_norm_alone_is_its_factor_and_summand_for_each_channel() -> None:
+    norm = nn.BatchNorm2d(3)
+    norm.running_mean, norm.running_var = torch.tensor([1.0, 0, -1]), torch.tensor([4.0, 1, 0.25])
+    norm.weight.data, norm.bias.data = torch.tensor([2.0, 3, -1]), torch.tensor([0.0, 1, 2])
+    norm.eps = 0.0
+    graph = fold(norm, torch.zeros(1, 3, 4, 4))
+    weight, bias = (value for _, value in graph.named_buffers() if "folded" in _)
+    # By hand: 2/2, 3/1, -1/0.5; and 0 - 1·1, 1 - 0·3, 2 - (-1)·(-2).
+    assert weight.flatten().tolist() == [1, 3, -2]
+    assert bias.tolist() == [-1, 1, 0]

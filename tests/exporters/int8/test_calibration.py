@@ -1,0 +1,64 @@
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+from int8_files import Tflite
+from torch import Tensor
+from trained_networks import Converted, Pixels, ignore, to_tensor
+
+from leansight.exporters.conversion.torch_graph import for_any_number
+from leansight.exporters.int8.calibration import calibrate
+from leansight.exporters.int8.ranges import Range
+from leansight.exporters.int8.shared_grids import SharedGrids
+from leansight.exporters.int8.tensor_matching import pair_nodes
+from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.sdk.models.networks import ResNetCustom
+
+# ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
+
+
+def ranges_of(
+    converted: Converted, pixels: Pixels, progress: Callable[[int, int], None] = ignore
+) -> Mapping[str, Range]:
+    floats, graph = converted.floats, TfliteGraph(converted.floats.tflite)
+    partners = pair_nodes(floats.folded, graph, pixels)
+    return calibrate(
+        for_any_number(floats.folded), graph, SharedGrids.of(graph), partners, pixels, progress
+    )
+
+
+@pytest.mark.slow
+def test_ranges_are_those_that_torch_sees(plain: Converted) -> None:
+    network = plain.network
+    assert isinstance(network, ResNetCustom)
+    graph = TfliteGraph(plain.floats.tflite)
+    told: list[tuple[int, int]] = []
+    ranges = ranges_of(plain, plain.calibration, lambda n, of: told.append((n, of)))
+    seen: dict[str, Tensor] = {}
+    network.stem[2].register_forward_hook(lambda _, __, out: seen.update(stem=out.clone()))
+    with torch.inference_mode():
+        seen["logits"] = network(to_tensor(plain.calibration))
+    tflite = Tflite(plain.floats.tflite)
+    (first,) = (o for _, inputs, o in tflite.operators if tflite.graph.inputs[0] in inputs)
+    names = {"stem": tflite.tensors[first].name.decode(), "logits": graph.output}
+    for what, name in names.items():
+        assert ranges[name].low == pytest.approx(min(0.0, seen[what].min().item()), abs=1e-4)
+        assert ranges[name].high == pytest.approx(max(0.0, seen[what].max().item()), abs=1e-4)
+    assert told == [(n, 60) for n in (16, 32, 48, 60)]
+
+
+@pytest.mark.slow
+def test_ranges_hold_zero_and_every_pixel(converted: Converted) -> None:
+    graph = TfliteGraph(converted.floats.tflite)
+    ranges = ranges_of(converted, converted.calibration[:2])
+    assert set(ranges) == set(graph.activations)
+    assert all(r.low <= 0 <= r.high for r in ranges.values())
+    assert ranges[graph.input] == Range(low=-1, high=127 / 128)
+
+
+@pytest.mark.slow
+def test_calibration_needs_an_image(plain: Converted) -> None:
+    graph = TfliteGraph(plain.floats.tflite)
+    with pytest.raises(ValueError, match="at least one image"):
+        calibrate(plain.floats.folded, graph, SharedGrids.of(graph), {}, plain.calibration[:0])

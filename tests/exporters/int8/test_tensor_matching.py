@@ -1,0 +1,99 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from int8_files import Tflite
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from residual_network import PREPROCESSING, prepared
+from torch import nn
+from trained_networks import Converted, ignore
+
+from leansight.exporters.conversion.convert import convert
+from leansight.exporters.conversion.inference import predict
+from leansight.exporters.errors import ConversionError
+from leansight.exporters.int8.calibrated_network import calibrate_network, quantize
+from leansight.exporters.int8.tensor_matching import pair_tensors
+from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.runtime.interpreter import load_interpreter
+
+# ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
+
+
+@pytest.mark.slow
+def test_every_tflite_activation_but_padding_has_a_partner(converted: Converted) -> None:
+    graph = TfliteGraph(converted.floats.tflite)
+    model = onnx.load_from_string(converted.floats.onnx)
+    partners = pair_tensors(model, graph, converted.calibration)
+    tflite = Tflite(converted.floats.tflite)
+    computed = {tflite.tensors[o].name.decode(): kind for kind, _, o in tflite.operators}
+    alone = {name: kind for name, kind in computed.items() if name not in partners.values()}
+    assert set(alone.values()) <= {"PAD"}
+    assert partners["image"] == graph.input
+    assert partners["logits"] == graph.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [1.01, -1.0])
+def test_other_weights_in_one_of_the_formats_are_found_out(plain: Converted, factor: float) -> None:
+    model = onnx.load_from_string(plain.floats.onnx)
+    weights = next(i for i in model.graph.initializer if len(i.dims) == 4)
+    changed = numpy_helper.to_array(weights) * np.float32(factor)
+    weights.CopyFrom(numpy_helper.from_array(changed, weights.name))
+    floats = replace(plain.floats, onnx=model.SerializeToString())
+    with pytest.raises(ConversionError, match="has no partner in TFLite"):
+        quantize(floats, plain.calibration[:4], ignore)
+
+
+def test_tensors_that_hold_the_same_numbers_are_paired_in_their_order() -> None:
+    """Two that are zero for every image, as closed gates are."""
+    nodes = [
+        onnx.helper.make_node("Abs", ["image"], ["bright"]),
+        onnx.helper.make_node("Neg", ["bright"], ["dark"]),
+        onnx.helper.make_node("Relu", ["dark"], ["first"]),
+        onnx.helper.make_node("Neg", ["first"], ["second"]),
+    ]
+    value = partial(onnx.helper.make_tensor_value_info, elem_type=1, shape=[1, 1, 2, 2])
+    graph = onnx.helper.make_graph(nodes, "twins", [value("image")], [value("bright")])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+
+    class Theirs:
+        """Gives its tensors as a TFLite graph does."""
+
+        def run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+            zero = np.zeros_like(image)
+            return {"in": image, "a": np.abs(image), "b": -np.abs(image), "c": zero, "d": zero}
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 2, 2, 1), np.uint8)
+    partners = pair_tensors(model, Theirs(), pixels)
+    assert partners == {"image": "in", "bright": "a", "dark": "b", "first": "c", "second": "d"}
+
+
+@pytest.mark.slow
+def test_a_network_whose_equal_constants_became_different_is_the_same_network() -> None:
+    """The converter shares equal constants, and counts them in the names of what is computed."""
+    torch.manual_seed(0)
+    hard = (nn.Conv2d(1, 8, 3, 2), nn.Hardswish(), nn.Conv2d(8, 8, 3), nn.Hardswish())
+    network = nn.Sequential(*hard, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    found = calibrate_network(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    simulation = found.simulate()
+    with torch.no_grad():
+        for parameter in simulation.network.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    learnt = found.with_weights(simulation, PREPROCESSING, ignore)
+    assert learnt.graph.activations != found.graph.activations
+    assert [*learnt.ranges] == learnt.graph.activations
+    assert [*learnt.ranges.values()] == [*found.ranges.values()]
+    pixels, expected = learnt.evaluation_set
+    simulated = predict(learnt.simulate(), pixels)
+    files = [load_interpreter(file, kind) for kind, file in learnt.write().items()]
+    logits = [np.concatenate([file(image[None]) for image in pixels]) for file in files]
+    np.testing.assert_array_equal(*(values.reshape(-1, 3) for values in logits))
+    step = learnt.ranges[learnt.graph.output].width / 255
+    assert np.abs(logits[0].reshape(-1, 3) - simulated).max() < 1.5 * step
+    assert np.abs(simulated - expected.numpy()).max() > step  # it has other weights now

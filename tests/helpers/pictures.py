@@ -1,0 +1,65 @@
+"""Pictures whose changes can be told, and every change in a strong form."""
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from leansight.sdk.augmentation.change import Change
+from leansight.sdk.augmentation.geometric import Affine, Crop, Margins, Mirror, Perspective
+from leansight.sdk.augmentation.photometric import (
+    Blur,
+    Coarse,
+    Colour,
+    Erase,
+    Exposure,
+    NarrowContrast,
+    Noise,
+    Shade,
+    Stroke,
+)
+
+STRONG = (
+    Mirror(),
+    Affine(rotation_degrees=40, shift=0.3, zoom=0.5, shear_degrees=20),
+    Affine(rotation_degrees=20, shift=0.1, zoom=0.2, distribution="normal", fill="black"),
+    Margins(inward=0.45, outward=0.5),
+    Crop(padding=0.2),
+    Perspective(distortion=1),
+    Colour(brightness=0.9, contrast=0.9, saturation=0.9, hue=0.5),
+    Exposure(stops=3, gamma=2, cast=1),
+    NarrowContrast(least=0),
+    Shade(amount=1),
+    Blur(sigma=0.25),
+    Coarse(least=0.1),
+    Stroke(),
+    Noise(sigma=80),
+    Erase(share=0.5),
+)
+
+
+KEEP_SIZE = [change for change in STRONG if not isinstance(change, Margins)]
+
+
+def photo(height: int = 40, width: int = 40, seed: int = 0) -> Tensor:
+    """Return smooth shades with some noise, (3, H, W) uint8."""
+    noise = np.random.default_rng(seed).normal(0, 400, (3, height, width))
+    smooth = ndimage.gaussian_filter(noise, (0, 3, 3), mode="nearest")
+    return torch.from_numpy(np.clip(120 + smooth, 1, 255).astype(np.uint8))
+
+
+def dot(row: int, column: int, side: int = 41) -> Tensor:
+    """Return a black picture with one white square of 3×3 pixels around a place."""
+    image = torch.zeros(3, side, side, dtype=torch.uint8)
+    image[:, row - 1 : row + 2, column - 1 : column + 2] = 255
+    return image
+
+
+def place(image: Tensor) -> tuple[float, float]:
+    """Return the row and column of the centre of the light."""
+    return ndimage.center_of_mass(image[0].numpy().astype(float))
+
+
+def many(change: Change, image: Tensor, count: int = 300) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [change(image) for _ in range(count)]

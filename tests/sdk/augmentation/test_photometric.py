@@ -1,0 +1,189 @@
+import math
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pictures import dot, many, photo
+from scipy import ndimage
+from torch import Tensor
+
+from leansight.sdk.augmentation.change import Change
+from leansight.sdk.augmentation.photometric import (
+    Blur,
+    Coarse,
+    Colour,
+    Erase,
+    Exposure,
+    NarrowContrast,
+    Noise,
+    Shade,
+    Stroke,
+)
+
+
+def hsv(image: Tensor) -> np.ndarray:
+    return cv2.cvtColor(image.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2HSV_FULL).astype(float)
+
+
+def flat(red: int, green: int, blue: int) -> Tensor:
+    return torch.tensor([red, green, blue], dtype=torch.uint8)[:, None, None].expand(3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("change", "measure", "low", "high"),
+    [
+        # Of the colour (100, 50, 50): its light; its saturation; its hue, 0 of 256.
+        (Colour(brightness=0.2), lambda c: float(c[0, 0, 0]) / 100, 0.8, 1.2),
+        (Colour(saturation=0.4), lambda c: float(c[0, 0, 0] - c[1, 0, 0]) / 50, 0.6, 1.4),
+        (Colour(hue=0.1), lambda c: (hsv(c)[0, 0, 0] / 256 + 0.5) % 1 - 0.5, -0.1, 0.1),
+    ],
+    ids=["brightness", "saturation", "hue"],
+)
+def test_colours_change_within_their_limits(
+    change: Change, measure: Callable[[Tensor], float], low: float, high: float
+) -> None:
+    values = np.array([measure(c) for c in many(change, flat(100, 50, 50), 400)])
+    reach = high - low
+    assert low - 0.05 * reach <= values.min() < low + 0.1 * reach
+    assert high - 0.1 * reach < values.max() <= high + 0.05 * reach
+
+
+def test_contrast_is_around_the_mean() -> None:
+    image = torch.full((3, 8, 8), 80, dtype=torch.uint8)
+    image[..., ::2] = 120
+    for changed in many(Colour(contrast=0.3), image, 200):
+        assert float(changed.float().mean()) == pytest.approx(100, abs=1.5)
+        assert 0.65 * 40 <= int(changed.max()) - int(changed.min()) <= 1.35 * 40
+
+
+def test_an_exposure_of_a_stop_doubles_or_halves_the_light() -> None:
+    values = [int(c[0, 0, 0]) for c in many(Exposure(stops=1), flat(60, 60, 60), 600)]
+    assert 30 <= min(values) <= 31
+    assert 119 <= max(values) <= 120
+    # Stops are even, so a half of them are below the middle.
+    assert np.median(values) == pytest.approx(60, abs=4)
+
+
+def test_over_exposed_light_is_clipped_at_white() -> None:
+    values = torch.stack(many(Exposure(stops=2), flat(200, 30, 120), 200))
+    assert values[:, 0].max() == 255
+    assert values[:, 1].max() <= 120
+    assert (values[:, 0] == 255).float().mean() > 0.3
+
+
+@pytest.mark.parametrize("power", [-1, 0.5, 1])
+def test_gamma_bends_the_curve_by_powers_of_two(
+    power: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "leansight.sdk.augmentation.photometric.uniform", lambda limit: power * limit
+    )
+    seen = Exposure(gamma=1)(flat(0, 64, 255))[:, 0, 0].tolist()
+    assert seen == [0, round(255 * (64 / 255) ** (2**power)), 255]
+
+
+def test_a_cast_gives_each_colour_a_gain_of_its_own() -> None:
+    stops = np.log2(
+        np.array([c[:, 0, 0].numpy() / 80 for c in many(Exposure(cast=0.2), flat(80, 80, 80), 800)])
+    )
+    assert stops.std(0) == pytest.approx([0.2] * 3, rel=0.12)
+    assert np.abs(np.corrcoef(stops.T) - np.eye(3)).max() < 0.15
+
+
+def test_narrowed_contrast_keeps_the_pattern_in_fewer_levels() -> None:
+    image = (photo(seed=3).float() / 4 + 90).to(torch.uint8)  # far from black and white
+    pixels = image.float()
+    change = NarrowContrast(least=0.2, darkest=60, brightest=180)
+    shares, means = [], []
+    for changed in many(change, image):
+        seen = changed.float()
+        shares.append(float(seen.std() / pixels.std()))
+        means.append(float(seen.mean()))
+        assert np.corrcoef(seen.flatten(), pixels.flatten())[0, 1] > 0.97
+    assert 0.18 < min(shares) < 0.25
+    assert 0.95 < max(shares) <= 1.02
+    assert 59 < min(means) < 65
+    assert 175 < max(means) < 181
+
+
+def test_shade_leaves_the_middle_and_changes_the_sides() -> None:
+    grey = torch.full((3, 41, 41), 100, dtype=torch.uint8)
+    for changed in many(Shade(amount=0.4), grey, 100):
+        values = changed[0].float()
+        assert values[20, 20] == 100
+        assert (values[:, 0] + values[:, -1]).mean() == pytest.approx(200, abs=1)
+        assert (values[20] - 100).abs().max() <= 40.5
+    assert max(float(c[0, 20, 0]) for c in many(Shade(amount=0.4), grey)) > 135
+
+
+def test_blur_is_scipys_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leansight.sdk.augmentation.photometric.between", lambda _low, high: high)
+    image = photo()
+    seen = Blur(sigma=0.05)(image).numpy().astype(float)  # two of 40 pixels
+    expected = ndimage.gaussian_filter(
+        image.numpy().astype(float), (0, 2, 2), truncate=2.0, mode="mirror"
+    )
+    assert np.abs(seen - expected).max() <= 1.5
+
+
+def test_blur_is_at_most_what_it_says() -> None:
+    image = dot(20, 20)
+    widths = []
+    for changed in many(Blur(sigma=0.05), image, 200):
+        light = changed[0].double()
+        rows = torch.arange(41.0, dtype=torch.float64) - 20
+        variance = float((light.sum(1) * rows**2).sum() / light.sum()) - 2 / 3  # less the dot's own
+        widths.append(math.sqrt(max(variance, 0)))
+    assert max(widths) <= 0.05 * 41
+    assert max(widths) > 0.6 * 0.05 * 41
+    assert min(widths) < 0.4
+
+
+def test_coarse_shows_what_a_smaller_image_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leansight.sdk.augmentation.photometric.between", lambda low, _high: low)
+    stripes = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    stripes[..., ::2] = 255  # finer than 10 pixels can show
+    seen = Coarse(least=0.25)(stripes)
+    assert (seen.int() - 127).abs().max() <= 12
+    halves = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    halves[..., 20:] = 255
+    seen = Coarse(least=0.25)(halves)
+    assert seen[..., :15].max() <= 8
+    assert seen[..., 25:].min() >= 247
+
+
+def test_strokes_grow_or_shrink_by_a_pixel() -> None:
+    image = dot(20, 20)
+    grown = ndimage.grey_dilation(image.numpy(), (1, 3, 3))
+    shrunk = ndimage.grey_erosion(image.numpy(), (1, 3, 3))
+    seen = [c.numpy() for c in many(Stroke(), image, 200)]
+    dilated = sum(np.array_equal(s, grown) for s in seen)
+    assert dilated + sum(np.array_equal(s, shrunk) for s in seen) == 200
+    assert 70 < dilated < 130
+
+
+def test_noise_is_of_every_pixel_and_of_up_to_its_levels() -> None:
+    grey = torch.full((3, 60, 60), 128, dtype=torch.uint8)
+    noise = [c.double() - 128 for c in many(Noise(sigma=20), grey, 200)]
+    deviations = [float(n.std()) for n in noise]
+    assert 18 < max(deviations) < 21
+    assert min(deviations) < 2
+    assert np.mean([float(n.mean()) for n in noise]) == pytest.approx(0, abs=0.1)
+    strong = noise[int(np.argmax(deviations))].flatten(1).numpy()
+    assert np.abs(np.corrcoef(strong) - np.eye(3)).max() < 0.1
+
+
+def test_something_in_front_is_a_rectangle_of_one_colour() -> None:
+    image = torch.zeros(3, 50, 50, dtype=torch.uint8)
+    shares = []
+    for changed in many(Erase(share=0.2), image, 200):
+        covered = (changed > 0).any(0)
+        rows, columns = covered.any(1), covered.any(0)
+        assert covered.sum() == rows.sum() * columns.sum()
+        assert len(changed[:, covered].unique(dim=1).T) <= 1
+        shares.append(float(covered.float().mean()))
+    assert max(shares) <= 0.22
+    assert max(shares) > 0.17
+    assert min(shares) > 0.01

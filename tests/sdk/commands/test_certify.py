@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import tiny_models
+from command_line import invoke
+
+from leansight.runtime.bundle import Bundle
+from leansight.runtime.classifier import Classifier
+from leansight.runtime.decision import NEVER
+from leansight.runtime.interpreter import load_interpreter
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """100 videos of each label, all right."""
+    root = tmp_path / "many"
+    for label in tiny_models.LABELS:
+        (root / label).mkdir(parents=True)
+        for video in range(100):
+            assert cv2.imwrite(str(root / label / f"{video}_0.png"), tiny_models.stripes(label))
+    return root
+
+
+def test_a_certified_bundle_says_what_it_guarantees(
+    tiny_bundle: Path, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "certified.bundle"
+    done = invoke("certify", tiny_bundle, many, "--max-error", 0.02, "--out", out)
+    assert done.exit_code == 0, done.output
+    before, after = Bundle.load(tiny_bundle), Bundle.load(out)
+    assert after.guarantee["max_error"] == 0.02
+    assert (after.guarantee["drawn"], after.guarantee["wrong"]) == (225, 0)
+    assert after.decision.threshold == after.guarantee["threshold"]
+    assert "another camera" in after.guarantee["not_covered"]
+    assert b"What its threshold guarantees" in after.read("README.md")
+    said = {p.key: p.value for p in onnx.load_from_string(after.read("model.onnx")).metadata_props}
+    assert float(said["threshold"]) == after.decision.threshold
+    image = after.preprocessing(tiny_models.stripes("level"))
+    for kind in after.formats:
+        logits = [load_interpreter(b.read(f"model.{kind}"), kind)(image) for b in (before, after)]
+        np.testing.assert_array_equal(*logits)
+    assert Classifier.load(out)(tiny_models.stripes("level")).label == "level"
+
+
+def test_each_class_gets_a_threshold_of_its_own_or_is_never_given(
+    tiny_bundle: Path, many: Path, tmp_path: Path
+) -> None:
+    few, *others = tiny_models.LABELS
+    for image in sorted((many / few).iterdir())[5:]:
+        image.unlink()
+    out = tmp_path / "certified.bundle"
+    done = invoke("certify", tiny_bundle, many, "--max-error", 0.1, "--per-class", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert f"never given, for want of videos or of right answers: {few}" in done.output
+    bundle = Bundle.load(out)
+    assert set(bundle.guarantee["classes"]) == set(others)
+    assert bundle.decision.label_thresholds[few] == NEVER
+    classifier = Classifier.load(out)
+    assert classifier(tiny_models.stripes(few)).status == "not sure"
+    for label in others:
+        assert classifier(tiny_models.stripes(label)).label == label
+        assert f"| {label} |" in bundle.read("README.md").decode()
