@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from leansight.sdk.deployment.export_imported import export_foreign
     from leansight.sdk.deployment.export_run import export_run
     from leansight.sdk.deployment.imported_network import Origin
+    from leansight.sdk.deployment.options import DeploymentOptions
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers, ask, load_model
     from leansight.sdk.evaluation.guarantee import Guarantee, NoGuaranteeError
     from leansight.sdk.evaluation.intervals import (
@@ -44,6 +45,7 @@ else:
             "deployment.export_imported": "export_foreign",
             "deployment.export_run": "export_run",
             "deployment.imported_network": "Origin",
+            "deployment.options": "DeploymentOptions",
             "evaluation.answers": "AnsweringModel Answers ask load_model",
             "evaluation.guarantee": "Guarantee NoGuaranteeError",
             "evaluation.intervals": "Comparison Interval compare_models mean_interval",
@@ -64,6 +66,7 @@ __all__ = [
     "Answers",
     "Comparison",
     "DataRecipe",
+    "DeploymentOptions",
     "Guarantee",
     "Hardware",
     "ImageSet",
