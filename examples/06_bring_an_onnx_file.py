@@ -13,7 +13,7 @@ from pathlib import Path
 
 from leansight.exporters import Promise
 from leansight.runtime import Bundle, LeansightError
-from leansight.sdk import DeploymentOptions, Origin, export_foreign
+from leansight.sdk import DeploymentOptions, Origin, export_imported
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         std=tuple(args.std),
         python=Path(sys.executable),  # for Keras models alone: a Python that has TensorFlow
     )
-    reports = export_foreign(
+    reports = export_imported(
         args.model,
         origin,
         args.data,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from leansight.sdk.data.samples import Sample, Split
     from leansight.sdk.data.splits import split_samples
     from leansight.sdk.deployment.certify import certify_bundle
-    from leansight.sdk.deployment.export_imported import export_foreign
+    from leansight.sdk.deployment.export_imported import export_imported
     from leansight.sdk.deployment.export_run import export_run
     from leansight.sdk.deployment.imported_network import Origin
     from leansight.sdk.deployment.options import DeploymentOptions
@@ -42,7 +42,7 @@ else:
             "data.samples": "Sample Split",
             "data.splits": "split_samples",
             "deployment.certify": "certify_bundle",
-            "deployment.export_imported": "export_foreign",
+            "deployment.export_imported": "export_imported",
             "deployment.export_run": "export_run",
             "deployment.imported_network": "Origin",
             "deployment.options": "DeploymentOptions",
@@ -83,7 +83,7 @@ __all__ = [
     "ask",
     "certify_bundle",
     "compare_models",
-    "export_foreign",
+    "export_imported",
     "export_run",
     "find_labels",
     "find_samples",
