@@ -40,7 +40,7 @@ class Mirror(Change):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if any(len(pair) != 2 for pair in self.swapped):  # noqa: PLR2004 -- a pair
+        if any(len(pair[1:]) != 1 for pair in self.swapped):
             raise ValueError("augmentation mirror: swapped holds pairs of class names")
 
     def becomes(self, label: str) -> str | None:
@@ -138,7 +138,8 @@ class Crop(Change):
 
         size = [int(side) for side in image.shape[-2:]]
         border = [round(self.padding * side) for side in reversed(size)]
-        return v2.RandomCrop(size, padding=border)(image)  # type: ignore[no-any-return]
+        crop: Tensor = v2.RandomCrop(size, padding=border)(image)
+        return crop
 
 
 @dataclass(frozen=True, kw_only=True)

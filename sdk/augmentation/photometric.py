@@ -48,7 +48,8 @@ class Colour(Change):
         from torchvision.transforms import v2
 
         jitter = v2.ColorJitter(self.brightness, self.contrast, self.saturation, self.hue)
-        return jitter(image)  # type: ignore[no-any-return]
+        changed: Tensor = jitter(image)
+        return changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,8 @@ class Coarse(Change):
         size = [int(side) for side in image.shape[-2:]]
         share = between(self.least, 1)
         small = functional.resize(image, [max(4, round(share * side)) for side in size])
-        return functional.resize(small, size)  # type: ignore[no-any-return]
+        blurred: Tensor = functional.resize(small, size)
+        return blurred
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,4 +203,5 @@ class Erase(Change):
 
         colour = torch.randint(0, LEVELS + 1, (3,)).tolist()
         erase = v2.RandomErasing(p=1, scale=(self.share / 10, self.share), value=colour)
-        return erase(image)  # type: ignore[no-any-return]
+        covered: Tensor = erase(image)
+        return covered

@@ -65,7 +65,7 @@ def command(
     image: Path | None,
     on: str | None,
     remote_python: str | None,
-    as_json: bool,  # noqa: FBT001 -- click passes options by name
+    as_json: bool,
 ) -> None:
     """Measure MODELS: bundles (each format they hold), or bare .tflite and .onnx files.
 

@@ -51,7 +51,7 @@ def command(
     max_error: float,
     delta: float,
     seed: int,
-    per_class: bool,  # noqa: FBT001 -- click passes options by name
+    per_class: bool,
     lists: Path | None,
     part: str,
     country: str,

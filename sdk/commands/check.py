@@ -30,7 +30,7 @@ def command(
     bundle: Path,
     model_format: Format | None,
     threads: int,
-    as_json: bool,  # noqa: FBT001 -- click passes options by name
+    as_json: bool,
 ) -> None:
     """Classify the golden photos of BUNDLE on this machine, and compare with the known answers.
 

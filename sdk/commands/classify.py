@@ -39,7 +39,7 @@ def command(
     model_format: Format | None,
     threads: int,
     threshold: float | None,
-    as_json: bool,  # noqa: FBT001 -- click passes options by name
+    as_json: bool,
 ) -> None:
     """Classify IMAGES (files, or folders of them) with BUNDLE.
 

@@ -100,9 +100,9 @@ def video(out: Path, seed: int, seconds: float) -> None:
 def stats(
     data: Path,
     layout: Layout,
-    regions: bool,  # noqa: FBT001 -- click passes options by name
+    regions: bool,
     out: Path | None,
-    as_json: bool,  # noqa: FBT001 -- click passes options by name
+    as_json: bool,
 ) -> None:
     """Count and measure the images of DATA: classes, videos, sizes, exposure, colours.
 

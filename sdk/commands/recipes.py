@@ -14,7 +14,7 @@ from leansight.sdk.recipes.schema import Recipe
 @click.option("--json", "as_json", is_flag=True, help="Print the list, or the one recipe, as JSON.")
 def command(
     name: str | None,
-    as_json: bool,  # noqa: FBT001 -- click passes options by name
+    as_json: bool,
 ) -> None:
     """List the recipes that ship with leansight, or print the TOML file of NAME.
 

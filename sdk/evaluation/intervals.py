@@ -68,7 +68,8 @@ def mean_interval(
         return Interval(mean=mean, low=low, high=high, videos=number)
 
     def redrawn(chosen: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
-        return sums[chosen].sum(axis=axis) / counts[chosen].sum(axis=axis)  # type: ignore[no-any-return]
+        means: NDArray[np.float64] = sums[chosen].sum(axis=axis) / counts[chosen].sum(axis=axis)
+        return means
 
     found = bootstrap(
         (np.arange(number),),

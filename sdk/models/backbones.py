@@ -60,7 +60,8 @@ class TimmBody(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map pixels (N, channels, S, S) to features (N, features, h, w)."""
-        return self.model(x)  # type: ignore[no-any-return]
+        features: Tensor = self.model(x)
+        return features
 
     def groups(self) -> list[nn.ModuleList]:
         """Return the layers of each resolution of the picture, from input to output."""

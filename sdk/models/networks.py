@@ -56,7 +56,8 @@ class TrainableNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map pixels (N, channels, S, S) to logits (N, classes)."""
         features = self.pool(self.body(x)).flatten(1)
-        return self.head(self.hidden(self.dropout(features)))  # type: ignore[no-any-return]
+        logits: Tensor = self.head(self.hidden(self.dropout(features)))
+        return logits
 
     def train(self, mode: bool = True) -> "TrainableNetwork":  # noqa: FBT001, FBT002 -- torch's own
         """Switch to training, except the batch norms that do not learn."""
@@ -157,7 +158,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, 4 × width, H / stride, W / stride)."""
-        return self.relu(self.body(x) + self.shortcut(x))  # type: ignore[no-any-return]
+        features: Tensor = self.relu(self.body(x) + self.shortcut(x))
+        return features
 
 
 class Inception(nn.Module):

