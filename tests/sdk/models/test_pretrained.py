@@ -226,7 +226,7 @@ def test_each_body_of_an_ensemble_has_its_own_file(tmp_path: Path) -> None:
         our_features(network, pixels)[:, 1024:], our_features(single, pixels)
     )
     for wrong in (files[:1], [*files, files[0]]):
-        expected = rf"a file for each of {', '.join(LIGHT)}, .*expected 2, got {len(wrong)}"
+        expected = rf"is needed for each of {', '.join(LIGHT)}, .*expected 2, got {len(wrong)}"
         with pytest.raises(DataError, match=expected):
             load_pretrained(network, recipe, wrong)
 
@@ -322,4 +322,4 @@ def test_without_a_hub_a_message_says_how_to_give_a_file(tmp_path: Path) -> None
     done = fresh_load("http://127.0.0.1:9", tmp_path)
     last = done.stderr.strip().splitlines()[-1]
     assert "weights of mobilenetv1_100 could not be downloaded (" in last
-    assert "local file, a .pth, .pt or .safetensors of timm's mobilenetv1_100 (--weights)" in last
+    assert "local file, a .pth, .pt or .safetensors of timm's mobilenetv1_100" in last

@@ -261,4 +261,4 @@ def test_a_second_pruning_in_a_folder_is_refused_before_anything_is_written(
     with pytest.raises(KeyboardInterrupt):
         prune_to(0.5)
     assert refusals[1] == f"{out} is in use: another process works there"
-    assert json.loads((out / ASKED).read_text())["--share"] == 0.5
+    assert json.loads((out / ASKED).read_text())["share"] == 0.5

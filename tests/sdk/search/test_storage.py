@@ -114,7 +114,7 @@ def test_a_search_that_another_process_is_about_to_begin_is_no_foreign_folder(
 def test_another_search_is_refused_and_what_differs_is_said(tmp_path: Path) -> None:
     optimizer(tmp_path).run(trials=1, hours=None)
     changed = replace(SPACE, sizes=(64,))
-    with pytest.raises(DataError, match=r"another search: sizes was 32,48, not 64. Choose"):
+    with pytest.raises(DataError, match=r"other settings: sizes was 32,48, not 64. Repeat"):
         optimizer(tmp_path, space=changed).run(trials=1, hours=None)
     with pytest.raises(DataError, match=r"storage was nothing, not sqlite:///x\.db"):
         optimizer(tmp_path, storage="sqlite:///x.db").run(trials=1, hours=None)
@@ -227,4 +227,3 @@ def test_a_journal_that_a_killed_process_was_writing_is_free_at_once(tmp_path: P
     start = time.monotonic()
     assert len(optimizer(tmp_path / "search").run(trials=1, hours=None)) == 1
     assert time.monotonic() - start < 25  # Optuna's own lock is kept for 30 seconds
-
