@@ -14,9 +14,11 @@ from leansight.runtime.preprocessing import Image, Preprocessing
 class Classifier:
     """Says of an image which label it shows (or which labels), or that it is not sure.
 
-    >>> classifier = Classifier.load("signs.bundle")
-    >>> classifier(cv2.imread("photo.jpg")).label
-    'stop'
+    Examples:
+        >>> classifier = Classifier.load("signs.bundle")
+        >>> classifier(cv2.imread("photo.jpg")).label
+        'stop'
+
     """
 
     preprocessing: Preprocessing

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from leansight.runtime.extras import opencv
 
 Image = NDArray[np.uint8]
+"""Pixels: one picture (H, W, 3) or (H, W) uint8, BGR as a camera gives it, or a batch of them."""
 Colour = Literal["gray", "rgb"]
 Fit = Literal["stretch", "letterbox", "centre-crop"]
 Interpolation = Literal["area", "linear", "nearest"]

@@ -38,9 +38,11 @@ class CameraStream:
     A camera or network stream is live: a thread keeps reading it, the newest frame wins, and a
     source that is lost is opened again. A file is read frame by frame and ends.
 
-    >>> with CameraStream("0") as frames:
-    ...     for frame in frames:
-    ...         print(classifier(frame.image))
+    Examples:
+        >>> with CameraStream("0") as frames:
+        ...     for frame in frames:
+        ...         print(classifier(frame.image))
+
     """
 
     def __init__(

@@ -222,7 +222,8 @@ def _refuse_taken(out: Path) -> None:
     if "run.json" in there:
         raise DataError(f"{out} holds a finished run: choose another --out")
     from leansight.sdk.pruning.prune import ASKED, PRUNED
-    from leansight.sdk.runs.run import LISTS
+    from leansight.sdk.pruning.prune import LOCK as PRUNING_LOCK
+    from leansight.sdk.runs.run import LISTS, LOCK
 
     if ASKED in there:
         return
@@ -231,7 +232,8 @@ def _refuse_taken(out: Path) -> None:
             f"{out} holds a run that has not finished: go on with "
             f"`{resume_command(out)}`, or choose another --out"
         )
-    left = {name for name in there if name.removesuffix(".part") not in LISTS | {PRUNED, ASKED}}
+    own = LISTS | {PRUNED, ASKED, LOCK, PRUNING_LOCK}
+    left = {name for name in there if name.removesuffix(".part") not in own}
     if strange := sorted(name for name in left if not _STEP.fullmatch(name)):
         raise DataError(f"{out} is not empty ({strange[0]}): choose another --out")
 

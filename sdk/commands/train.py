@@ -112,14 +112,14 @@ def _how_to_go_on(out: Path) -> str:
 def _data_of(out: Path, data: Path | None, *, resume: bool) -> Path:
     """Return where the images are; DataError if no run can begin, or go on, in `out`."""
     from leansight.sdk.runs.begin import is_first_process
-    from leansight.sdk.runs.run import LISTS, RunConfig
+    from leansight.sdk.runs.run import LISTS, LOCK, RunConfig
 
     if (out / "run.json").exists() and resume:
         raise DataError(f"{out} has finished: choose another --out")
     # Where a training has several processes, the others come to what the first has begun.
     begun = {p.name for p in out.iterdir()} if out.exists() and is_first_process() else set()
     # A kill before start.json was written leaves lists alone: nothing to go on with, nor to lose.
-    if begun and not (resume and (begun <= LISTS or RunConfig.exists(out))):
+    if begun and not (resume and (begun <= LISTS | {LOCK} or RunConfig.exists(out))):
         hint = "it holds no unfinished run" if resume else "go on with --resume"
         raise DataError(f"{out} is not empty: choose another --out ({hint})")
     if data is not None:

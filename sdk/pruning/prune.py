@@ -40,6 +40,7 @@ from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
 from leansight.sdk.system.definition import differences
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
+from leansight.sdk.system.locks import exclusive
 from leansight.sdk.system.progress import step_bars
 from leansight.sdk.training.losses import label_loss
 from leansight.sdk.training.train import train
@@ -48,6 +49,7 @@ from leansight.sdk.training.trainer import Hardware
 HEAD: Final = ("head",)  # whose channels are the classes
 PRUNED: Final = "pruned.safetensors"  # the network before it is trained again
 ASKED: Final = "prune.json"  # what was asked for, once there is something to go on with
+LOCK: Final = "prune.lock"  # held by the process that prunes
 # Of the run's own training: what was learnt is not to be forgotten.
 _RATE_SHARE: Final = 0.3
 _EPOCHS_SHARE: Final = 0.4
@@ -77,7 +79,7 @@ def prune_run(
 
     Raises:
         DataError: the run has not finished, its images have gone, it is as small already, or
-            `out` was begun with other arguments.
+            `out` was begun with other arguments or is in use by another process.
         PruningError: the target cannot be reached.
 
     """
@@ -88,26 +90,26 @@ def prune_run(
     recipe = override(after, overrides)
     how = {"importance": importance, "images": images, "steps": steps, "set": [*overrides]}
     asked = _asked(path, root, target, how)
-    _refuse_others(out, asked)
-    for step in range(1, steps + 1):
-        folder = out if step == steps else out / f"step-{step}"
-        if (folder / "run.json").exists():
-            run = Run.load(folder)
-            continue
-        file = folder / PRUNED
-        if not RunConfig.exists(folder):  # else its training goes on
-            make = partial(
-                write_pruned, file, run, root, target, importance, images, step=step, steps=steps
+    with exclusive(out / LOCK):
+        _refuse_others(out, asked)
+        for step in range(1, steps + 1):
+            folder = out if step == steps else out / f"step-{step}"
+            if (folder / "run.json").exists():
+                run = Run.load(folder)
+                continue
+            file = folder / PRUNED
+            if not RunConfig.exists(folder):  # else its training goes on
+                write = partial(write_pruned, file, run, root, target, importance, images)
+                make = partial(write, step=step, steps=steps)
+                _convert_elsewhere(make) if target.kind in _CONVERTED else make()
+                write_json(out / ASKED, asked)
+            run = train(
+                root,
+                recipe,
+                out=folder,
+                options=TrainingOptions(lists=path, teacher=path, network=file, score_test=False),
+                hardware=hardware,
             )
-            _convert_elsewhere(make) if target.kind in _CONVERTED else make()
-            write_json(out / ASKED, asked)
-        run = train(
-            root,
-            recipe,
-            out=folder,
-            options=TrainingOptions(lists=path, teacher=path, network=file, score_test=False),
-            hardware=hardware,
-        )
     return run
 
 

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,8 @@ from leansight.sdk.data.leakage import (
 from leansight.sdk.data.samples import Sample, first_five
 from leansight.sdk.data.splits import limit_classes, split_samples
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, read_split, write_split
+from leansight.sdk.runs.run import LOCK, Run, RunConfig, TrainingOptions, read_split, write_split
+from leansight.sdk.system.locks import exclusive
 
 # Set by Lightning, torchrun and SLURM for the processes of one training; 0 is the first one's.
 _RANKS: Final = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
@@ -53,7 +55,8 @@ def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> Ru
     Raises:
         DataError: the data cannot be split, leaks from one side to another, or has unreadable
             images that are not to be skipped; the recipe has a threshold for a label that there
-            is not; the teacher is of other classes, or has learnt images that are held out here.
+            is not; the teacher is of other classes, or has learnt images that are held out here;
+            another process begins, or has begun, a run in `out`.
 
     """
     samples = find_samples(data, recipe.data)
@@ -78,8 +81,6 @@ def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> Ru
         _check_teacher(Run.load(options.teacher), labels, data, held_out)
     learnt = [*split.train, *split.validation] if options.everything else split.train
     learnt = limit_classes(learnt, recipe.data, seed=recipe.split.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    write_split(out, replace(split, train=tuple(learnt)))
     options = replace(
         options,
         weights=tuple(path.resolve() for path in options.weights),
@@ -87,8 +88,24 @@ def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> Ru
         teacher=options.teacher.resolve() if options.teacher else None,
     )
     start = RunConfig(data=data.resolve(), recipe=recipe, labels=labels, options=options)
-    start.save(out)
+    with alone_in(out):
+        if RunConfig.exists(out):  # since `begin_or_join` looked
+            raise DataError(f"{out}: another process has begun a run there: choose another folder")
+        write_split(out, replace(split, train=tuple(learnt)))
+        start.save(out)
     return start
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Keep a run's folder to one training: its first process holds it.
+
+    Raises:
+        DataError: another training is at work there.
+
+    """
+    with exclusive(out / LOCK) if is_first_process() else nullcontext():
+        yield
 
 
 def _check_teacher(

@@ -18,6 +18,7 @@ from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.system.files import write_json
 
 WEIGHTS: Final = "model.safetensors"
+LOCK: Final = "run.lock"  # held by the process that works on the run
 # The files of a run that are written before all others.
 LISTS: Final = frozenset({"train.csv", "validation.csv", "test.csv"})
 

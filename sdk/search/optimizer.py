@@ -7,7 +7,7 @@ held by the process that works on it, and goes on in another if that one dies.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import TextIOWrapper
@@ -135,14 +135,9 @@ class Optimizer:
         with locked(self.folder / "locks" / "search.lock"):
             known = study.get_trials(deepcopy=False)
             space = self.search.space
-            for trial in known:
-                if trial.state != TrialState.RUNNING or not (lock := self._hold(trial.number)):
-                    continue
-                if trial.params.keys() == space.choices.keys():
-                    self._report_trial(trial, "goes on", trials)
-                    return trial, lock
-                study.tell(trial.number, state=TrialState.FAIL)  # killed before it had a point
-                lock.close()
+            if left := self._left_behind(study, storage, known):
+                self._report_trial(left[0], "goes on", trials)
+                return left
             if len(known) >= min(trials or math.inf, len(space.points())):
                 return None
             study.sampler = _UntriedPointSampler(self.search, number=len(known))
@@ -152,6 +147,22 @@ class Optimizer:
             trial = storage.get_trial(_trial_id(study, storage, new.number))
         self._report_trial(trial, "begins", trials)
         return trial, lock
+
+    def _left_behind(
+        self, study: optuna.Study, storage: BaseStorage, known: Sequence[FrozenTrial]
+    ) -> tuple[FrozenTrial, TextIOWrapper] | None:
+        """Return a trial that was under way in a process that has died; None if there is none."""
+        for number in (trial.number for trial in known if trial.state == TrialState.RUNNING):
+            if not (lock := self._hold(number)):
+                continue
+            # Its owner may have ended it, and let go, since the trials were listed.
+            trial = storage.get_trial(_trial_id(study, storage, number))
+            if trial.state == TrialState.RUNNING:
+                if trial.params.keys() == self.search.space.choices.keys():
+                    return trial, lock
+                study.tell(number, state=TrialState.FAIL)  # killed before it had a point
+            lock.close()
+        return None
 
     def _hold(self, number: int) -> TextIOWrapper | None:
         return try_lock(self.folder / "locks" / f"trial-{number}.lock")

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from leansight.runtime.errors import DataError
 from leansight.sdk.system.definition import differences
 from leansight.sdk.system.files import write_json
+from leansight.sdk.system.locks import locked
 
 DEFINITION: Final = "optimize.json"
 JOURNAL: Final = "trials.journal"
@@ -47,8 +48,10 @@ def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | 
 def refuse_foreign(folder: Path) -> None:
     """Raise DataError if the folder holds something else than a search."""
     names = {path.name for path in folder.iterdir()}
-    # Another process may be about to begin the search, or was killed then.
-    if DEFINITION not in names and names - {"locks", f"{DEFINITION}.part"}:
+    # Another process may be about to begin the search, or was killed then. It writes the
+    # definition before all else: looked for after the rest, it is there.
+    strange = names - {"locks", f"{DEFINITION}.part"}
+    if strange and not (folder / DEFINITION).is_file():
         raise DataError(f"{folder} is neither empty nor a search: choose another --out")
 
 
@@ -57,13 +60,21 @@ def open_storage(storage: str) -> BaseStorage:
     if "://" not in storage:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(storage))
-    waits = {"connect_args": {"timeout": _BUSY_SECONDS}} if storage.startswith("sqlite") else {}
     try:
-        return RDBStorage(storage, engine_kwargs=waits)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
+        return _open_sqlite(storage) if storage.startswith("sqlite") else RDBStorage(storage)
+    except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         shown = _without_password(storage)
         raise DataError(f"--storage {shown} cannot be opened: {reason}") from error
+
+
+def _open_sqlite(url: str) -> BaseStorage:
+    """Open a database that other searches may be opening as well: one at a time makes its tables.
+
+    Optuna looks for each table and then makes it, which fails if another process just has.
+    """
+    with locked(Path(f"{make_url(url).database}.lock")):
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}})
 
 
 def _without_password(storage: str | None) -> str | None:

@@ -194,7 +194,7 @@ class _Process:
             # The training inherits the lock with the log, and gives it back when it has ended:
             # where one goes on in spite of its dead study or Ray node, this waits for it.
             fcntl.flock(log, fcntl.LOCK_EX)
-            self._log_start = log.tell()
+            self._log_start = log.seek(0, os.SEEK_END)  # where it now ends
             self._process = subprocess.Popen(  # noqa: S603 -- a list, no shell reads it
                 command,
                 stdin=subprocess.DEVNULL,

@@ -1,10 +1,9 @@
 """A study in its folder: run the cells, choose the best candidate, train it on everything."""
 
 import contextlib
-import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +21,12 @@ from leansight.sdk.studies.results import (
 )
 from leansight.sdk.system.definition import differences
 from leansight.sdk.system.files import write_json
+from leansight.sdk.system.locks import exclusive
 
 _MOST_DIFFERENCES: Final = 5  # that one line names
+LOCK: Final = "study.lock"  # held by the process that runs the study
+# What a study that was killed while it began has left.
+_BEFORE_DEFINITION: Final = {"recipe.toml", LOCK, "study.json.part"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class StudyRunner:
             DataError: the folder is of another study or in use, or a finished run is damaged.
 
         """
-        with _locked(self.folder):
+        with exclusive(self.folder / LOCK):
             study = keep_definition(self.study, self.folder)
             cells = list(study.cells())
             failed = self._finish([self._task(study, cell) for cell in cells])
@@ -143,33 +146,21 @@ def keep_definition(study: Study, folder: Path) -> Study:
             named = "; ".join(differing[:_MOST_DIFFERENCES])
             named += more if len(differing) > _MOST_DIFFERENCES else ""
             raise DataError(f"{folder} holds another study: {named}. Choose another --out")
-    elif any(path.name not in ("recipe.toml", "study.lock") for path in folder.iterdir()):
+    elif {path.name for path in folder.iterdir()} - _BEFORE_DEFINITION:
         raise DataError(f"{folder} is neither empty nor a study: choose another --out")
     if Path(study.recipe).suffix == ".toml":
         if not file.is_file():
             shutil.copyfile(study.recipe, own_recipe)
         study = replace(study, recipe=str(own_recipe))
-    (folder / "cells").mkdir(exist_ok=True)
     if not file.is_file():
         write_json(file, values)
+    (folder / "cells").mkdir(exist_ok=True)
     return study
 
 
 def _tested(run: Path) -> dict[str, Any]:
     """Return what the winner scored on the test; it has learnt its validation images."""
     return {name: score for name, score in read_metrics(run).items() if name.startswith("test ")}
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Make the folder and keep it to this process; a killed process gives it back."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "study.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{folder} is in use: another `leansight study` runs there") from error
-        yield
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from leansight.sdk.data.images import ImageSet
 from leansight.sdk.models.build import build_network, load_network
 from leansight.sdk.models.pretrained import load_pretrained
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.begin import begin_or_join, is_first_process
+from leansight.sdk.runs.begin import alone_in, begin_or_join, is_first_process
 from leansight.sdk.runs.images import read_part
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, read_split
 from leansight.sdk.system.allocator import keep_freed_memory
@@ -61,14 +61,20 @@ def train(
     (see `RunConfig`), and ends as if it had not been interrupted.
 
     Raises:
-        DataError: the data cannot be split, an image cannot be read, the loss diverged.
+        DataError: the data cannot be split, an image cannot be read, the loss diverged, or
+            another training is at work in `out`.
 
     """
     keep_freed_memory()
     if (line := crowding(torch.get_num_threads())) and is_first_process():
         console().print(line, highlight=False)
-    hardware = hardware or Hardware()
-    start = begin_or_join(data, recipe, out, options or TrainingOptions())
+    begin_or_join(data, recipe, out, options or TrainingOptions())
+    with alone_in(out):
+        return _train_begun(out, hardware or Hardware())
+
+
+def _train_begun(out: Path, hardware: Hardware) -> Run:
+    start = RunConfig.load(out)
     split, chosen = read_split(out), start.options
     teacher = Run.load(chosen.teacher) if chosen.teacher else None
     images = read_images(start, split, folder=out)

@@ -19,10 +19,12 @@ from leansight.exporters.pruning.channels import (
 )
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import DataError
-from leansight.sdk.pruning.prune import ASKED, PRUNED
+from leansight.sdk.pruning import prune as pruning
+from leansight.sdk.pruning.prune import ASKED, PRUNED, prune_run
+from leansight.sdk.pruning.prune import LOCK as PRUNING_LOCK
 from leansight.sdk.pruning.target import PruningTarget
 from leansight.sdk.recipes.load import load_recipe
-from leansight.sdk.runs.run import Run, RunConfig
+from leansight.sdk.runs.run import LOCK, Run, RunConfig
 from leansight.sdk.training.train import train
 from leansight.sdk.training.trainer import Hardware
 
@@ -123,7 +125,8 @@ def test_what_an_interrupted_call_has_left_is_no_hindrance(
     asked: Callable[..., list[PruningTarget]], tmp_path: Path
 ) -> None:
     (tmp_path / "out" / "step-1").mkdir(parents=True)
-    for name in (PRUNED, f"{PRUNED}.part", f"{ASKED}.part", "train.csv", "validation.csv"):
+    lists = ("train.csv", "validation.csv")
+    for name in (LOCK, PRUNING_LOCK, PRUNED, f"{PRUNED}.part", f"{ASKED}.part", *lists):
         (tmp_path / "out" / name).touch()
     assert len(asked("--share", 0.5, "--steps", 2)) == 1
 
@@ -232,3 +235,42 @@ def test_nothing_is_converted_in_a_process_that_forks_readers(run: Run, tmp_path
     assert loaded == "[]"
     assert "fork" not in done.stderr
     assert macs(Run.load(tmp_path / "small")) < macs(run)
+
+
+def test_a_second_pruning_in_a_folder_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = untrained_run(tmp_path, shapes.RECIPE.replace("width = 4", "width = 16"))
+    out, write_pruned = tmp_path / "out", pruning.write_pruned
+    refusals: list[str] = []
+
+    def prune_to(share: float) -> None:
+        prune_run(
+            before.path,
+            out=out,
+            target=PruningTarget(kind="share", value=share),
+            importance="magnitude",
+            images=8,
+            steps=1,
+            overrides=["training.epochs=1"],
+            data=None,
+            hardware=Hardware(accelerator="cpu", workers=0),
+        )
+
+    def another_begins(*arguments: object, **options: object) -> None:
+        if not refusals:
+            refusals.append("")
+            with pytest.raises(DataError) as refused:
+                prune_to(0.25)
+            refusals.append(str(refused.value))
+        write_pruned(*arguments, **options)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pruning, "write_pruned", another_begins)
+    monkeypatch.setattr(pruning, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        prune_to(0.5)
+    assert refusals[1] == f"{out} is in use: another process works there"
+    assert json.loads((out / ASKED).read_text())["--share"] == 0.5

@@ -1,16 +1,22 @@
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 
 import pytest
-from fake_search import OWN, SPACE, optimizer
+from fake_search import OWN, SPACE, measure, optimizer
 from search_folder import trials_of
 
 from leansight.runtime.errors import DataError
+from leansight.sdk.search import optimizer as optimizing
+from leansight.sdk.search.space import BundleMeasurement, Point
+from leansight.sdk.search.storage import refuse_foreign
+from leansight.sdk.system.locks import try_lock
 
 WORKER = """
 import os, sys, time
@@ -122,3 +128,79 @@ def test_a_database_that_cannot_be_opened_is_said_without_its_password(tmp_path:
     assert "secret" not in (tmp_path / "optimize.json").read_text()
     with pytest.raises(DataError, match="--storage"):
         optimizer(tmp_path / "b", storage="://").run(trials=1, hours=None)
+
+
+@pytest.mark.usefixtures("no_picture")
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_a_trial_that_ends_while_another_process_looks_is_left_alone(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other lists the trial as running, its owner ends it, the other takes its lock."""
+    folder = tmp_path / "search"
+    storage = None if kind == "journal" else f"sqlite:///{tmp_path}/trials.db"
+    begun, listed = threading.Event(), threading.Event()
+
+    def evaluate(point: Point) -> BundleMeasurement:
+        begun.set()
+        assert listed.wait(60)
+        return measure(point)
+
+    def lock_once_free(file: Path) -> TextIOWrapper:
+        listed.set()
+        end = time.monotonic() + 60
+        while not (lock := try_lock(file)):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        return lock
+
+    first = optimizer(folder, evaluate, storage=storage)
+    owner = threading.Thread(target=lambda: first.run(trials=1, hours=None))
+    owner.start()
+    assert begun.wait(60)
+    monkeypatch.setattr(optimizing, "try_lock", lock_once_free)
+    told: list[str] = []
+    results = optimizer(folder, storage=storage, report_line=told.append).run(trials=2, hours=None)
+    owner.join(60)
+    assert told[0].startswith("trial 1 (of 2) begins")
+    assert [(r.trial, r.state) for r in results] == [(0, "complete"), (1, "complete")]
+
+
+def test_a_folder_that_is_listed_while_a_search_begins_in_it_is_no_foreign_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing need not show what is made while it is read (readdir), here the definition."""
+    (tmp_path / "start.part").mkdir()
+
+    def listing_of_before(folder: Path) -> list[Path]:
+        (folder / "optimize.json").write_text("{}")
+        return [folder / "locks", folder / "start.part"]
+
+    with pytest.raises(DataError, match="neither empty nor a search"):
+        refuse_foreign(tmp_path)
+    monkeypatch.setattr(Path, "iterdir", listing_of_before)
+    refuse_foreign(tmp_path)
+
+
+OPENER = """
+import sys
+from leansight.sdk.search.storage import open_storage
+print("ready", flush=True)
+sys.stdin.readline()
+open_storage(sys.argv[1])
+"""
+
+
+def test_searches_that_begin_at_once_share_a_new_database(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPENER, f"sqlite:///{tmp_path}/trials.db"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes = [subprocess.Popen(command, **pipes, text=True) for _ in range(3)]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in processes] == [0, 0, 0]

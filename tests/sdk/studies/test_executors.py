@@ -1,4 +1,5 @@
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from fake_study import (
@@ -25,6 +27,7 @@ from fake_study import (
 )
 
 from leansight.runtime.errors import MissingExtraError
+from leansight.sdk.studies import executors
 from leansight.sdk.studies.executors import (
     CellTask,
     RayExecutor,
@@ -177,3 +180,18 @@ def test_an_address_without_a_cluster_is_named() -> None:
     assert re.fullmatch(
         r"no Ray cluster at auto \(.+\): start one with `ray start --head`\n", done.stdout
     )
+
+
+def test_what_another_training_said_while_a_task_waited_is_not_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = CellTask(name="x", out=tmp_path / "x", arguments=(), trainer=("false",))
+    flock = fcntl.flock
+
+    def wait_for_another(file: BinaryIO, how: int) -> None:
+        with task.log.open("ab") as log:
+            log.write(b"epoch 9\nleansight: the disk is full\n")
+        flock(file, how)
+
+    monkeypatch.setattr(executors.fcntl, "flock", wait_for_another)
+    assert run_task(task, 1).error == "ended with exit code 1"

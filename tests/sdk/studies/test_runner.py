@@ -26,6 +26,7 @@ from fake_study import (
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.studies import executors
+from leansight.sdk.studies import runner as studies
 from leansight.sdk.studies.executors import (
     Outcome,
 )
@@ -47,7 +48,6 @@ def test_a_study_runs_every_cell_and_tests_the_winner_once(
     assert {path.name for path in out.iterdir()} == {
         *(
             "study.json",
-            "study.lock",
             "recipe.toml",
             "cells",
             "winner",
@@ -240,7 +240,7 @@ def test_two_studies_at_once_in_one_folder_are_refused(
     messages = []
 
     def start_another(_: Outcome) -> None:
-        with pytest.raises(DataError, match=r"is in use: another `leansight study`") as error:
+        with pytest.raises(DataError, match=r"study is in use: another process") as error:
             runner.run()
         messages.append(str(error.value))
 
@@ -302,3 +302,20 @@ def test_an_interrupt_ends_the_trainings(
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_study_that_was_killed_while_it_began_begins_again(
+    data: Path, tmp_path: Path, trainer: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make_runner(make_study(data), tmp_path / "study", trainer)
+
+    def killed(file: Path, _: object) -> None:
+        file.with_name(f"{file.name}.part").write_text("{")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(studies, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run()
+    assert not (tmp_path / "study" / "study.json").exists()
+    assert runner.run().winner
