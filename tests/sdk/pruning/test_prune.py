@@ -1,5 +1,6 @@
 """A pruned run is a run that has learnt again, and is gone on with where it was interrupted."""
 
+import json
 import re
 import subprocess
 import sys
