@@ -69,7 +69,7 @@ class BenchmarkResult:
         return asdict(self)
 
 
-def measure(
+def measure_models(
     models: Sequence[Model],
     image: Image,
     *,
@@ -117,7 +117,7 @@ def measure(
 
 
 def steps(models: Sequence[Model], runs: int) -> int:
-    """Return how often `measure` reports that it advanced."""
+    """Return how often `measure_models` reports that it advanced."""
     return len(models) * (1 + len(_rounds(runs)))
 
 

@@ -51,18 +51,22 @@ class RemoteError(LeansightError):
 
 
 @contextmanager
-def machine_at(destination: str | None, python: str | None = None) -> Iterator[Machine]:
-    """Yield the machine of that name (see `RemoteMachine`), or this one where there is none.
+def machine_at(on: str | None, remote_python: str | None = None) -> Iterator[Machine]:
+    """Yield the machine `on` which to measure (see `RemoteMachine`), or this one for None.
 
     Raises:
         RemoteError: it cannot measure, or a Python is named without a machine.
 
     """
-    if destination is not None:
-        with RemoteMachine(destination, python=python or "python3") as machine:
+    if on is not None:
+        with RemoteMachine(on, remote_python=remote_python or "python3") as machine:
             yield machine
-    elif python is not None:
-        raise RemoteError("--remote-python is for another machine: say which, --on PI@HOST")
+    elif remote_python is not None:
+        raise RemoteError(
+            f"{remote_python} is the Python of another machine: name the machine, such as "
+            "pi@raspberrypi.local",
+            parameter="on",
+        )
     else:
         yield ThisMachine()
 
@@ -71,20 +75,20 @@ class RemoteMachine:
     """A `Machine` that is reached by SSH, inside a `with`.
 
     Args:
-        destination: what `ssh` takes: user@host, a name in ~/.ssh/config, ssh://user@host:port.
-        python: the interpreter there that has leansight, relative to the user's home.
+        on: what `ssh` takes: user@host, a name in ~/.ssh/config, ssh://user@host:port.
+        remote_python: the interpreter there that has leansight, relative to the user's home.
 
     Raises:
         RemoteError: on the way in or later; the message says what to type.
 
     """
 
-    def __init__(self, destination: str, *, python: str = "python3") -> None:
-        if not destination or destination.startswith("-"):
+    def __init__(self, on: str, *, remote_python: str = "python3") -> None:
+        if not on or on.startswith("-"):
             raise RemoteError(
-                f"{destination!r} is no machine: name one such as pi@raspberrypi.local"
+                f"{on!r} is no machine: name one such as pi@raspberrypi.local", parameter="on"
             )
-        self._destination, self._python = destination, python.removeprefix("~/")
+        self._destination, self._python = on, remote_python.removeprefix("~/")
         self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
@@ -148,7 +152,7 @@ class RemoteMachine:
                     case {"leansight": found, "machine": name, "empty_bytes": empty_bytes}:
                         self._check_version(found)
                         return name, empty_bytes
-        raise RemoteError(self._refusal())
+        raise self._refusal()
 
     def _check_version(self, found: str) -> None:
         if found != (ours := version("leansight")):
@@ -188,20 +192,24 @@ class RemoteMachine:
         lines = self._log.read().decode(errors="replace").splitlines()
         return [line.strip() for line in lines if line.strip()] or ["nothing was said"]
 
-    def _refusal(self) -> str:
-        """Say why there was no greeting, and what to type."""
+    def _refusal(self) -> RemoteError:
+        """Return the error that says why there was no greeting, and what to type."""
         code, said = self._ssh.wait(), self._said()
         text, host, python = "\n".join(said), self._destination, self._python
         if code == _SSH_FAILED:
             found = (advice for sign, advice in _ADVICE.items() if sign in text)
-            return host + next(found, f" is not reached: {said[-1]}").format(host=host)
+            advice = next(found, f" is not reached: {said[-1]}").format(host=host)
+            return RemoteError(host + advice, parameter="on")
         if code in _NO_PROGRAM:
-            return f"there is no {python} on {host}: name another, --remote-python venv/bin/python"
-        if "option: -P" in text or "option -P" in text:
-            return f"{python} on {host} is older than Python 3.11: name another, --remote-python"
-        if "No module named" in text and "leansight" in text:
-            return f"{host} has no leansight {version('leansight')} for {python}. {self._install()}"
-        return f"{python} on {host} ended with code {code}: {said[-1]}"
+            reason = f"there is no {python} on {host}: name another, such as venv/bin/python"
+        elif "option: -P" in text or "option -P" in text:
+            reason = f"{python} on {host} is older than Python 3.11: name another"
+        elif "No module named" in text and "leansight" in text:
+            reason = f"{host} has no leansight {version('leansight')} for {python}. "
+            reason += self._install()
+        else:
+            reason = f"{python} on {host} ended with code {code}: {said[-1]}"
+        return RemoteError(reason, parameter="remote_python")
 
     def _install(self) -> str:
         """Return the line that brings this leansight there."""
@@ -210,7 +218,7 @@ class RemoteMachine:
             return f"Type there: {self._python} -m pip install {package}"
         return (  # a system's own Python takes no packages from pip
             f"Type there: {self._python} -m venv venv && venv/bin/pip install {package}; "
-            "and here: --remote-python venv/bin/python"
+            "and name venv/bin/python here"
         )
 
 

@@ -3,6 +3,8 @@
 python camera_stream.py signs.bundle --source 0              camera 0, JSON lines
 python camera_stream.py signs.bundle --picamera2             the Pi's own camera
 python camera_stream.py signs.bundle --source drive.mp4 --save labelled.mp4
+
+Needs the extra `pi`, and for --picamera2 an environment made with --system-site-packages.
 """
 
 import argparse

@@ -11,4 +11,4 @@ class PruningError(LeansightError):
     """Channels cannot be taken out as was asked."""
 
 
-FLOAT_ONLY = "this network can be exported with --precision float32 only"
+FLOAT_ONLY = "this network can be exported in float32 only"

@@ -10,12 +10,11 @@ from leansight.exporters.conversion.convert import FloatGraphs, convert
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8.effort import attempts
 from leansight.exporters.options import (
-    EFFORTS,
     Effort,
+    ExportOptions,
     ExportRefusedError,
     Promise,
     StepProgress,
-    Target,
 )
 from leansight.exporters.packaging.golden import golden_file
 from leansight.exporters.packaging.metadata import describe
@@ -44,14 +43,12 @@ class ExportImages:
     training: Callable[[], Image] | None = None
 
 
-def export(
+def export_network(
     network: nn.Module,
     draft: Bundle,
     images: ExportImages,
+    options: ExportOptions,
     *,
-    promise: Promise,
-    effort: Effort = EFFORTS[-1],
-    target: Target = "x86",
     progress: StepProgress,
     watch: Callable[[Verification], None] = lambda _: None,
     float_files: bool = False,
@@ -64,9 +61,7 @@ def export(
         network: takes (N, C, S, S) float32 of (pixel - 128) / 128, returns logits (N, K).
         draft: path, name, labels, task, preprocessing, decision, precision and provenance.
         images: see `ExportImages`.
-        promise: what each file may lose on the validation images.
-        effort: the most that is tried.
-        target: where the int8 files are to run fastest; they run everywhere.
+        options: what each file may lose, and how int8 files are made.
         progress: told of every step.
         watch: given what is verified on the validation images, of each try.
         float_files: whether float files are run on the images as well where int8 is shipped.
@@ -84,12 +79,15 @@ def export(
     progress("converting to ONNX and TFLite", 0, 1)
     floats = convert(network, draft.preprocessing)
     progress("converting to ONNX and TFLite", 1, 1)
-    verifier = Verifier(network, floats, draft, progress, float_files=float_files)
-    made = _int8_or_float(floats, draft, images, effort, target, progress)
-    files, report = _keep(promise, made, draft, images.validation, verifier, watch)
+
+    def verifier(shown: LabelledImages) -> Verifier:
+        return Verifier(network, floats, draft, shown, progress, float_files=float_files)
+
+    made = _int8_or_float(floats, draft, images, options, progress)
+    files, report = _keep(options.promise, made, draft, verifier(images.validation), watch)
     reports = {"validation": report}
     if images.test is not None:
-        reports["test"] = verifier(files, images.test).report
+        reports["test"] = verifier(images.test)(files).report
     metrics = {what: report.to_dict() for what, report in reports.items()}
     bundle = replace(draft, metrics=metrics)
     contents = {f"model.{kind}": model for kind, model in files.items()}
@@ -115,14 +113,13 @@ def _keep(
     promise: Promise,
     made: Iterator[tuple[Effort, Mapping[Format, bytes]]],
     draft: Bundle,
-    validation: LabelledImages,
-    verifier: "Verifier",
+    verifier: Verifier,
     watch: Callable[[Verification], None],
 ) -> tuple[Mapping[Format, bytes], ExportReport]:
     """Return the first files that keep the promise, with their report."""
     refusals: dict[str, str] = {}
     for tried, plain in made:
-        verified = verifier(files := describe(plain, draft), validation)
+        verified = verifier(files := describe(plain, draft))
         report = replace(verified.report, effort=tried, refusals=dict(refusals))
         watch(replace(verified, report=report))
         refusal = report.refusal(promise)
@@ -136,8 +133,7 @@ def _int8_or_float(
     floats: FloatGraphs,
     draft: Bundle,
     images: ExportImages,
-    effort: Effort,
-    target: Target,
+    options: ExportOptions,
     progress: StepProgress,
 ) -> Iterator[tuple[Effort, Mapping[Format, bytes]]]:
     if draft.precision == "float32":
@@ -145,5 +141,5 @@ def _int8_or_float(
         return
     training = images.training or (lambda: images.calibration)
     yield from attempts(
-        floats, draft.preprocessing, images.calibration, training, progress, effort, target
+        floats, draft.preprocessing, images.calibration, training, options, progress
     )

@@ -1,15 +1,20 @@
 """What an export is asked for: limits, effort, target. No torch is imported."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from leansight.runtime.errors import LeansightError
 
-# What is tried, in this order, until the int8 files keep their promise.
 Effort = Literal["calibration", "ranges", "training", "float layers"]
+"""What is tried to make int8 files keep their promise."""
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
-Target = Literal["pi4", "pi5", "x86"]  # where they are to run fastest
+"""Every `Effort`, in the order in which they are tried."""
+Target = Literal["pi4", "pi5", "x86"]
+"""Where the files are to run fastest; they run everywhere."""
+TARGETS: tuple[Target, ...] = get_args(Target)
+"""Every `Target`."""
 
 
 class ExportRefusedError(LeansightError):
@@ -22,11 +27,46 @@ class Promise:
 
     `max_drop` of accuracy and of coverage; `max_class_drop` of a single class's accuracy, where
     one image may always be lost.
+
+    Raises:
+        ValueError: a limit is negative, or no number.
+
     """
 
     max_drop: float = 1.0
     max_class_drop: float = 5.0
 
+    def __post_init__(self) -> None:
+        for name, points in vars(self).items():
+            if not 0 <= points < math.inf:
+                raise ValueError(f"{name} must be 0 points or more, not {points!r}")
 
-# Told the step's name, and how many of how many are done.
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How int8 files are made, and what each file may lose.
+
+    `promise`: what each file may lose on the validation images; `effort`: the most that is tried
+    to keep it in int8; `target`: where ONNX Runtime is to run the file fastest (it runs
+    everywhere).
+
+    Raises:
+        ValueError: there is no such effort or target.
+
+    """
+
+    promise: Promise = Promise()
+    effort: Effort = EFFORTS[-1]
+    target: Target = "x86"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("effort", self.effort, EFFORTS),
+            ("target", self.target, TARGETS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+
+
 StepProgress = Callable[[str, int, int], None]
+"""Told a step's name, how many of its parts are done, and of how many."""

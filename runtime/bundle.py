@@ -191,7 +191,9 @@ def write_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
 def refuse_existing(out: Path) -> None:
     """Raise BundleError if there is something at `out`."""
     if out.exists():
-        raise BundleError(f"{out} exists already: choose another --out, or remove it")
+        raise BundleError(
+            f"{out} exists already: choose another path, or remove it", parameter="out"
+        )
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

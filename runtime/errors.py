@@ -2,7 +2,15 @@
 
 
 class LeansightError(Exception):
-    """Something a user can put right: the message says what was wrong and what to do."""
+    """Something a user can put right: the message says what was wrong and what to do.
+
+    `parameter` is the name of the function's parameter that was wrong, where there is one, such
+    as "out": a program that has asked its user for it knows what it is called there.
+    """
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class BundleError(LeansightError, ValueError):

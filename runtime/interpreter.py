@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from leansight.runtime.errors import BundleError, MissingExtraError
 from leansight.runtime.extras import require
-from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO
+from leansight.runtime.preprocessing import network_input
 
 Format = Literal["tflite", "onnx"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -163,8 +163,7 @@ def _input_conversion(dtype: str, name: str) -> Callable[[NDArray[np.uint8]], ND
         case "int8":
             return lambda batch: (batch ^ np.uint8(0x80)).view(np.int8)
         case "float32":
-            zero, scale = np.float32(PIXEL_ZERO), np.float32(PIXEL_SCALE)
-            return lambda batch: (batch.astype(np.float32) - zero) * scale
+            return network_input
     raise BundleError(f"{name} takes {dtype} pixels; expected uint8, int8 or float32")
 
 

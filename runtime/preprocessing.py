@@ -148,6 +148,11 @@ def check_image(image: Image) -> None:
         )
 
 
+def network_input(pixels: Image) -> NDArray[np.float32]:
+    """Turn uint8 pixels into what a float network takes: float32 in [-1, 1), same shape."""
+    return (pixels.astype(np.float32) - np.float32(PIXEL_ZERO)) * np.float32(PIXEL_SCALE)
+
+
 def _gray(image: Image) -> Image:
     if image.ndim == 2:  # noqa: PLR2004 -- height and width
         return image

@@ -7,14 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO, Image
+from leansight.runtime.preprocessing import Image, network_input
 
 PREDICTION_BATCH = 16
-
-
-def network_input(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Turn one image (S, S, C) uint8 into a float graph's input (1, S, S, C) float32."""
-    return (image[None].astype(np.float32) - PIXEL_ZERO) * np.float32(PIXEL_SCALE)
 
 
 def batches(pixels: Image, size: int = PREDICTION_BATCH) -> Iterator[tuple[int, Tensor]]:
@@ -24,8 +19,8 @@ def batches(pixels: Image, size: int = PREDICTION_BATCH) -> Iterator[tuple[int, 
     activations leave the processor's cache.
     """
     for first in range(0, len(pixels), size):
-        batch = torch.from_numpy(pixels[first : first + size]).permute(0, 3, 1, 2)
-        yield first + len(batch), (batch.float() - PIXEL_ZERO) * PIXEL_SCALE
+        batch = torch.from_numpy(network_input(pixels[first : first + size]))
+        yield first + len(batch), batch.permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from leansight.exporters.importers import keras_to_onnx
 KERAS_PACKAGES: Final = ("tensorflow", "tf2onnx", "onnx")
 
 
-def convert_keras(source: Path, target: Path, *, python: Path) -> None:
+def convert_keras(source: Path, target: Path, *, keras_python: Path) -> None:
     """Write a Keras model or a SavedModel folder as ONNX, in a process of another Python.
 
     Raises:
@@ -22,7 +22,7 @@ def convert_keras(source: Path, target: Path, *, python: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         # Away from our own files: a script's folder is where Python looks for modules first.
         script = Path(shutil.copy(keras_to_onnx.__file__, folder))
-        command = [str(python), str(script), str(source.resolve()), str(target.resolve())]
+        command = [str(keras_python), str(script), str(source.resolve()), str(target.resolve())]
         done = subprocess.run(  # noqa: S603 -- the Python that the user names
             command, capture_output=True, text=True, errors="replace", check=False
         )
@@ -32,8 +32,8 @@ def convert_keras(source: Path, target: Path, *, python: Path) -> None:
     last = said[-1].strip() if said else f"exit code {done.returncode}"
     if any(last.endswith(f"No module named '{package}'") for package in KERAS_PACKAGES):
         raise ConversionError(
-            f"{source} needs TensorFlow, which {python} lacks ({last}). Type: python3 -m venv "
-            "keras && keras/bin/pip install tensorflow tf2onnx, and add --keras-python "
-            "keras/bin/python"
+            f"{source} needs TensorFlow, which {keras_python} lacks ({last}). Type: python3 -m "
+            "venv keras && keras/bin/pip install tensorflow tf2onnx, and name keras/bin/python",
+            parameter="keras_python",
         )
     raise ConversionError(f"TensorFlow cannot convert {source}: {last}")

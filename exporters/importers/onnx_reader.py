@@ -21,6 +21,7 @@ from torch.nn import functional
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.onnx_node import Activation, Constant, Step
 from leansight.exporters.importers.onnx_operators import IMAGE_AXES, OPERATORS
+from leansight.runtime.decision import sigmoid, softmax
 from leansight.runtime.errors import BundleError
 
 End = Literal["logits", "softmax", "log-softmax", "sigmoid"]
@@ -161,15 +162,18 @@ def _fix_sizes(
     layouts = [last for last, axes in _LAYOUTS.items() if given[axes[0]] == channels]
     if not layouts:
         raise ConversionError(
-            f"{name} takes {shown}, which has no axis of {channels} channels: choose another "
-            "--colour" + (", or export it with a fixed number" if None in given[1:] else "")
+            f"{name} takes {shown}, which has no axis of {channels} channels: choose another colour"
+            + (", or export it with a fixed number" if None in given[1:] else ""),
+            parameter="colour",
         )
     channels_last = layouts[0]
     sides = {given[axis] for axis in _LAYOUTS[channels_last][1:]} - {None}
     if size is None and len(sides) == 1:
         (size,) = sides
     if size is None:
-        raise ConversionError(f"{name} takes {shown}: say how large its images are, with --size")
+        raise ConversionError(
+            f"{name} takes {shown}: say how large its images are", parameter="size"
+        )
     if sides - {size}:
         raise ConversionError(f"{name} takes {shown}, not images of {size}×{size} pixels")
     fixed = [1, size, size, channels] if channels_last else [1, channels, size, size]
@@ -323,14 +327,13 @@ def largest_difference(
     given = logits.astype(np.float64)
     if classifier.outputs == 1:
         given = given[:, 1:] - given[:, :1]
-    exponentials = np.exp(given - given.max(axis=1, keepdims=True))
     match classifier.end:
         case "softmax":
-            given = exponentials / exponentials.sum(axis=1, keepdims=True)
+            given = softmax(given)
         case "log-softmax":
-            given, outputs = exponentials / exponentials.sum(axis=1, keepdims=True), np.exp(outputs)
+            given, outputs = softmax(given), np.exp(outputs)
         case "sigmoid":
-            given = 1 / (1 + np.exp(-given))
+            given = sigmoid(given)
         case "logits":
             largest = max(float(np.abs(outputs).max()), 1e-6)
             given, outputs = given / largest, outputs / largest

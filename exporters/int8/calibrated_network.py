@@ -19,6 +19,7 @@ from leansight.exporters.int8.calibration import calibrate
 from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.rounding_ties import avoid_ties
+from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.int8.tensor_matching import pair_nodes, pair_tensors
 from leansight.exporters.int8.write_onnx import quantize_onnx
 from leansight.exporters.int8.write_tflite import quantize_tflite, require_integers
@@ -38,13 +39,14 @@ class CalibratedNetwork:
     """A float network with the ranges of its activations.
 
     `exact` is the network as it came, for any number of images; `floats` what is rounded, which
-    may have changed. `nodes` names the TFLite activation of each of torch's nodes, `ranges` its
-    bounds; `target` is where the files are to run.
+    may have changed. `grids` are those of `graph`; `nodes` names the TFLite activation of each of
+    torch's nodes, `ranges` its bounds; `target` is where the files are to run.
     """
 
     exact: fx.GraphModule
     floats: FloatGraphs
     graph: TfliteGraph
+    grids: SharedGrids
     nodes: Mapping[str, str]
     ranges: Mapping[str, Range]
     pixels: Image
@@ -62,7 +64,9 @@ class CalibratedNetwork:
             quantized = TfliteGraph(tflite)
         except RuntimeError as error:  # scales too far apart for its kernels
             said = " ".join(str(error).split())
-            raise ConversionError(f"LiteRT cannot run it in int8 ({said}): {FLOAT_ONLY}") from error
+            raise ConversionError(
+                f"LiteRT cannot run it in int8 ({said}): {FLOAT_ONLY}", parameter="precision"
+            ) from error
         require_integers(quantized, in_float)
         model = onnx.load_from_string(self.floats.onnx)
         partners = pair_tensors(model, self.graph, self.pixels)
@@ -95,7 +99,7 @@ class CalibratedNetwork:
 
     def simulate(self) -> FakeQuantizedNetwork:
         """Return what the int8 files compute, in torch."""
-        return FakeQuantizedNetwork(self.floats.folded, self.graph, self.nodes, self._exact_ranges)
+        return FakeQuantizedNetwork(self.floats.folded, self.grids, self.nodes, self._exact_ranges)
 
     def with_weights(
         self, simulation: FakeQuantizedNetwork, preprocessing: Preprocessing, progress: StepProgress
@@ -120,13 +124,14 @@ class CalibratedNetwork:
             self,
             floats=floats,
             graph=graph,
+            grids=SharedGrids.of(graph),
             nodes={node: names[partner] for node, partner in self.nodes.items()},
             ranges={names[name]: found for name, found in self.ranges.items()},
         )
 
     @property
     def _exact_ranges(self) -> Mapping[str, Range]:
-        return avoid_ties(self.graph, self.ranges)
+        return avoid_ties(self.graph, self.grids, self.ranges)
 
 
 def _evenly(positions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -153,10 +158,12 @@ def calibrated(
 ) -> CalibratedNetwork:
     """Return the network with the full range of each activation over (N, S, S, C) uint8."""
     graph = TfliteGraph(floats.tflite)
+    grids = SharedGrids.of(graph)
     nodes = pair_nodes(floats.folded, graph, pixels)
     ranges = calibrate(
         exact := for_any_number(floats.folded),
         graph,
+        grids,
         nodes,
         pixels,
         lambda n, of: progress("calibrating", n, of),
@@ -165,6 +172,7 @@ def calibrated(
         exact=exact,
         floats=floats,
         graph=graph,
+        grids=grids,
         nodes=nodes,
         ranges=ranges,
         pixels=pixels,

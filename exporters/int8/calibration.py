@@ -6,17 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from leansight.exporters.conversion.inference import batches, network_input
+from leansight.exporters.conversion.inference import batches
 from leansight.exporters.conversion.torch_graph import watch
 from leansight.exporters.int8.ranges import BINS, INPUT_RANGE, Histogram, Range
-from leansight.exporters.int8.shared_grids import shared_grids, shared_scales
+from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.tflite.graph import TfliteGraph
-from leansight.runtime.preprocessing import Image
+from leansight.runtime.preprocessing import Image, network_input
 
 
 def calibrate(
     folded: fx.GraphModule,
     graph: TfliteGraph,
+    grids: SharedGrids,
     partners: Mapping[str, str],
     pixels: Image,
     progress: Callable[[int, int], None] = lambda *_: None,
@@ -29,6 +30,7 @@ def calibrate(
     Args:
         folded: the same network in torch, for any number of images.
         graph: float.
+        grids: of the graph.
         partners: the activation of each of torch's nodes, from `pair_nodes`; what has none is
             run in TFLite, image by image.
         pixels: training images.
@@ -40,11 +42,10 @@ def calibrate(
     """
     if not len(pixels):
         raise ValueError("calibration needs at least one image")
-    grids = shared_grids(graph)
-    known = {grids[name] for name in partners.values()}
-    unknown = [name for name in graph.activations if grids[name] not in known]
-    low = dict.fromkeys(grids.values(), 0.0)
-    high = dict.fromkeys(grids.values(), 0.0)
+    known = {grids.grid[name] for name in partners.values()}
+    unknown = [name for name in graph.activations if grids.grid[name] not in known]
+    low = dict.fromkeys(grids.grid.values(), 0.0)
+    high = dict.fromkeys(grids.grid.values(), 0.0)
 
     def see(grid: str, smallest: float, largest: float) -> None:
         low[grid] = min(low[grid], smallest)
@@ -52,51 +53,50 @@ def calibrate(
 
     def seen(node: str, values: Tensor) -> None:
         if node in partners:
-            see(grids[partners[node]], *(float(bound) for bound in values.aminmax()))
+            see(grids.grid[partners[node]], *(float(bound) for bound in values.aminmax()))
 
     for done, batch in batches(pixels):
         watch(folded, batch, seen)
         progress(done, len(pixels))
     for image in pixels if unknown else ():
-        run = graph.run(network_input(image))
+        run = graph.run(network_input(image[None]))
         for name in unknown:
-            see(grids[name], float(run[name].min()), float(run[name].max()))
-    ranges = {name: Range(low=low[grid], high=high[grid]) for name, grid in grids.items()}
-    return {**_widened_to_share_steps(graph, ranges), graph.input: INPUT_RANGE}
+            see(grids.grid[name], float(run[name].min()), float(run[name].max()))
+    ranges = {name: Range(low=low[grid], high=high[grid]) for name, grid in grids.grid.items()}
+    return {**_widened_to_share_steps(grids, ranges), graph.input: INPUT_RANGE}
 
 
-def _widened_to_share_steps(graph: TfliteGraph, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
+def _widened_to_share_steps(grids: SharedGrids, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
     """Return ranges as wide as the widest of those that must count in steps of the same size."""
-    scales = shared_scales(graph)
-    widths = dict.fromkeys(scales.values(), 0.0)
+    widths = dict.fromkeys(grids.scale.values(), 0.0)
     for name, found in ranges.items():
-        widths[scales[name]] = max(widths[scales[name]], found.width)
-    return {name: found.widened(widths[scales[name]]) for name, found in ranges.items()}
+        widths[grids.scale[name]] = max(widths[grids.scale[name]], found.width)
+    return {name: found.widened(widths[grids.scale[name]]) for name, found in ranges.items()}
 
 
 def count_values(
     folded: fx.GraphModule,
     partners: Mapping[str, str],
-    grids: Mapping[str, str],
+    grids: SharedGrids,
     ranges: Mapping[str, Range],
     pixels: Image,
 ) -> Mapping[str, Histogram]:
-    """Return the histogram of each grid of `shared_grids` that a node of torch's graph lies on.
+    """Return the histogram of each grid that a node of torch's graph lies on.
 
     Args:
         folded: as for `calibrate`.
         partners: as for `calibrate`.
-        grids: of each activation.
+        grids: of the graph.
         ranges: of each activation over the same images, from `calibrate`.
         pixels: (N, S, S, C) uint8.
 
     """
-    bounds = {grids[name]: ranges[name] for name in partners.values()}
+    bounds = {grids.grid[name]: ranges[name] for name in partners.values()}
     counts = {grid: np.zeros(BINS) for grid in bounds}
 
     def seen(node: str, values: Tensor) -> None:
         if node in partners:
-            grid = grids[partners[node]]
+            grid = grids.grid[partners[node]]
             low, high = bounds[grid].low, bounds[grid].high
             if high > low:
                 counts[grid] += torch.histc(values, BINS, low, high).numpy()

@@ -15,8 +15,7 @@ from leansight.exporters.int8.equalisation import equalise
 from leansight.exporters.int8.fake_quantization import logit_error
 from leansight.exporters.int8.quantization_aware_training import learn
 from leansight.exporters.int8.range_search import choose_ranges
-from leansight.exporters.int8.shared_grids import shared_grids
-from leansight.exporters.options import EFFORTS, Effort, StepProgress, Target
+from leansight.exporters.options import Effort, ExportOptions, StepProgress
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
 
@@ -29,9 +28,8 @@ def attempts(
     preprocessing: Preprocessing,
     calibration: Image,
     training: Callable[[], Image],
+    options: ExportOptions,
     progress: StepProgress,
-    effort: Effort = EFFORTS[-1],
-    target: Target = "x86",
 ) -> Iterator[tuple[Effort, dict[Format, bytes]]]:
     """Give both int8 files, again and again, made with more effort each time.
 
@@ -40,24 +38,23 @@ def attempts(
         preprocessing: of its images.
         calibration: images (N, S, S, C) uint8 for the ranges.
         training: gives the images for training under rounding, when they are needed.
+        options: the most that is tried, and where the files are to run fastest.
         progress: told of every step.
-        effort: the most that is tried.
-        target: where the files are to run fastest.
 
     """
-    found = calibrated(floats, calibration, progress, target)
+    found = calibrated(floats, calibration, progress, options.target)
     yield "calibration", found.write()
-    if effort == "calibration":
+    if options.effort == "calibration":
         return
     found = _refined(found, preprocessing, progress)
     yield "ranges", found.write()
-    if effort == "ranges":
+    if options.effort == "ranges":
         return
     trained = _trained(found, preprocessing, training(), progress)
     if trained is not found:
         found = trained
         yield "training", found.write()
-    if effort == "training":
+    if options.effort == "training":
         return
     sensitive = _most_sensitive(found, progress)
     for count in FLOAT_GRIDS:
@@ -73,8 +70,8 @@ def _refined(
     plain, equal = found, _equalised(found)
     found = min((plain, equal), key=lambda tried: logit_error(tried.simulate(), measured, expected))
     simulation, folded = found.simulate(), found.floats.folded
-    free, grids = for_any_number(folded), shared_grids(found.graph)
-    histograms = count_values(free, found.nodes, grids, found.ranges, found.pixels)
+    free = for_any_number(folded)
+    histograms = count_values(free, found.nodes, found.grids, found.ranges, found.pixels)
     before = choose_ranges(
         simulation,
         histograms,
@@ -96,7 +93,8 @@ def _equalised(found: CalibratedNetwork) -> CalibratedNetwork:
     folded = copy.deepcopy(found.floats.folded)
     if not equalise(folded, found.pixels):
         return found
-    ranges = calibrate(for_any_number(folded), found.graph, found.nodes, found.pixels)
+    free = for_any_number(folded)
+    ranges = calibrate(free, found.graph, found.grids, found.nodes, found.pixels)
     return replace(found, floats=replace(found.floats, folded=folded), ranges=ranges)
 
 
@@ -135,7 +133,5 @@ def _most_sensitive(found: CalibratedNetwork, progress: StepProgress) -> list[li
         harm[name] = logit_error(simulation, measured, expected)
         grid.exact = True
         progress("finding sensitive layers", done, len(simulation.grids))
-    members: dict[str, list[str]] = {name: [] for name in harm}
-    for activation, grid_name in shared_grids(found.graph).items():
-        members.get(grid_name, []).append(activation)
-    return [members[name] for name in sorted(harm, key=harm.__getitem__, reverse=True)]
+    worst_first = sorted(harm, key=harm.__getitem__, reverse=True)
+    return [found.grids.members(name) for name in worst_first]

@@ -14,9 +14,8 @@ from torch.nn import functional
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number, layers
 from leansight.exporters.int8.ranges import STEPS, Range
-from leansight.exporters.int8.shared_grids import shared_grids, shared_scales
+from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.int8.write_tflite import LEVELS, SMALLEST_SCALE
-from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.runtime.preprocessing import Image
 
 
@@ -63,7 +62,7 @@ class FakeQuantizedNetwork(nn.Module):
 
     Args:
         folded: the network from `leansight.exporters.conversion.folding.fold`; left as it is.
-        graph: the same network as float TFLite.
+        grids: of the same network as float TFLite.
         partners: the TFLite activation of each node, from `pair_nodes`.
         ranges: of every TFLite activation.
 
@@ -72,20 +71,20 @@ class FakeQuantizedNetwork(nn.Module):
     def __init__(
         self,
         folded: fx.GraphModule,
-        graph: TfliteGraph,
+        grids: SharedGrids,
         partners: Mapping[str, str],
         ranges: Mapping[str, Range],
     ) -> None:
         super().__init__()
         self._ranges = dict(ranges)
-        self._grid_of = shared_grids(graph)
+        self._grid_of = grids.grid
         names = dict.fromkeys(self._grid_of[partner] for partner in partners.values())
-        names.pop(graph.input, None)  # pixels are whole numbers already
-        scales, widths = shared_scales(graph), dict[str, nn.Parameter]()
+        names.pop(grids.input, None)  # pixels are whole numbers already
+        widths: dict[str, nn.Parameter] = {}
         self._grids: dict[str, Grid] = {}
         for name in names:
-            self._grids[name] = Grid(ranges[name], widths.get(scales[name]))
-            widths[scales[name]] = self._grids[name].width
+            self._grids[name] = Grid(ranges[name], widths.get(grids.scale[name]))
+            widths[grids.scale[name]] = self._grids[name].width
         self.network = for_any_number(folded)
         _let_learn(self.network)
         keys = {name: f"grid_{index}" for index, name in enumerate(self._grids)}

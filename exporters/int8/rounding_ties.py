@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from leansight.exporters.int8.ranges import STEPS, Range
-from leansight.exporters.int8.shared_grids import shared_grids, shared_scales
+from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.tflite.graph import Operator, TfliteGraph
 
 MOST_WIDENED: Final = 1.3  # a range: less than half a bit is lost
 _FIXED_WIDTHS: Final = {"LOGISTIC": STEPS / 256, "TANH": STEPS / 128}  # LiteRT takes no others
 
 
-def avoid_ties(graph: TfliteGraph, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
+def avoid_ties(
+    graph: TfliteGraph, grids: SharedGrids, ranges: Mapping[str, Range]
+) -> Mapping[str, Range]:
     """Return the ranges of all activations, some of them a little wider.
 
     In means over the picture and in products, integers are then divided by an odd number M, so
@@ -26,12 +28,12 @@ def avoid_ties(graph: TfliteGraph, ranges: Mapping[str, Range]) -> Mapping[str, 
     error. What is widened is the result, or what it is made of: whichever has steps of its own,
     and is in no other quotient yet.
     """
-    grids, scales = shared_grids(graph), shared_scales(graph)
     chosen, settled = dict(ranges), {graph.input}
 
     def is_free(name: str) -> bool:
-        sharing = [other for other, scale in scales.items() if scale == scales.get(name)]
-        same = {other for other in sharing if grids[other] == grids[name]}
+        scale = grids.scale.get(name)
+        sharing = [other for other, found in grids.scale.items() if found == scale]
+        same = {other for other in sharing if grids.grid[other] == grids.grid[name]}
         return bool(sharing) and len(same) == len(sharing) and not same & settled
 
     for op in (op for op in graph.operators if op.kind in {"MEAN", "MUL"}):
@@ -39,7 +41,7 @@ def avoid_ties(graph: TfliteGraph, ranges: Mapping[str, Range]) -> Mapping[str, 
         for name in filter(is_free, (made, *op.inputs)):
             factor = _widening(divisor, of_result=name == made)
             if factor < MOST_WIDENED:
-                own = [other for other, grid in grids.items() if grid == grids[name]]
+                own = grids.members(grids.grid[name])
                 chosen |= {n: chosen[n].widened(factor * chosen[n].width) for n in own}
                 break
         settled |= {made, *op.inputs}

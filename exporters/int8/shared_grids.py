@@ -1,5 +1,8 @@
 """Which tensors share one quantization grid (scale and zero point) or one scale."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from leansight.exporters.tflite.graph import TfliteGraph
 
 # What gives the numbers that it takes, or values between them.
@@ -10,28 +13,41 @@ MOVING = frozenset(
 ADDING = frozenset({"ADD", "SUB"})
 
 
-def shared_grids(graph: TfliteGraph) -> dict[str, str]:
-    """Return for each activation the name of the first that must lie on the same grid.
+@dataclass(frozen=True, kw_only=True)
+class SharedGrids:
+    """The quantization grids of a graph: each has the name of the first activation on it.
 
-    These are the tensors between which numbers are only moved. Else they would be rounded again
-    from grid to grid before each concatenation, which TFLite's runtimes and ONNX Runtime do not
-    do alike; in DenseNet all layers of a block meet in one.
+    `grid` is that of each activation, in the order of the graph. Tensors between which numbers are
+    only moved lie on one grid. Else they would be rounded again from grid to grid before each
+    concatenation, which TFLite's runtimes and ONNX Runtime do not do alike; in DenseNet all layers
+    of a block meet in one.
+
+    `scale` is the first activation that counts in steps of the same size. These are the ones that
+    are added, and those on a grid with them. TFLite's runtimes multiply each side of a sum by a
+    fixed-point factor, ONNX Runtime by a float, and where they part by a step in one number of
+    60,000, a deep network makes other logits of it. With equal steps both add integers: the two
+    files then give the same numbers, bit for bit (docs/decisions/0014).
     """
-    return _together(graph, MOVING)
+
+    input: str
+    grid: Mapping[str, str]
+    scale: Mapping[str, str]
+
+    @classmethod
+    def of(cls, graph: TfliteGraph) -> "SharedGrids":
+        """Find the grids of a graph."""
+        return cls(
+            input=graph.input,
+            grid=_first_of_group(graph, MOVING),
+            scale=_first_of_group(graph, MOVING | ADDING),
+        )
+
+    def members(self, grid: str) -> list[str]:
+        """Return the activations on a grid."""
+        return [name for name, other in self.grid.items() if other == grid]
 
 
-def shared_scales(graph: TfliteGraph) -> dict[str, str]:
-    """Return for each activation the name of the first that must count in steps of the same size.
-
-    These are the ones that are added, and those on a grid with them. TFLite's runtimes multiply
-    each side of a sum by a fixed-point factor, ONNX Runtime by a float, and where they part by a
-    step in one number of 60,000, a deep network makes other logits of it. With equal steps both
-    add integers: the two files then give the same numbers, bit for bit (docs/decisions/0014).
-    """
-    return _together(graph, MOVING | ADDING)
-
-
-def _together(graph: TfliteGraph, kinds: frozenset[str]) -> dict[str, str]:
+def _first_of_group(graph: TfliteGraph, kinds: frozenset[str]) -> dict[str, str]:
     """Return for each activation the first of those that operators of these kinds join it to."""
     groups: dict[str, set[str]] = {name: {name} for name in graph.activations}
     for op in graph.operators:

@@ -16,10 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from leansight.exporters.conversion.inference import network_input
 from leansight.exporters.conversion.torch_graph import ACTIVATIONS, watch
 from leansight.exporters.tflite.graph import TfliteGraph
-from leansight.runtime.preprocessing import Image
+from leansight.runtime.preprocessing import Image, network_input
 
 PROBES = 4  # one picture can make two different tensors equal: all zero, say
 TOLERANCE = 1e-3  # of the tensor's largest value: two runtimes add in different orders
@@ -35,7 +34,7 @@ def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> M
         pixels: images (N, S, S, C) uint8; the first `PROBES` are run through both.
 
     """
-    probes = [network_input(image) for image in pixels[:PROBES]]
+    probes = [network_input(image[None]) for image in pixels[:PROBES]]
     return _pair(_run_onnx(model, probes), graph, probes)
 
 
@@ -51,7 +50,7 @@ def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Map
         pixels: images (N, S, S, C) uint8; the first `PROBES` are run through both.
 
     """
-    probes = [network_input(image) for image in pixels[:PROBES]]
+    probes = [network_input(image[None]) for image in pixels[:PROBES]]
     partners = _pair(_run_torch(folded, probes), graph, probes)
     fused = {
         node.args[0].name

@@ -56,7 +56,8 @@ def quantize_tflite(
         except ValueError as error:
             said = " ".join(str(error).split())
             raise ConversionError(
-                f"ai-edge-quantizer cannot make this network int8 ({said}): {FLOAT_ONLY}"
+                f"ai-edge-quantizer cannot make this network int8 ({said}): {FLOAT_ONLY}",
+                parameter="precision",
             ) from error
     assert result.quantized_model is not None
     return bytes(result.quantized_model)
@@ -111,7 +112,8 @@ def require_integers(graph: TfliteGraph, in_float: Collection[str] = ()) -> None
         floats = [name for name in touched if graph.tensors[name].dtype == "float32"]
         if floats and op.kind not in CASTS and not set(in_float) & set(floats):
             raise ConversionError(
-                f"TFLite's {op.kind} has no int8 form here ({floats[0]}): {FLOAT_ONLY}"
+                f"TFLite's {op.kind} has no int8 form here ({floats[0]}): {FLOAT_ONLY}",
+                parameter="precision",
             )
 
 

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from leansight.exporters.errors import PruningError
 
 Importance = Literal["magnitude", "bn-scale", "taylor"]
+"""By what a channel's worth is measured, see `score_channels`."""
 # A network's mean loss on real images, as scalars to be added up: one for each batch, so that
 # only one batch's gradients are in memory at a time.
 Loss = Callable[[nn.Module], Iterator[Tensor]]

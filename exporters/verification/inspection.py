@@ -51,7 +51,7 @@ def _inspect(layers: Iterable[Layer], in_float: Collection[str]) -> None:
         if not left:
             fault = fault or _computes_in_float(layer) or _rounds_weights_badly(layer)
         if fault is not None:
-            raise ConversionError(f"{layer.name} {fault}: {FLOAT_ONLY}")
+            raise ConversionError(f"{layer.name} {fault}: {FLOAT_ONLY}", parameter="precision")
 
 
 def _computes_in_float(layer: Layer) -> str | None:

@@ -90,13 +90,13 @@ class ExportReport:
                 if (drop := 100 * (before - after)) > promise.max_drop + 1e-9:
                     return (
                         f"{name} lost {drop:.2f} points of {what} ({before:.2%} to {after:.2%}), "
-                        f"more than --max-drop {promise.max_drop:g}"
+                        f"more than max_drop allows ({promise.max_drop:g})"
                     )
             drop = 100 * found.worst_class_drop
             if drop > promise.max_class_drop + 1e-9 and found.worst_class_lost > 1:
                 return (
                     f"{name} lost {drop:.2f} points of the accuracy of {found.worst_class}, "
-                    f"more than --max-class-drop {promise.max_class_drop:g}"
+                    f"more than max_class_drop allows ({promise.max_class_drop:g})"
                 )
         if self.agreement < MIN_AGREEMENT:
             return (

@@ -1,7 +1,8 @@
-"""Runs both files on the images and holds them against the limits."""
+"""Runs torch and both files on the same images, and compares what they decide."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from leansight.runtime.interpreter import Format, load_interpreter
 
 
 class Verifier:
-    """Runs torch and the files on the same images and compares their decisions.
+    """Compares files with torch by their decisions on `images`.
 
-    What is float is run once for each set of images, whatever is tried in int8.
+    What is float is run once, whatever is tried in int8; the float files only where they are
+    shipped, or with `float_files`.
     """
 
     def __init__(
@@ -28,50 +30,51 @@ class Verifier:
         network: nn.Module,
         floats: FloatGraphs,
         draft: Bundle,
+        images: LabelledImages,
         progress: StepProgress,
         *,
         float_files: bool,
     ) -> None:
         self._network = network
         self._floats = floats.files if float_files or draft.precision == "float32" else {}
-        self._draft, self._progress = draft, progress
-        self._exact: dict[int, dict[str, NDArray[np.float32]]] = {}
+        self._draft, self._images, self._progress = draft, images, progress
 
-    def __call__(self, files: Mapping[Format, bytes], images: LabelledImages) -> Verification:
+    def __call__(self, files: Mapping[Format, bytes]) -> Verification:
         """Compare files of the draft's precision with torch."""
-        draft = self._draft
-        if id(images) not in self._exact:
-            told = self._told("torch float32")
-            exact = {"torch float32": predict(self._network, images.pixels, told)}
-            self._exact[id(images)] = exact | self._run(self._floats, "float32", images)
-        logits = self._exact[id(images)]
+        draft, logits = self._draft, self._float_logits
         sizes = {f"{kind} float32": len(model) for kind, model in self._floats.items()}
         if draft.precision == "int8":
-            logits = logits | self._run(files, "int8", images)
+            logits = logits | self._run(files, "int8")
         sizes |= {f"{kind} {draft.precision}": len(model) for kind, model in files.items()}
         report = compare(
             logits,
             sizes,
-            images,
+            self._images,
             labels=draft.labels,
             policy=draft.decision,
             task=draft.task,
             shipped=tuple(f"{kind} {draft.precision}" for kind in files),
         )
-        return Verification(report=report, logits=logits, classes=images.classes)
+        return Verification(report=report, logits=logits, classes=self._images.classes)
+
+    @cached_property
+    def _float_logits(self) -> dict[str, NDArray[np.float32]]:
+        progress = self._step("torch float32")
+        exact = {"torch float32": predict(self._network, self._images.pixels, progress)}
+        return exact | self._run(self._floats, "float32")
 
     def _run(
-        self, files: Mapping[Format, bytes], precision: Precision, images: LabelledImages
+        self, files: Mapping[Format, bytes], precision: Precision
     ) -> dict[str, NDArray[np.float32]]:
         """Return the logits of each file; all run side by side, each in one thread."""
 
         def run(kind: Format) -> tuple[str, NDArray[np.float32]]:
             name = f"{kind} {precision}"
             interpreter = load_interpreter(files[kind], kind, threads=1, name=name)
-            return name, run_all(interpreter, images.pixels, self._told(name))
+            return name, run_all(interpreter, self._images.pixels, self._step(name))
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             return dict(pool.map(run, files))
 
-    def _told(self, name: str) -> Callable[[int, int], None]:
+    def _step(self, name: str) -> Callable[[int, int], None]:
         return lambda n, of: self._progress(f"verifying {name}", n, of)

@@ -21,14 +21,14 @@ from leansight.sdk.commands.options.remote import on_option, remote_python_optio
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
-    help="Measured runs of each model.",
+    help="Number of measured runs of each model.",
 )
 @click.option(
     "--warmup",
     type=click.IntRange(min=0),
     default=20,
     show_default=True,
-    help="Unmeasured runs before each of four rounds.",
+    help="Number of unmeasured runs before each of four rounds.",
 )
 @click.option(
     "--threads",
@@ -50,7 +50,12 @@ from leansight.sdk.commands.options.remote import on_option, remote_python_optio
 )
 @on_option
 @remote_python_option
-@click.option("--json", "as_json", is_flag=True, help="A JSON list, one object for each model.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print a JSON list with an object for each model.",
+)
 def command(
     models: tuple[Path, ...],
     runs: int,
@@ -66,12 +71,12 @@ def command(
 
     Each model runs in a process of its own, and they take turns. Parameters and MACs are
     counted on the exported graph; RAM is the peak above a process that only imports numpy.
-    Nothing stays on the machine of --on.
+    Nothing is left behind on the machine of --on.
     """
     progress = require("rich.progress", package="rich", extra="bench")
     from rich.console import Console
 
-    from leansight.benchmarks.measure import measure, steps
+    from leansight.benchmarks.measure import measure_models, steps
     from leansight.benchmarks.models import find_models
     from leansight.benchmarks.remote import machine_at
     from leansight.benchmarks.table import tables
@@ -88,7 +93,7 @@ def command(
     )
     with machine_at(on, remote_python) as machine, bar:
         task = bar.add_task("Measuring", total=steps(found, runs))
-        results = measure(
+        results = measure_models(
             found,
             picture,
             runs=runs,

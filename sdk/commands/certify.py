@@ -21,26 +21,27 @@ _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     type=_SHARE,
     default=0.05,
     show_default=True,
-    help="Of the accepted images, at most this share is wrong …",
+    help="Largest share of the accepted images that may be wrong.",
 )
 @click.option(
     "--delta",
     type=_SHARE,
     default=0.05,
     show_default=True,
-    help="… unless the images given were exceptional, which has this probability at most.",
+    help="Largest probability that the guarantee does not hold, because the images given were "
+    "exceptional.",
 )
 @click.option(
     "--seed",
     type=int,
     default=0,
     show_default=True,
-    help="Of the drawing of frames. Choose it before you look: trying several breaks the promise.",
+    help="Seed of the drawing of frames. Choose it once: trying several breaks the guarantee.",
 )
 @click.option(
     "--per-class",
     is_flag=True,
-    help="A threshold and a promise for each class; needs far more videos of each.",
+    help="Give each class a threshold and a guarantee of its own; it needs far more videos.",
 )
 @image_options
 def command(
@@ -58,9 +59,9 @@ def command(
 ) -> None:
     """Find the lowest threshold whose error is guaranteed, and write it into a copy of BUNDLE.
 
-    DATA are labelled images that were not learnt from, and by which nothing was chosen. Of each
-    video one frame counts. Where nothing can be certified (with an error of 5, 2 or 1 % fewer
-    than 59, 149 or 299 accepted videos), it says so and writes nothing.
+    DATA holds labelled images from which nothing was learnt and by which nothing was chosen. One
+    frame of each video counts. Where nothing can be certified, nothing is written: an error of 5,
+    2 or 1 % needs at least 59, 149 or 299 accepted videos.
 
     \b
     leansight certify signs.bundle held-out/ --max-error 0.02 --out certified.bundle

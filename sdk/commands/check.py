@@ -18,18 +18,24 @@ from leansight.runtime.interpreter import FORMATS, Format
     type=click.Choice(FORMATS),
     help="Which model to check where the bundle has both.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processor threads of the interpreter.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     bundle: Path,
     model_format: Format | None,
     threads: int,
     as_json: bool,  # noqa: FBT001 -- click passes options by name
 ) -> None:
-    """Run the golden photos of BUNDLE on this machine and compare with what they must give.
+    """Classify the golden photos of BUNDLE on this machine, and compare with the known answers.
 
-    Exits with 1 if a pixel, a label or a probability is not what it was where the bundle was
-    made.
+    The exit code is 1 if a pixel, a label or a probability differs from that on the machine where
+    the bundle was made.
 
     \b
     leansight check signs.bundle

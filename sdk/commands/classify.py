@@ -20,13 +20,19 @@ from leansight.runtime.interpreter import FORMATS, Format
     type=click.Choice(FORMATS),
     help="Which model to use where the bundle has both.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processor threads of the interpreter.",
+)
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Say the label from this probability on, instead of the bundle's own.",
+    help="Least probability at which a label is given, instead of the bundle's.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def command(
     bundle: Path,
     images: tuple[Path, ...],

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from leansight.runtime.errors import LeansightError
+from leansight.sdk.commands.options.flags import FlagNamingGroup, line_of
 
 # Name of each sub-command and the file that holds it, so that the command starts
 # fast and works on a Pi that has only the base install.
@@ -27,8 +28,8 @@ COMMANDS: Final = {
 }
 
 
-class LazyGroup(click.Group):
-    """A click group that finds its sub-commands in `COMMANDS`."""
+class LazyGroup(FlagNamingGroup):
+    """A group that finds its sub-commands in `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the sub-commands in the order in which they are used."""
@@ -68,5 +69,5 @@ def main() -> None:
     try:
         leansight()
     except (LeansightError, OSError) as error:
-        click.echo(f"leansight: {error}", err=True)
+        click.echo(line_of(error), err=True)
         sys.exit(1)

@@ -9,13 +9,23 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv, require
+from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.recipes.schema import DataRecipe, Layout
 
 if TYPE_CHECKING:
     from leansight.sdk.data.statistics import Statistics
 
 
-@click.group(name="data")
+_seed_option = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the random numbers.",
+)
+
+
+@click.group(name="data", cls=FlagNamingGroup)
 def command() -> None:
     """Look at a data set before training; draw traffic signs to train on, and a video of them."""
 
@@ -23,12 +33,12 @@ def command() -> None:
 @command.command(epilog="Example: leansight data signs photos/ --images 5000 --seed 0")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--images", default=5000, show_default=True, help="How many images to draw.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@_seed_option
 def signs(out: Path, images: int, seed: int) -> None:
     """Write images of 21 traffic signs of two countries into the new folder OUT.
 
-    They are frames of short videos, OUT/COUNTRY/CLASS/VIDEO_FRAME.png. Three in four are
-    from northland, to train on; the others, from southland, show how well it travels.
+    They are frames of short videos, OUT/COUNTRY/CLASS/VIDEO_FRAME.png. Three in four are from
+    northland, to train on; the others, from southland, test how well a network generalises.
     """
     opencv()
     progress = require("rich.progress", package="rich", extra="train")
@@ -50,8 +60,14 @@ def signs(out: Path, images: int, seed: int) -> None:
 
 @command.command(epilog="Example: leansight data video demo.mp4 --seconds 12")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=12, show_default=True)
+@_seed_option
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=12,
+    show_default=True,
+    help="Length of the video.",
+)
 def video(out: Path, seed: int, seconds: float) -> None:
     """Write the video OUT, whose name ends in .mp4: one sign after another, pauses between."""
     opencv()
@@ -68,13 +84,19 @@ def video(out: Path, seed: int, seconds: float) -> None:
     type=click.Choice(get_args(Layout)),
     default="auto",
     show_default=True,
-    help="How DATA is laid out; auto finds it out.",
+    help="Layout of DATA; auto detects it.",
 )
-@click.option("--regions", is_flag=True, help="Of the regions that the label files give.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Draw a picture: a .png, .svg or .pdf file."
+    "--regions",
+    is_flag=True,
+    help="Measure the regions that the label files give, not whole images.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Draw the figures as well, to this .png, .svg or .pdf file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def stats(
     data: Path,
     layout: Layout,

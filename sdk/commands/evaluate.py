@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=PATH)
 @click.argument("data", type=PATH)
-@click.option("--out", type=PATH, required=True, help="Folder for report.html and report.json.")
+@click.option(
+    "--out",
+    type=PATH,
+    required=True,
+    help="Folder to write report.html and report.json to.",
+)
 @click.option("--against", type=PATH, metavar="MODEL", help="Compare with this run or bundle.")
 @image_options
 def command(
@@ -31,12 +36,12 @@ def command(
     country: str,
     model_format: Format | None,
 ) -> None:
-    """Judge MODEL, a run or a bundle, by the labelled images in DATA.
+    """Evaluate MODEL, a run or a bundle, on the labelled images in DATA.
 
-    Writes one page with its figures inside, and the same numbers as JSON: accuracy with an
-    interval over videos, every class, what thresholds keep and how much of it is right,
-    calibration, the surest mistakes, labels that may be wrong. With --against, says whether one
-    model is better, and only if a paired comparison over videos shows it.
+    Writes an HTML page and the same numbers as JSON: the accuracy with a confidence interval
+    over videos, the figures of every class, coverage and accuracy at several thresholds, the
+    calibration, the most confident mistakes, and labels that may be wrong. With --against, it
+    also says which of the two models is better, if a paired comparison over videos shows it.
 
     \b
     leansight evaluate signs.bundle photos/ --out report/
@@ -59,9 +64,12 @@ def command(
     report = measure_report(answers, other)
     write_report(report, answers, data, out, drawings=_draw_features(judged, answers, data))
     found = report["accuracy_interval"]["all"]
+    many = answers.task == "multilabel"
+    if many:
+        click.echo(f"label accuracy: {report['metrics']['accuracy']:.4f} (of single labels)")
     click.echo(
-        f"accuracy: {found['mean']:.4f} ({found['low']:.4f} to {found['high']:.4f}, "
-        f"{report['images']} images, {report['videos']} videos)"
+        f"{'image ' * many}accuracy: {found['mean']:.4f} ({found['low']:.4f} to "
+        f"{found['high']:.4f}, {report['images']} images, {report['videos']} videos)"
     )
     for kept in report["selective"]["all"]:
         right = "nothing" if kept["accuracy"] is None else f"{kept['accuracy']:.4f}"

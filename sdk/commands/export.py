@@ -3,17 +3,22 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from leansight.exporters.options import Effort, Promise, Target
+from leansight.exporters.options import EFFORTS, TARGETS, Effort, Promise, Target
 from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.sdk.commands.interruption import stopped_in_one_line
-from leansight.sdk.commands.options.export import ImportOptions, model_options
+from leansight.sdk.commands.options.export import (
+    ImportOptions,
+    calibration_images_option,
+    model_options,
+    threshold_option,
+)
 from leansight.sdk.commands.options.images import PATH, require_images
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MODULES
 
@@ -30,44 +35,54 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
     "--report",
     type=PATH,
     metavar="FOLDER",
-    help="Write what the files say beside the network, image by image; of refused ones too.",
+    help="Folder for a report that compares the files with the network, image by image, also "
+    "where the export is refused.",
 )
 @click.option(
-    "--precision", type=click.Choice(["int8", "float32"]), default="int8", show_default=True
+    "--precision",
+    type=click.Choice(["int8", "float32"]),
+    default="int8",
+    show_default=True,
+    help="Number format of the exported files.",
 )
 @click.option(
     "--max-drop",
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
-    help="Points that each format may lose of accuracy and of coverage against the network.",
+    help="Largest loss of each format against the network, in percentage points of accuracy and "
+    "of coverage.",
 )
 @click.option(
     "--max-class-drop",
     type=click.FloatRange(min=0),
     default=5.0,
     show_default=True,
-    help="The same, of the accuracy of a single class; one image of it may always be lost.",
+    help="Largest loss of accuracy of a single class, in percentage points; one image of a class "
+    "may always be lost.",
 )
 @click.option(
     "--effort",
-    type=click.Choice(get_args(Effort)),
-    default="float layers",
+    type=click.Choice(EFFORTS),
+    default=EFFORTS[-1],
     show_default=True,
-    help="The most that is tried to keep that promise in int8, in this order.",
+    help="The most that is tried to keep int8 within these limits; each method is tried after "
+    "the ones before it.",
 )
 @click.option(
     "--target",
-    type=click.Choice(get_args(Target)),
+    type=click.Choice(TARGETS),
     default="x86",
     show_default=True,
-    help="Where ONNX Runtime is to run it fastest; both files run everywhere.",
+    help="Processor for which the ONNX file is optimised; both files run everywhere.",
 )
-@click.option("--data", type=PATH, help="Labelled images; of a run: where they are now.")
-@click.option("--calibration-images", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), help="Instead of the recipe's (a MODEL's: 0)."
+    "--data",
+    type=PATH,
+    help="Folder of the labelled images; needed for a run only if they have moved.",
 )
+@calibration_images_option
+@threshold_option
 @model_options
 def command(
     *,
@@ -86,14 +101,15 @@ def command(
 ) -> None:
     """Export a run, or MODEL, as a bundle with a TFLite and an ONNX file.
 
-    Both files hold the same network: same integers, same scales. Writes nothing and exits
-    with 1 if int8 lost more than --max-drop on the validation images, or if the formats decide
-    differently on more than 0.5 % of them. Before that, more and more is tried: better ranges,
-    training under rounding, the most sensitive layers in float.
+    Both files hold the same network: the same integers, the same scales. If int8 lost more than
+    --max-drop on the validation images, it is improved step by step: better ranges,
+    quantization-aware training, the most sensitive layers in float. If that does not help, or if
+    the formats decide differently on more than 0.5 % of the images, nothing is written and the
+    exit code is 1.
 
     MODEL is a float network that was trained elsewhere: an ONNX file, a Keras model (.keras,
-    .h5) or a SavedModel folder. What it does not say of itself must be given: --data, --labels,
-    --colour, --mean and --std. TensorFlow has to be in an environment of its own.
+    .h5) or a SavedModel folder. It needs --data, --labels, --colour, --mean and --std. Keras
+    models and SavedModel folders need a Python environment with TensorFlow (--keras-python).
 
     \b
     leansight export run/ --out signs.bundle
@@ -103,10 +119,9 @@ def command(
     leansight export model.keras --data photos/ --labels labels.txt --colour rgb \\
         --mean 127.5 --std 127.5 --keras-python keras/bin/python --out y.bundle
     \b
-    Pixels from 0 to 1: --mean 0 --std 255. As they are, because the network scales them
-    itself: --mean 0 --std 1. torchvision, timm and Keras' mode "torch": as for model.onnx.
-    Keras' mode "tf": as for model.keras; "caffe": --colour bgr --mean 103.939,116.779,123.68
-    --std 1.
+    The network takes pixels from 0 to 1: --mean 0 --std 255. It scales them itself:
+    --mean 0 --std 1. torchvision, timm and Keras' mode "torch": as for model.onnx. Keras' mode
+    "tf": as for model.keras; "caffe": --colour bgr --mean 103.939,116.779,123.68 --std 1.
     """
     check_installed(*EXPORT_MODULES, extra="export")
     if report is not None:
@@ -116,27 +131,27 @@ def command(
     from leansight.sdk.deployment.export_imported import export_foreign
     from leansight.sdk.deployment.export_run import export_run
     from leansight.sdk.deployment.imported_network import is_foreign
+    from leansight.sdk.deployment.options import DeploymentOptions
 
+    options = DeploymentOptions(
+        precision=precision,
+        promise=Promise(max_drop=max_drop, max_class_drop=max_class_drop),
+        effort=effort,
+        target=target,
+        calibration_images=calibration_images,
+        threshold=threshold,
+    )
     if is_foreign(model):
         origin, images = _require_all(model, said, data)
-        export = partial(export_foreign, model, origin, images)
+        export = partial(export_foreign, model, origin, images, options)
     else:
         _require_run(model, said)
-        export = partial(export_run, model, data=data)
+        export = partial(export_run, model, options, data=data)
     with stopped_in_one_line(lambda: f"{out if out.exists() else 'nothing'} was written"):
-        reports = export(
-            out=out,
-            precision=precision,
-            promise=Promise(max_drop=max_drop, max_class_drop=max_class_drop),
-            calibration_images=calibration_images,
-            threshold=threshold,
-            effort=effort,
-            target=target,
-            report=report,
-        )
+        reports = export(out=out, report=report)
     for what, found in reports.items():
         click.echo(_table(what, found))
-    click.echo("coverage: the images that it is sure of; largest difference: of a probability")
+    click.echo("coverage: share of images it is sure of; largest difference: of a probability")
     if report is not None:
         click.echo(f"report: {report / 'parity.html'}")
     click.echo(f"bundle: {out}")
@@ -150,7 +165,7 @@ def _require_all(model: Path, said: ImportOptions, data: Path | None) -> "tuple[
     if data is None or labels is None or colour is None or mean is None or std is None:
         needed = {"data": data, "labels": labels, "colour": colour, "mean": mean, "std": std}
         missing = ", ".join(f"--{name}" for name, value in needed.items() if value is None)
-        raise DataError(f"{model} does not say of itself {missing}: give them")
+        raise DataError(f"{model} is a network from elsewhere, which needs {missing}")
     from leansight.sdk.deployment.imported_network import Origin
 
     origin = Origin(
@@ -171,23 +186,25 @@ def _require_run(model: Path, said: ImportOptions) -> None:
     """Raise DataError for a file that is no network, or options that are not of a run."""
     if model.is_file():
         hint = (
-            "of torch weights the network is missing: hand it to leansight.exporters.export"
+            "of torch weights the network is missing: hand it to leansight.exporters.export_network"
             if model.suffix.lower() in _TORCH_FILES
             else "those are .onnx, .keras, .h5 and SavedModel folders"
         )
         raise DataError(f"{model} is no network that can be read: {hint}")
     if said.options:
-        raise DataError(f"{', '.join(said.options)}: of a run that is known already. Leave it out")
+        raise DataError(f"{', '.join(said.options)}: a run has its own. Leave it out")
 
 
 def _table(what: str, report: ExportReport) -> str:
+    accuracy = "label accuracy" if report.task == "multilabel" else "accuracy"
+    width = max(9, len(accuracy))
     lines = [
         *(f"{effort}: {refusal}" for effort, refusal in report.refusals.items()),
         f"{report.images} {what} images" + f", int8 by {report.effort}" * bool(report.refusals),
-        f"  {'':16} {'accuracy':>9} {'coverage':>9} {'as torch':>9} {'largest difference':>19}",
+        f"  {'':16} {accuracy:>{width}} {'coverage':>9} {'as torch':>9} {'largest difference':>19}",
     ]
     lines += [
-        f"  {f.name:16} {f.accuracy:9.2%} {f.coverage:9.2%} {f.agreement:9.2%} "
+        f"  {f.name:16} {f.accuracy:{width}.2%} {f.coverage:9.2%} {f.agreement:9.2%} "
         f"{f.largest_difference:19.4f}"
         for f in report.formats
     ]

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 INTERRUPTED: Final = 130  # the exit code that shells expect after Ctrl-C
+AGAIN: Final = "give the same command again to go on where it was"
 
 
 @contextmanager

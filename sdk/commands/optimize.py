@@ -10,7 +10,7 @@ import click
 
 from leansight.runtime.errors import DataError, LeansightError
 from leansight.runtime.extras import check_installed
-from leansight.sdk.commands.interruption import stopped_in_one_line
+from leansight.sdk.commands.interruption import AGAIN, stopped_in_one_line
 from leansight.sdk.commands.options.grouping import Several
 from leansight.sdk.commands.options.images import PATH, require_images
 from leansight.sdk.commands.options.modules import EXPORT_MODULES, TRAINING_MODULES
@@ -20,6 +20,7 @@ from leansight.sdk.commands.options.search import (
     choice_options,
     making_options,
 )
+from leansight.sdk.commands.options.training import workers_option
 
 if TYPE_CHECKING:
     from leansight.sdk.runs.run import Run
@@ -35,17 +36,22 @@ _FIXED: Final = ("model", "preprocessing", "data", "split", "decision", "task")
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--data", type=PATH, help="Where the images are now, if they have moved.")
-@click.option("--out", type=PATH, required=True, help="Folder for the search.")
+@click.option(
+    "--data",
+    type=PATH,
+    help="Folder of the labelled images, if they have moved since the training.",
+)
+@click.option("--out", type=PATH, required=True, help="Folder to write the search to.")
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
-    help=f"How many in all, earlier ones as well.  [default: {_TRIALS}, or with --hours no limit]",
+    help="End after this many trials, those of earlier calls included.  "
+    f"[default: {_TRIALS}, or with --hours no limit]",
 )
 @click.option(
     "--hours",
     type=click.FloatRange(min=0, min_open=True),
-    help="After so many, this process begins no other trial.",
+    help="Begin no further trial after this many hours.",
 )
 @click.option(
     "--objectives",
@@ -53,19 +59,25 @@ _FIXED: Final = ("model", "preprocessing", "data", "split", "decision", "task")
     metavar="accuracy,size",
     default="accuracy,coverage,latency,size",
     show_default=True,
-    help="Any of these.",
+    help="What to optimise: one or more of these.",
 )
 @choice_options
 @making_options
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of chance.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the random choice of trials.",
+)
 @click.option(
     "--storage",
     metavar="FILE|URL",
-    help="Of the trials: a journal, or a database such as sqlite:///trials.db.  [default: a "
-    "journal in --out]",
+    help="Where the trials are kept: the file of a journal, or a database such as "
+    "sqlite:///trials.db.  [default: a journal in --out]",
 )
-@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="The front as a JSON list.")
+@workers_option
+@click.option("--json", "as_json", is_flag=True, help="Print the front as a JSON list.")
 def command(
     *,
     run: Path,
@@ -83,13 +95,14 @@ def command(
 ) -> None:
     """Search for smaller and faster bundles of what RUN has learnt, and draw the Pareto front.
 
-    Each trial chooses width, input size, pruning, precision and threads, trains what is not there
-    yet with RUN as its teacher, exports, checks and measures the bundle. The validation images
-    decide; the test images are not looked at.
+    Each trial chooses a width, an input size, a pruned share, a precision and a number of threads.
+    It trains that network with RUN as its teacher, unless it is trained already, exports it as a
+    bundle, and checks and measures the bundle. Trials are compared on the validation images; the
+    test images are not used.
 
-    Give the same command again to go on after a kill or Ctrl-C, and give it at the same time in
-    other processes or on other machines of the same kind to share the work: all must see RUN, the
-    images and --out under the same names.
+    To go on after a kill or Ctrl-C, give the same command again. To share the work, give it in
+    several processes, or on several machines of the same kind, at the same time; all of them must
+    see RUN, the images and --out under the same paths.
 
     \b
     leansight optimize run/ --out search/ --trials 30
@@ -101,13 +114,14 @@ def command(
         extra="optimize",
     )  # fmt: skip
     require_images(data)
+    from leansight.sdk.runs.images import find_images
     from leansight.sdk.runs.run import Run
     from leansight.sdk.search.bundles import Workshop
     from leansight.sdk.search.optimizer import Search
     from leansight.sdk.search.space import space_of
 
     of, timed = Run.load(run), "latency" in objectives
-    root = _images_of(of, data)
+    root = find_images(of, data).resolve()
     _refuse_unusable(of, making, objectives)
     if choices.threads and not timed:
         raise DataError("--threads change the latency alone: add it to --objectives")
@@ -116,11 +130,7 @@ def command(
         folder=out.resolve(),
         data=root,
         overrides=making.settings,
-        max_drop=making.max_drop,
-        max_class_drop=making.max_class_drop,
-        effort=making.effort,
-        calibration_images=making.calibration_images,
-        threshold=making.threshold,
+        export=making.export,
         timed=timed,
         workers=workers,
     )
@@ -132,18 +142,10 @@ def command(
         made_of=_made_of(of, workshop),
     )
     trials = _TRIALS if trials is None and hours is None else trials
-    with stopped_in_one_line(lambda: "give the same command again to go on where it was"):
+    with stopped_in_one_line(lambda: AGAIN):
         optimizer = _optimizer(of, workshop, search, storage)
         results = optimizer.run(trials=trials, hours=hours)
     _report(results, search, workshop.folder, as_json=as_json)
-
-
-def _images_of(run: "Run", data: Path | None) -> Path:
-    """Return where the images are; DataError if they have gone."""
-    root = (data or run.data).resolve()
-    if not root.exists():
-        raise DataError(f"the images of {run.path} are no longer at {root}: name them by --data")
-    return root
 
 
 def _refuse_unusable(run: "Run", making: BundleOptions, objectives: tuple[str, ...]) -> None:
@@ -165,8 +167,8 @@ def _refuse_unusable(run: "Run", making: BundleOptions, objectives: tuple[str, .
     for name in _FIXED:
         if getattr(changed, name) != getattr(run.recipe, name):
             raise DataError(
-                f"--set {name}: a search is of one {name}, but for --widths and --sizes; it "
-                "takes what is trained by: training, augmentation, distillation, shift"
+                f"--set {name}: all trials have the same {name}, but for --widths and --sizes; "
+                "training, augmentation, distillation and shift can be set"
             )
 
 
@@ -175,15 +177,15 @@ def _made_of(run: "Run", workshop: "Workshop") -> dict[str, Any]:
     from leansight.benchmarks.machines import machine
     from leansight.sdk.runs.run import WEIGHTS
 
+    export = workshop.export
     return {
         "weights": hashlib.sha256((run.path / WEIGHTS).read_bytes()).hexdigest(),
         "data": str(workshop.data),
         "settings": workshop.overrides,
-        "max_drop": workshop.max_drop,
-        "max_class_drop": workshop.max_class_drop,
-        "effort": workshop.effort,
-        "calibration_images": workshop.calibration_images,
-        "threshold": workshop.threshold,
+        **vars(export.promise),
+        "effort": export.effort,
+        "calibration_images": export.calibration_images,
+        "threshold": export.threshold,
         # Times of different machines cannot be compared.
         "machine": machine() if workshop.timed else None,
     }
@@ -214,12 +216,14 @@ def _again(run: Path, workshop: "Workshop", search: "Search", point: "Point", tr
     choices = {"widths": point.width, "sizes": point.size, "shares": f"{point.share:g}"}
     options: dict[str, Any] = choices | {"precisions": point.precision}
     options |= {"threads": point.threads if workshop.timed else None}
-    options |= {"objectives": ",".join(search.objectives), "max-drop": f"{workshop.max_drop:g}"}
+    options |= {"objectives": ",".join(search.objectives)}
+    export = workshop.export
     options |= {
-        "max-class-drop": f"{workshop.max_class_drop:g}",
-        "effort": workshop.effort,
-        "threshold": workshop.threshold,
-        "calibration-images": workshop.calibration_images,
+        "max-drop": f"{export.promise.max_drop:g}",
+        "max-class-drop": f"{export.promise.max_class_drop:g}",
+        "effort": export.effort,
+        "threshold": export.threshold,
+        "calibration-images": export.calibration_images,
         "trials": 1,
         "data": workshop.data,
         "out": f"{workshop.folder}-trial-{trial}",
@@ -241,7 +245,8 @@ def _note(run: "Run", workshop: "Workshop", search: "Search") -> str:
     said.append(f"Held out: {len(held_out):,} validation images{of}")
     if "coverage" in search.objectives:
         threshold = run.recipe.decision.threshold
-        threshold = threshold if workshop.threshold is None else workshop.threshold
+        given = workshop.export.threshold
+        threshold = threshold if given is None else given
         said[-1] += f"; kept from a probability of {threshold:g} on"
     if workshop.timed:
         said.append(f"Latency: the TFLite file on {machine()}")

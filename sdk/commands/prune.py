@@ -11,12 +11,17 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
-from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line, without_alarm
+from leansight.sdk.commands.interruption import (
+    AGAIN,
+    resume_command,
+    stopped_in_one_line,
+    without_alarm,
+)
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.images import PATH, require_images
 from leansight.sdk.commands.options.modules import EXPORT_MODULES, TRAINING_MODULES
 from leansight.sdk.commands.options.remote import on_option, remote_python_option
-from leansight.sdk.commands.options.training import set_option
+from leansight.sdk.commands.options.training import set_option, workers_option
 
 if TYPE_CHECKING:
     from leansight.exporters.pruning.channels import Importance
@@ -91,30 +96,31 @@ wanted_options = options_of(
             "--share",
             type=_SHARE,
             metavar="0.5",
-            help="Of the channels of every layer that go; 50% is the same.",
+            help="Share of the channels of every layer to take out; 50% is the same.",
         ),
         click.option(
             "--global-share",
             type=_SHARE,
             metavar="0.5",
-            help="Of all channels that go, wherever they matter least.",
+            help="Share of all channels to take out, wherever they matter least.",
         ),
         click.option(
             "--macs",
             type=_Amount("60M", {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}),
-            help="Multiply-accumulates left.",
+            help="Most multiply-accumulates that may be left.",
         ),
         # No number alone: of 200 nobody knows whether it is bytes.
         click.option(
             "--size",
             type=_Amount("200KB", {"KB": 1e3, "MB": 1e6}),
-            help="Of the int8 TFLite file.",
+            help="Largest size of the int8 TFLite file.",
         ),
         click.option(
             "--latency",
             type=_Amount("1.0ms", {"": 1.0, "MS": 1.0}),
             metavar="1.0ms",
-            help="Of the int8 TFLite file on this machine (or --on another), one thread, median.",
+            help="Longest median latency of the int8 TFLite file, with one thread, on this machine "
+            "(or --on another).",
         ),
     ),
 )
@@ -122,7 +128,7 @@ wanted_options = options_of(
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--out", type=PATH, required=True, help="Folder for the smaller run.")
+@click.option("--out", type=PATH, required=True, help="Folder to write the smaller run to.")
 @wanted_options
 @on_option
 @remote_python_option
@@ -131,29 +137,35 @@ wanted_options = options_of(
     type=click.Choice(["taylor", "magnitude", "bn-scale"]),
     default="taylor",
     show_default=True,
-    help="What tells a channel's worth: the loss without it, or the size of its weights or of "
-    "its batch norm's factor.",
+    help="How the importance of a channel is measured: by the loss without it, by the size of its "
+    "weights, or by its batch norm's factor.",
 )
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Prune and train so many times, each a part of the way.",
+    help="Number of times to prune and train, each a part of the way.",
 )
 @click.option(
     "--images",
     type=click.IntRange(min=1),
     default=256,
     show_default=True,
-    help="Training images that tell what channels are worth.",
+    help="Training images on which the importance of channels is measured.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(min=1), help="Of each training; by default 0.4 of the run's."
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Epochs of each training.  [default: 0.4 of RUN's]",
 )
 @set_option
-@click.option("--data", type=PATH, help="Where the images are now, if they have moved.")
-@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True)
+@click.option(
+    "--data",
+    type=PATH,
+    help="Folder of the labelled images, if they have moved since the training.",
+)
+@workers_option
 def command(
     *,
     run: Path,
@@ -169,11 +181,11 @@ def command(
     data: Path | None,
     workers: int,
 ) -> None:
-    """Take channels out of the network of RUN and train it again; RUN is its teacher.
+    """Prune channels of the network of RUN and train it again, with RUN as its teacher.
 
-    How many: say one of --share, --global-share, --macs, --size, --latency. For the last three
-    each layer is cut alone, to see which can spare most. The result is a run like any other.
-    Give the same command again to go on after a kill or Ctrl-C.
+    One of --share, --global-share, --macs, --size and --latency says how many channels go. For
+    the last three, each layer is first cut alone, to see which can spare most. The result is a
+    run like any other. To go on after a kill or Ctrl-C, give the same command again.
 
     \b
     leansight prune run/ --macs 60M --out small/
@@ -182,8 +194,6 @@ def command(
     """
     check_installed(*TRAINING_MODULES, *EXPORT_MODULES, "torch_pruning", extra="all")
     kind, value = wanted.one()
-    if kind != "latency" and (on or remote_python):
-        raise DataError("--on is for --latency: nothing else is measured on a machine")
     require_images(data)
     _refuse_taken(out)
     from leansight.sdk.pruning.prune import prune_run
@@ -192,12 +202,10 @@ def command(
     from leansight.sdk.training.trainer import Hardware
 
     before = Run.load(run)
-    if data is None and not before.data.exists():
-        raise DataError(f"the images of {run} are no longer at {before.data}: name them by --data")
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
     with (
-        stopped_in_one_line(lambda: "give the same command again to go on where it was"),
+        stopped_in_one_line(lambda: AGAIN),
         without_alarm(),
     ):
         pruned = prune_run(
@@ -250,13 +258,14 @@ def _macs(run: "Run") -> int:
 def _report(before: "Run", pruned: "Run") -> None:
     """Print what is left of the network, and its scores, beside what there was."""
     from leansight.benchmarks.table import scaled
+    from leansight.sdk.runs.run import describe_metric
 
     counts = {"parameters": _parameters, "multiply-accumulates": _macs}
     for what, count in counts.items():
         click.echo(f"{what}: {scaled(count(pruned)).strip()} (of {scaled(count(before)).strip()})")
     for name, score in pruned.metrics.items():
         was = f" (before: {before.metrics[name]:.4f})" if name in before.metrics else ""
-        click.echo(f"{name}: {score:.4f}{was}")
+        click.echo(f"{describe_metric(name, pruned.recipe.task)}: {score:.4f}{was}")
     click.echo(f"run: {pruned.path}")
 
 

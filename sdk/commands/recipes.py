@@ -11,14 +11,14 @@ from leansight.sdk.recipes.schema import Recipe
 
 @click.command(epilog="Example: leansight recipes photos > my-recipe.toml")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="The list, or the one recipe, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list, or the one recipe, as JSON.")
 def command(
     name: str | None,
     as_json: bool,  # noqa: FBT001 -- click passes options by name
 ) -> None:
     """List the recipes that ship with leansight, or print the TOML file of NAME.
 
-    "System" is the published system that a recipe is of. Train with
+    The column "system" names the published system that a recipe follows. Train with
     `leansight train DATA --recipe NAME`, or with a changed copy: `--recipe my-recipe.toml`.
     """
     if name is not None:

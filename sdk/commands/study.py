@@ -7,6 +7,7 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed, require
+from leansight.sdk.commands.interruption import AGAIN, stopped_in_one_line
 from leansight.sdk.commands.options.images import skip_bad_option
 from leansight.sdk.commands.options.modules import TRAINING_MODULES
 from leansight.sdk.commands.options.training import (
@@ -14,6 +15,7 @@ from leansight.sdk.commands.options.training import (
     set_option,
     teacher_option,
     test_on_option,
+    train_arguments,
     weights_option,
 )
 from leansight.sdk.recipes.load import load_recipe
@@ -22,13 +24,16 @@ from leansight.sdk.studies.grid import Axis, Study
 from leansight.sdk.studies.results import StudyResults, table
 from leansight.sdk.studies.runner import StudyRunner
 
-_INTERRUPTED = 130  # what shells expect after Ctrl-C
-
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the study.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to write the study to.",
+)
 @click.option(
     "--folds",
     type=click.IntRange(min=2),
@@ -41,7 +46,9 @@ _INTERRUPTED = 130  # what shells expect after Ctrl-C
     help="Try these values of the recipe, in all combinations with those of other --grid.",
 )
 @click.option(
-    "--seeds", metavar="S1,S2,...", help="Train each with these.  [default: the recipe's]"
+    "--seeds",
+    metavar="S1,S2,...",
+    help="Train every combination with each of these seeds.  [default: the recipe's]",
 )
 @test_on_option
 @set_option
@@ -51,8 +58,8 @@ _INTERRUPTED = 130  # what shells expect after Ctrl-C
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Trainings side by side, which divide the processor cores.  [default: 1, or with --ray "
-    "one for each node]",
+    help="Number of trainings at a time; they share the processor cores.  [default: 1, or with "
+    "--ray one for each node]",
 )
 @click.option(
     "--ray",
@@ -65,7 +72,7 @@ _INTERRUPTED = 130  # what shells expect after Ctrl-C
     is_flag=True,
     help="Choose among the candidates none of whose trainings has failed.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The content of results.json.")
+@click.option("--json", "as_json", is_flag=True, help="Print the content of results.json.")
 def command(
     data: Path,
     recipe_name: str,
@@ -89,10 +96,10 @@ def command(
     (or of the shifted accuracy, if the recipe chooses by that). It is trained on the whole
     training set in STUDY/winner, and only that run sees the test images.
 
-    Finished trainings are kept: after a kill, a failure or Ctrl-C, give the same command again
-    and it goes on where it was. With --ray, all nodes must have leansight and see DATA, --out
-    and --weights under the same names (shared storage); the trainings of a lost node go on
-    elsewhere from their last checkpoint.
+    Finished trainings are kept. To go on after a kill, a failure or Ctrl-C, give the same command
+    again. With --ray, all nodes must have leansight and see DATA, --out and --weights under the
+    same paths (shared storage); the trainings of a lost node go on elsewhere from their last
+    checkpoint.
 
     \b
     leansight study signs/ --test-on southland --folds 3 --out study/ \\
@@ -121,7 +128,8 @@ def command(
     executor: Executor = ProcessExecutor(jobs=jobs or 1)
     if address:
         executor = RayExecutor(address=address, log=out.absolute() / "ray.log", jobs=jobs)
-    results = _run_with_progress(study, out.absolute(), executor, skip_failed=skip_failed)
+    with stopped_in_one_line(lambda: AGAIN):
+        results = _run_with_progress(study, out.absolute(), executor, skip_failed=skip_failed)
     _report(results, out, as_json=as_json)
     if results.metrics is None:
         raise click.exceptions.Exit(1)
@@ -155,16 +163,12 @@ def _run_with_progress(
             study=study,
             folder=out,
             executor=executor,
+            arguments=train_arguments,
             skip_failed=skip_failed,
             report_outcome=report_outcome,
             report_running=lambda count: bar.update(line, running=count),
         )
-        try:
-            return runner.run()
-        except KeyboardInterrupt:
-            bar.stop()
-            click.echo("stopped: give the same command again to go on where it was", err=True)
-            raise click.exceptions.Exit(_INTERRUPTED) from None
+        return runner.run()
 
 
 def _report(results: StudyResults, out: Path, *, as_json: bool) -> None:

@@ -15,16 +15,26 @@ from leansight.sdk.commands.options.training import (
     teacher_option,
     test_on_option,
     weights_option,
+    workers_option,
 )
 
 
 @click.command()
 @click.argument("data", type=PATH, required=False)
 @recipe_option
-@click.option("--out", type=PATH, required=True, help="Folder for the run.")
+@click.option("--out", type=PATH, required=True, help="Folder to write the run to.")
 @test_on_option
-@click.option("--lists", type=PATH, metavar="RUN", help="Use the lists of files of another run.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Short for --set training.epochs=N.")
+@click.option(
+    "--lists",
+    type=PATH,
+    metavar="RUN",
+    help="Use the same train, validation and test images as another run.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Number of epochs; short for --set training.epochs=N.",
+)
 @set_option
 @weights_option
 @teacher_option
@@ -32,11 +42,21 @@ from leansight.sdk.commands.options.training import (
 @click.option("--everything", is_flag=True, help="Learn from the validation images as well.")
 @click.option("--no-test", is_flag=True, help="Keep the test images out, and do not score them.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out.")
-@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True)
-@click.option("--accelerator", default="auto", show_default=True, help="Lightning's: cpu, gpu …")
-@click.option("--devices", default="auto", show_default=True, help="Lightning's: how many.")
-@click.option("--nodes", default=1, show_default=True, help="Lightning's: machines.")
-@click.option("--strategy", default="auto", show_default=True, help="Lightning's: ddp, fsdp …")
+@workers_option
+@click.option(
+    "--accelerator",
+    default="auto",
+    show_default=True,
+    help="Accelerator for Lightning: cpu, gpu …",
+)
+@click.option("--devices", default="auto", show_default=True, help="Number of devices per machine.")
+@click.option("--nodes", default=1, show_default=True, help="Number of machines.")
+@click.option(
+    "--strategy",
+    default="auto",
+    show_default=True,
+    help="Strategy for Lightning: ddp, fsdp …",
+)
 def command(
     *,
     data: Path | None,
@@ -67,7 +87,7 @@ def command(
     """
     check_installed(*TRAINING_MODULES, extra="train")
     from leansight.sdk.recipes.load import load_recipe
-    from leansight.sdk.runs.run import TrainingOptions
+    from leansight.sdk.runs.run import TrainingOptions, describe_metric
     from leansight.sdk.training.train import train
     from leansight.sdk.training.trainer import Hardware
 
@@ -97,7 +117,7 @@ def command(
             ),
         )
     for name, score in run.metrics.items():
-        click.echo(f"{name}: {score:.4f}")
+        click.echo(f"{describe_metric(name, run.recipe.task)}: {score:.4f}")
     click.echo(f"run: {out}")
 
 

@@ -14,8 +14,9 @@ from leansight.runtime.decision import Task
 from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
 from leansight.runtime.preprocessing import Image, Preprocessing
-from leansight.sdk.data.samples import Sample, classes_of, first_five
+from leansight.sdk.data.samples import Sample, classes_of
 from leansight.sdk.system.console import console
+from leansight.sdk.system.text import first_five
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,8 @@ def require_readable(problems: dict[int, str], count: int) -> None:
     if problems:
         raise DataError(
             f"{len(problems)} of {count} images cannot be used: "
-            f"{first_five(problems.values())}: put them right, or leave them out with --skip-bad"
+            f"{first_five(problems.values())}: put them right, or leave them out",
+            parameter="skip_bad",
         )
 
 

@@ -1,6 +1,6 @@
 """Labelled images: what a sample is, their pixels in memory, and lists of them on disk."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,13 +49,6 @@ class Split:
     test: tuple[Sample, ...] = ()
 
 
-def first_five(names: Iterable[str]) -> str:
-    """Return the first five names and how many more there are."""
-    listed = list(names)
-    more = f" (and {len(listed) - 5} more)" if len(listed) > 5 else ""  # noqa: PLR2004 -- as it says
-    return "; ".join(listed[:5]) + more
-
-
 def classes_of(samples: Sequence[Sample], labels: Sequence[str], task: Task) -> NDArray[np.int64]:
     """Return what samples show as positions in the labels: (N,) int64; many labels (N, K).
 
@@ -69,7 +62,8 @@ def classes_of(samples: Sequence[Sample], labels: Sequence[str], task: Task) -> 
         if task == "classification" and len(sample.labels) != 1:
             raise DataError(
                 f"{sample.path} has {len(sample.labels)} labels: one is needed to tell classes "
-                "apart (or learn many labels: --set task=multilabel)"
+                "apart (or learn many labels: set task=multilabel)",
+                parameter="overrides",
             )
         for label in sample.labels:
             if label not in position:

@@ -79,11 +79,15 @@ def limit_classes(samples: Sequence[Sample], recipe: DataRecipe, *, seed: int) -
 def _check_country(samples: Sequence[Sample], recipe: SplitRecipe, test_on: str) -> None:
     countries = {s.country for s in samples}
     if test_on and test_on not in countries:
-        raise DataError(f"--test-on {test_on}: the data has {_names(countries) or 'no countries'}")
+        raise DataError(
+            f"there is no country {test_on}: the data has {_names(countries) or 'no countries'}",
+            parameter="test_on",
+        )
     if test_on and recipe.test:
         raise DataError(
-            f"--test-on {test_on} and split.test = {recipe.test:g} both choose the test images: "
-            "leave one of them out (--set split.test=0)"
+            f"the country {test_on} and split.test = {recipe.test:g} both choose the test images: "
+            "set split.test=0, or choose no country",
+            parameter="test_on",
         )
 
 
@@ -136,10 +140,12 @@ def _require_enough(units: Units, recipe: SplitRecipe, *, joined: bool) -> None:
         if count < need:
             what = f"{_NUMBERS.get(count, count)} {recipe.by}{'s' if count > 1 else ''}"
             twins = ", images that are the same counted as one" if joined else ""
-            hint = " (or split single images: --set split.by=image)"
+            hint = " (or split single images: set split.by=image)"
+            by_video = recipe.by == "video"
             raise DataError(
                 f"class {label} has {what}{twins}: {_NUMBERS.get(need, need)} or more are needed "
-                f"to split it{hint if recipe.by == 'video' else ''}"
+                f"to split it{hint if by_video else ''}",
+                parameter="overrides" if by_video else None,
             )
 
 

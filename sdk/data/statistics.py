@@ -13,7 +13,8 @@ from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
 from leansight.sdk.data.images import visit_images
-from leansight.sdk.data.samples import Sample, first_five
+from leansight.sdk.data.samples import Sample
+from leansight.sdk.system.text import first_five
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,15 +9,15 @@ from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages
 from leansight.exporters.importers.onnx_reader import largest_difference
-from leansight.exporters.options import EFFORTS, Effort, Promise, StepProgress, Target
+from leansight.exporters.options import StepProgress
 from leansight.exporters.verification.report import ExportReport
-from leansight.runtime.bundle import Bundle, Precision, refuse_existing
+from leansight.runtime.bundle import Bundle, refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Image
-from leansight.sdk.data.images import ImageSet, images_folder, load_labelled, read_sample
+from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.layouts.detect import find_labels, find_samples
 from leansight.sdk.data.leakage import check_twins, check_videos, find_twins
-from leansight.sdk.data.samples import Sample, Split, draw, first_five
+from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.data.splits import split_samples
 from leansight.sdk.deployment.export_run import (
     GOLDEN_PHOTOS,
@@ -26,8 +26,11 @@ from leansight.sdk.deployment.export_run import (
     prepare_report,
 )
 from leansight.sdk.deployment.imported_network import ImportedNetwork, Origin, read_network
+from leansight.sdk.deployment.options import DeploymentOptions
+from leansight.sdk.runs.images import read_part
 from leansight.sdk.system.console import console
 from leansight.sdk.system.progress import step_bars
+from leansight.sdk.system.text import first_five
 
 # Of the largest output, or of a probability: two float runtimes add in different orders.
 _TOLERANCE: Final = 1e-3
@@ -37,17 +40,12 @@ def export_foreign(
     path: Path,
     origin: Origin,
     data: Path,
+    options: DeploymentOptions,
     *,
     out: Path,
-    precision: Precision,
-    promise: Promise,
-    calibration_images: int,
-    threshold: float | None,
-    effort: Effort = EFFORTS[-1],
-    target: Target = "x86",
     report: Path | None = None,
 ) -> dict[str, ExportReport]:
-    """Export the network at `path` as a bundle at `out`; see `leansight.exporters.export.export`.
+    """Export the network at `path` as a bundle at `out`; see `leansight.exporters.export_network`.
 
     The images at `data` are split by whole videos, as for a training; ranges are found on one
     side, the other says what was lost. It must hold images that the network has not learnt, or
@@ -60,9 +58,9 @@ def export_foreign(
     """
     refuse_existing(out)
     prepare_report(report)
-    given = read_network(path, origin, threshold)
+    given = read_network(path, origin, options.threshold)
     split = _split(data, given)
-    drawn = draw(split.train, calibration_images)
+    drawn = draw(split.train, options.calibration_images)
     images = _images(data, split, drawn, given)
     with step_bars() as progress:
         difference = _require_same(given, images.validation.pixels, progress)
@@ -73,7 +71,7 @@ def export_foreign(
             labels=given.labels,
             preprocessing=given.recipe.preprocessing,
             decision=given.recipe.decision,
-            precision=precision,
+            precision=options.precision,
             provenance=given.provenance(split, len(drawn), difference),
         )
         return export_with_report(
@@ -81,10 +79,8 @@ def export_foreign(
             draft,
             images,
             plan_report(report, data, split.validation),
-            promise=promise,
-            effort=effort,
-            target=target,
-            progress=progress,
+            options,
+            progress,
         )
 
 
@@ -121,19 +117,11 @@ def _split(data: Path, given: ImportedNetwork) -> Split:
 def _images(
     data: Path, split: Split, drawn: Sequence[Sample], given: ImportedNetwork
 ) -> ExportImages:
-    recipe = given.recipe
-
-    def read(samples: Sequence[Sample], what: str) -> ImageSet:
-        what = f"reading {what} images"
-        return load_labelled(
-            data, samples, given.labels, recipe.preprocessing, what=what, task=recipe.task
-        )
-
     folder = images_folder(data)
     return ExportImages(
-        calibration=read(drawn, "calibration").pixels,
-        validation=read(split.validation, "validation"),
-        test=read(split.test, "test") if split.test else None,
+        calibration=read_part(given, data, drawn, "calibration").pixels,
+        validation=read_part(given, data, split.validation, "validation"),
+        test=read_part(given, data, split.test, "test") if split.test else None,
         golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
     )
 

@@ -8,21 +8,14 @@ from pathlib import Path
 
 from torch import nn
 
-from leansight.exporters.export import ExportImages, export
-from leansight.exporters.options import (
-    EFFORTS,
-    Effort,
-    ExportRefusedError,
-    Promise,
-    StepProgress,
-    Target,
-)
+from leansight.exporters.export import ExportImages, export_network
+from leansight.exporters.options import ExportOptions, ExportRefusedError, StepProgress
 from leansight.exporters.verification.report import ExportReport, Verification
-from leansight.runtime.bundle import Bundle, Precision
-from leansight.runtime.errors import DataError
+from leansight.runtime.bundle import Bundle
 from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample, Split, draw
-from leansight.sdk.runs.images import read_images
+from leansight.sdk.deployment.options import DeploymentOptions
+from leansight.sdk.runs.images import find_images, read_part
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.allocator import keep_freed_memory
 from leansight.sdk.system.progress import step_bars
@@ -41,21 +34,16 @@ VERSIONED_PACKAGES = (
 
 def export_run(
     path: Path,
+    options: DeploymentOptions,
     *,
     out: Path,
-    precision: Precision,
-    promise: Promise,
-    data: Path | None,
-    calibration_images: int,
-    threshold: float | None,
-    effort: Effort = EFFORTS[-1],
-    target: Target = "x86",
+    data: Path | None = None,
     report: Path | None = None,
 ) -> dict[str, ExportReport]:
-    """Export the run at `path` as a bundle at `out`; see `leansight.exporters.export.export`.
+    """Export the run at `path` as a bundle at `out`; see `leansight.exporters.export_network`.
 
     Calibration images are drawn from the training images; `data` replaces the folder that the
-    run remembers; `threshold` the recipe's. `report` is a folder for what the files, float ones
+    run remembers. `report` is a folder for what the files, float ones
     as well, say beside torch, also of files that are refused.
 
     Raises:
@@ -64,33 +52,27 @@ def export_run(
     """
     prepare_report(report)
     run = Run.load(path)
-    root = data or run.data
-    if not root.exists():
-        raise DataError(
-            f"the images of {path} are no longer at {root}: give their folder as --data"
-        )
+    root = find_images(run, data)
     split, folder = run.split(), images_folder(root)
-    drawn = draw(split.train, calibration_images)
+    drawn = draw(split.train, options.calibration_images)
     images = ExportImages(
-        calibration=read_images(run, root, drawn, "calibration").pixels,
-        validation=read_images(run, root, split.validation, "validation"),
-        test=read_images(run, root, split.test, "test") if split.test else None,
+        calibration=read_part(run, root, drawn, "calibration").pixels,
+        validation=read_part(run, root, split.validation, "validation"),
+        test=read_part(run, root, split.test, "test") if split.test else None,
         golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
         training=lambda: (
-            read_images(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
+            read_part(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
         ),
     )
-    draft = _draft(run, split, len(drawn), out=out, precision=precision, threshold=threshold)
+    draft = _draft(run, split, len(drawn), options, out)
     with step_bars() as progress:
         return export_with_report(
             run.network(),
             draft,
             images,
             plan_report(report, root, split.validation),
-            promise=promise,
-            effort=effort,
-            target=target,
-            progress=progress,
+            options,
+            progress,
         )
 
 
@@ -121,10 +103,7 @@ def export_with_report(
     draft: Bundle,
     images: ExportImages,
     plan: ReportPlan | None,
-    *,
-    promise: Promise,
-    effort: Effort,
-    target: Target,
+    options: ExportOptions,
     progress: StepProgress,
 ) -> dict[str, ExportReport]:
     """Export; write what the files that were tried last say beside torch, if that is planned.
@@ -134,13 +113,11 @@ def export_with_report(
     keep_freed_memory()
     tried = deque[Verification](maxlen=1)
     try:
-        reports = export(
+        reports = export_network(
             network,
             draft,
             images,
-            promise=promise,
-            effort=effort,
-            target=target,
+            options,
             progress=progress,
             watch=tried.append,
             float_files=plan is not None,
@@ -167,18 +144,12 @@ def _write_report(
 
 
 def _draft(
-    run: Run,
-    split: Split,
-    calibration: int,
-    *,
-    out: Path,
-    precision: Precision,
-    threshold: float | None,
+    run: Run, split: Split, calibration: int, options: DeploymentOptions, out: Path
 ) -> Bundle:
     """Describe the bundle that is to be made, with so many `calibration` images."""
     decision = run.recipe.decision
-    if threshold is not None:
-        decision = replace(decision, threshold=threshold, label_thresholds={})
+    if options.threshold is not None:
+        decision = replace(decision, threshold=options.threshold, label_thresholds={})
     return Bundle(
         path=out,
         name=run.recipe.name,
@@ -186,7 +157,7 @@ def _draft(
         labels=run.labels,
         preprocessing=run.recipe.preprocessing,
         decision=decision,
-        precision=precision,
+        precision=options.precision,
         provenance={
             "recipe": run.recipe.to_dict(),
             "images": {

@@ -22,7 +22,7 @@ from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.system.progress import step_bars
 
 KERAS_FILES: Final = frozenset({".keras", ".h5", ".hdf5"})
-# What --set can change: the rest of a recipe is about training.
+# What overrides can change: the rest of a recipe is about training.
 _TABLES: Final = ("data", "split", "preprocessing", "decision", "task")
 
 
@@ -89,7 +89,9 @@ class ImportedNetwork:
 def read_labels(file: Path) -> tuple[str, ...]:
     """Return the labels in a file, one a line; DataError if one is empty or there twice."""
     if not file.is_file():
-        raise DataError(f"--labels {file} is no file: the labels are expected there, one a line")
+        raise DataError(
+            f"{file} is no file: the labels are expected there, one a line", parameter="labels"
+        )
     try:
         labels = tuple(line.strip() for line in file.read_text("utf-8-sig").rstrip().splitlines())
     except UnicodeDecodeError as error:
@@ -104,7 +106,7 @@ def read_labels(file: Path) -> tuple[str, ...]:
 
 
 def read_network(path: Path, origin: Origin, threshold: float | None) -> ImportedNetwork:
-    """Read the network; DataError if its labels, its task or what --set asks for do not fit."""
+    """Read the network; DataError if its labels, its task or its overrides do not fit."""
     labels, normalisation = read_labels(origin.labels), origin.normalisation
     classifier = _read_classifier(path, origin)
     recipe = _recipe(path, origin, classifier, threshold)
@@ -133,7 +135,7 @@ def _read_classifier(path: Path, origin: Origin) -> OnnxClassifier:
         file = Path(folder) / "model.onnx"
         with step_bars() as progress:
             progress("reading with TensorFlow", 0, 1)
-            convert_keras(path, file, python=origin.python)
+            convert_keras(path, file, keras_python=origin.python)
             progress("reading with TensorFlow", 1, 1)
         return read_onnx(file, size=origin.size, channels=channels, name=str(path))
 
@@ -141,7 +143,7 @@ def _read_classifier(path: Path, origin: Origin) -> OnnxClassifier:
 def _recipe(
     path: Path, origin: Origin, classifier: OnnxClassifier, threshold: float | None
 ) -> Recipe:
-    """Return what is needed of a recipe; DataError where --set asks for what does not fit."""
+    """Return what is needed of a recipe; DataError where an override does not fit."""
     recipe = Recipe(
         name=path.stem,
         description=f"A network from {path.name}",
@@ -157,13 +159,16 @@ def _recipe(
         table = change.partition("=")[0].partition(".")[0].strip()
         if table not in _TABLES:
             raise DataError(
-                f"--set {change}: of a network that is trained already, {', '.join(_TABLES)} can "
-                "be set"
+                f"{change}: of a network that is trained already, {', '.join(_TABLES)} can be set",
+                parameter="overrides",
             )
     recipe = override(recipe, origin.overrides)
     expected = (1, classifier.size, classifier.size, classifier.channels)
     if recipe.preprocessing.shape != expected:
-        raise DataError(f"--set gives images of {recipe.preprocessing.shape}, not {expected}")
+        raise DataError(
+            f"the images are set to {recipe.preprocessing.shape}, the network takes {expected}",
+            parameter="overrides",
+        )
     if threshold is None:
         return recipe
     return replace(recipe, decision=DecisionPolicy(threshold=threshold))
@@ -184,11 +189,14 @@ def _require_outputs(
         )
     many = classifier.end in {"sigmoid", "logits"} and classifier.outputs > 1
     if task == "multilabel" and not many:
-        raise DataError(f"{classifier.name} tells classes apart: leave out --set task=multilabel")
+        raise DataError(
+            f"{classifier.name} tells classes apart: leave out task=multilabel",
+            parameter="overrides",
+        )
     if task == "classification" and _has_many_labels(classifier):
         raise DataError(
-            f"{classifier.name} ends in a sigmoid for each label: leave out "
-            "--set task=classification"
+            f"{classifier.name} ends in a sigmoid for each label: leave out task=classification",
+            parameter="overrides",
         )
 
 

@@ -35,7 +35,7 @@ NOTHING: Final = {"classification": "not sure", "multilabel": "nothing"}
 def refuse_folder(out: Path) -> None:
     """Raise DataError if there is anything but an empty folder at `out`."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} exists already: choose another --report")
+        raise DataError(f"{out} exists already: choose another folder", parameter="report")
 
 
 @dataclass(frozen=True, kw_only=True)

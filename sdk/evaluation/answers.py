@@ -22,10 +22,11 @@ from leansight.runtime.errors import DataError
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Image, Preprocessing
 from leansight.sdk.data.images import images_folder, read_sample
-from leansight.sdk.data.samples import Sample, classes_of, first_five
+from leansight.sdk.data.samples import Sample, classes_of
 from leansight.sdk.evaluation.metrics import marks
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.console import console
+from leansight.sdk.system.text import first_five
 
 BATCH: Final = 16
 _READ_AHEAD: Final = 4 * BATCH  # images in memory beside those that are being judged
@@ -117,7 +118,10 @@ class Answers:
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each image is, (N,); with many labels all of them must be."""
+        """Whether each image is right, (N,); with many labels, whether all of its labels are.
+
+        The mean is the accuracy; with many labels the image accuracy (subset accuracy).
+        """
         truth, given = self.marks
         return (truth == given).all(axis=1)  # type: ignore[no-any-return]
 

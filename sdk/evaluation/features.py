@@ -1,7 +1,6 @@
 """What a network has learnt to see: first filters, what they make of an image, a feature map."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,14 +10,13 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
+from leansight.exporters.conversion.inference import batches
 from leansight.runtime.preprocessing import Image, Preprocessing
 from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample
-from leansight.sdk.models.networks import network_input
 
 MAPPED: Final = 1000  # images on the map of features: enough to see, few enough to wait for
 _LEAST: Final = 4  # images of which a map can be made
-_BATCH: Final = 16
 
 
 def read_some(
@@ -76,10 +74,8 @@ def _record(
 
     handle = layer.register_forward_hook(keep)
     try:
-        edges = [*range(0, len(pixels), _BATCH), len(pixels)]
-        for start, end in pairwise(edges):
-            batch = torch.from_numpy(pixels[start:end]).permute(0, 3, 1, 2)
-            network.eval()(network_input(batch))
+        for _, batch in batches(pixels):
+            network.eval()(batch)
     finally:
         handle.remove()
     return seen

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 from scipy.stats import beta
 
 from leansight.runtime.decision import softmax
@@ -136,10 +137,8 @@ def fit_temperature(
 
     def loss(log_temperature: float) -> float:
         scaled = np.asarray(logits, np.float64) / math.exp(log_temperature)
-        peak = scaled.max(axis=1, keepdims=True)
-        log_sums = peak[:, 0] + np.log(np.exp(scaled - peak).sum(axis=1))
         doubt = (log_temperature / _TEMPERATURE_SPREAD) ** 2 / 2
-        return float((log_sums - scaled[own]).mean()) * videos + doubt
+        return float(-log_softmax(scaled, axis=1)[own].mean()) * videos + doubt
 
     bounds = tuple(math.log(limit) for limit in _TEMPERATURES)
     return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)

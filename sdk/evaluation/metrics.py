@@ -45,7 +45,8 @@ class Metrics:
     """Figures over all images, from 0 to 1 but for `loss`; `classes` in the model's order.
 
     `loss` is the cross-entropy in nats; with many labels the mean over images of the sum over
-    labels. `accuracy`: of images; with many labels, of single labels. `top_k`: how often the
+    labels. `accuracy`: the share of images that are right; with many labels the label
+    accuracy, the share of single labels that are right (1 - Hamming loss). `top_k`: how often the
     right class is among the best 2, 3, … `balanced_accuracy`: the mean recall of the classes
     that are there. `macro_…` is the mean over the classes for which it is a number, `micro_…`
     counts all together. `calibration_error` is the expected one (`BINS` bins of equal width).

@@ -119,18 +119,22 @@ def _confusion(answers: Answers) -> list[list[int]]:
 
 def _draw(report: Mapping[str, Any], answers: Answers) -> dict[str, str]:
     """Return the pictures of the figures, SVG text by their heading."""
+    many = answers.task == "multilabel"
     truth, _ = answers.marks
     curves = {n: risk_coverage(p.scores, p.right)[1:] for n, p in _parts(answers).items()}
     models = [report, *([report["other"]] if "other" in report else [])]
     radar = {m["model"]: [m["metrics"][name] or 0.0 for name in _RADAR] for m in models}
+    axes = [n.replace("_", " ") for n in (f"{'label ' * many}accuracy", *_RADAR[1:])]
     bins = calibration_curve(answers.scores, answers.right)
     pictures = {
-        "Accuracy of what is kept": figures.draw_selective(curves),
+        f"{'Image accuracy' if many else 'Accuracy'} of what is kept": figures.draw_selective(
+            curves
+        ),
         "Calibration": figures.draw_calibration(bins),
         "ROC curves, each class against all others": figures.draw_roc(
             truth, answers.probabilities, answers.labels
         ),
-        "At a glance": figures.draw_radar(radar, [n.replace("_", " ") for n in _RADAR]),
+        "At a glance": figures.draw_radar(radar, axes),
     }
     if report["confusion"]:
         counts = np.array(report["confusion"])

@@ -40,8 +40,9 @@ def load_pretrained(network: nn.Module, recipe: ModelRecipe, files: Sequence[Pat
     if files and len(files) != len(bodies):
         names = ", ".join(body.name for body in bodies)
         raise DataError(
-            f"--weights must name a file for each of {names}, in this order; "
-            f"expected {len(bodies)}, got {len(files)}"
+            f"a file of weights is needed for each of {names}, in this order: "
+            f"expected {len(bodies)}, got {len(files)}",
+            parameter="weights",
         )
     for index, body in enumerate(bodies):
         file = files[index] if files else _installed(body.name)
@@ -99,8 +100,8 @@ def _download(body: TimmBody) -> Weights:
     except Exception as error:  # the hub's clients each have a tree of errors of their own
         raise DataError(
             f"weights of {body.name} could not be downloaded ({_first_line(error)}): "
-            "give a local file with --weights FILE, a .pth, .pt or .safetensors of timm's "
-            f"{body.published_name}"
+            f"give a local file, a .pth, .pt or .safetensors of timm's {body.published_name}",
+            parameter="weights",
         ) from error
     without_top(published)
     return used_keys(published.state_dict())

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from leansight.benchmarks.remote import machine_at
-from leansight.exporters.conversion.inference import PREDICTION_BATCH
+from leansight.exporters.conversion.inference import batches
 from leansight.exporters.errors import PruningError
 from leansight.exporters.options import StepProgress
 from leansight.exporters.pruning.allocation import (
@@ -31,13 +31,12 @@ from leansight.exporters.pruning.channels import (
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import draw
-from leansight.sdk.models.networks import network_input
 from leansight.sdk.pruning.target import PruningTarget, cost, example_image
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.images import read_images
+from leansight.sdk.runs.images import find_images, read_part
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
-from leansight.sdk.system.definition import differences
+from leansight.sdk.system.definition import require_same
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
 from leansight.sdk.system.locks import exclusive
@@ -84,7 +83,7 @@ def prune_run(
 
     """
     run = Run.load(path)
-    root = data or run.data
+    root = find_images(run, data)
     # One that was pruned before has a shorter, gentler training already.
     after = run.recipe if (path / PRUNED).exists() else _recipe_after(run.recipe)
     recipe = override(after, overrides)
@@ -125,7 +124,7 @@ def write_pruned(
     steps: int,
 ) -> None:
     """Write the weights of the run's network with fewer channels, see `prune_network`."""
-    sample = read_images(run, root, draw(run.split().train, images), "training")
+    sample = read_part(run, root, draw(run.split().train, images), "training")
     network = prune_network(run, target, importance, sample, step=step, steps=steps)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.part")
@@ -210,10 +209,9 @@ def _convert_elsewhere(make: Callable[[], None]) -> None:
 
 
 def _asked(run: Path, data: Path, target: PruningTarget, how: dict[str, Any]) -> dict[str, Any]:
-    """Return what was asked for, as the command's options: plain JSON values."""
+    """Return what was asked for: plain JSON values."""
     wanted = {target.kind.replace(" ", "-"): target.value, "on": target.on}
-    options = wanted | {"data": str(data.resolve())} | how
-    return {"RUN": str(run.resolve())} | {f"--{name}": value for name, value in options.items()}
+    return {"RUN": str(run.resolve())} | wanted | {"data": str(data.resolve())} | how
 
 
 def _refuse_others(out: Path, asked: Mapping[str, Any]) -> None:
@@ -222,14 +220,12 @@ def _refuse_others(out: Path, asked: Mapping[str, Any]) -> None:
     if not file.is_file():
         return
     try:
-        earlier = dict(json.loads(file.read_text()))
+        # Earlier versions wrote the names of options.
+        values = dict(json.loads(file.read_text()))
+        earlier = {name.removeprefix("--"): value for name, value in values.items()}
     except (ValueError, TypeError) as error:
         raise DataError(f"{file} is damaged: {error}") from error
-    if differing := differences(earlier, asked):
-        raise DataError(
-            f"{out} was begun with other options: {'; '.join(differing)}. Give the same command "
-            "again to go on, or choose another --out"
-        )
+    require_same(earlier, asked, out)
 
 
 def _recipe_after(recipe: Recipe) -> Recipe:
@@ -251,15 +247,13 @@ def _recipe_after(recipe: Recipe) -> Recipe:
 
 def _loss_on(sample: ImageSet, recipe: Recipe) -> Loss:
     """Return a function that gives a network's mean loss on the images, batch by batch."""
-    pixels = torch.from_numpy(sample.pixels).permute(0, 3, 1, 2)
     targets = torch.from_numpy(sample.classes)
 
     def loss(network: nn.Module) -> Iterator[Tensor]:
-        for first in range(0, len(pixels), PREDICTION_BATCH):
-            batch = slice(first, first + PREDICTION_BATCH)
-            logits = network(network_input(pixels[batch]))
+        for done, batch in batches(sample.pixels):
+            logits = network(batch)
             even = torch.ones(logits.shape[1])
-            share = len(logits) / len(pixels)
-            yield share * label_loss(logits, targets[batch], recipe, even)
+            share = len(batch) / len(targets)
+            yield share * label_loss(logits, targets[done - len(batch) : done], recipe, even)
 
     return loss

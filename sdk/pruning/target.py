@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from leansight.benchmarks.machines import Machine
-from leansight.benchmarks.measure import measure
+from leansight.benchmarks.measure import measure_models
 from leansight.benchmarks.models import find_models
 from leansight.benchmarks.picture import synthetic_image
 from leansight.exporters.conversion.convert import convert
@@ -23,7 +23,7 @@ from leansight.sdk.runs.run import Run
 
 Kind = Literal["share", "global share", "macs", "size", "latency"]
 _CALIBRATION_IMAGES: Final = 32  # for size and latency, which do not depend on the ranges
-_WARM_UPS: Final = 5  # before each of the rounds of `measure`
+_WARM_UPS: Final = 5  # before each of the rounds of `measure_models`
 _RUNS: Final = 100
 # What amounts are written in.
 _UNITS: Final[Mapping[Kind, tuple[float, str]]] = {
@@ -50,7 +50,9 @@ class PruningTarget:
 
     def __post_init__(self) -> None:
         if self.kind != "latency" and (self.on, self.remote_python) != (None, None):
-            raise DataError("--on is for --latency: nothing else is measured on a machine")
+            raise DataError(
+                "a machine is for the latency: nothing else is measured on one", parameter="on"
+            )
 
     def say(self, amount: float) -> str:
         """Write multiply-accumulates, bytes or milliseconds as people do."""
@@ -82,7 +84,7 @@ def cost(network: nn.Module, kind: Kind, run: Run, sample: ImageSet, machine: Ma
         )
         models = find_models([write_bundle(bundle, {"model.tflite": model}).path])
         image = synthetic_image()
-        (result,) = measure(models, image, runs=_RUNS, warmup=_WARM_UPS, on=machine)
+        (result,) = measure_models(models, image, runs=_RUNS, warmup=_WARM_UPS, on=machine)
     return result.latency_ms.inference.p50
 
 

@@ -43,11 +43,14 @@ def recipe_text(name_or_path: str) -> str:
     path = Path(name_or_path)
     if path.suffix == ".toml":
         if not path.is_file():
-            raise DataError(f"recipe {path} does not exist")
+            raise DataError(f"recipe {path} does not exist", parameter="recipe")
         return path.read_text()
     if name_or_path not in recipe_names():
         names = ", ".join(recipe_names())
-        raise DataError(f"no recipe {name_or_path}: there are {names}, or give a .toml file")
+        raise DataError(
+            f"no recipe {name_or_path}: there are {names}, or give a .toml file",
+            parameter="recipe",
+        )
     return (resources.files("leansight.sdk.recipes") / f"{name_or_path}.toml").read_text()
 
 
@@ -63,7 +66,9 @@ def _overridden(name: str, values: dict[str, Any], overrides: Sequence[str]) -> 
 def _override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise DataError(f"--set {override}: expected KEY=VALUE, such as training.epochs=3")
+        raise DataError(
+            f"{override}: expected KEY=VALUE, such as training.epochs=3", parameter="overrides"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -72,5 +77,5 @@ def _override(values: dict[str, Any], override: str) -> None:
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):
-            raise DataError(f"--set {override}: {table} is a value, not a table")
+            raise DataError(f"{override}: {table} is a value, not a table", parameter="overrides")
     values[last] = value

@@ -1,4 +1,4 @@
-"""How a run begins: its images are split and looked over, and what it is is written down."""
+"""The beginning of a run: its images are split and checked, and its definition is written."""
 
 import os
 import time
@@ -17,11 +17,12 @@ from leansight.sdk.data.leakage import (
     find_twins,
     find_unreadable,
 )
-from leansight.sdk.data.samples import Sample, first_five
+from leansight.sdk.data.samples import Sample
 from leansight.sdk.data.splits import limit_classes, split_samples
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.run import LOCK, Run, RunConfig, TrainingOptions, read_split, write_split
 from leansight.sdk.system.locks import exclusive
+from leansight.sdk.system.text import first_five
 
 # Set by Lightning, torchrun and SLURM for the processes of one training; 0 is the first one's.
 _RANKS: Final = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
@@ -124,5 +125,6 @@ def _check_teacher(
     if known:
         raise DataError(
             f"the teacher {teacher.path} has learnt {len(known)} of the images that are held out "
-            f"here ({first_five(known)}): use its lists of files (--lists {teacher.path})"
+            f"here ({first_five(known)}): use the lists of files of {teacher.path}",
+            parameter="lists",
         )

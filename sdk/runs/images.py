@@ -2,39 +2,69 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.data.images import ImageSet, load_labelled
 from leansight.sdk.data.samples import Sample
-from leansight.sdk.runs.run import Run, RunConfig
+from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.runs.run import Run
+
+
+class ReadsImages(Protocol):
+    """A run, begun or finished, or a network from elsewhere: its labels, and how it sees images."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the network's outputs."""
+        ...
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe with the task and the preprocessing."""
+        ...
+
+
+def find_images(run: Run, data: Path | None) -> Path:
+    """Return the root of a run's images: `data`, or without it what the run remembers.
+
+    Raises:
+        DataError: nothing is there.
+
+    """
+    root = data or run.data
+    if not root.exists():
+        raise DataError(
+            f"the images of {run.path} are no longer at {root}: say where they are now",
+            parameter="data",
+        )
+    return root
 
 
 def read_part(
-    start: RunConfig,
+    reader: ReadsImages,
+    root: Path,
     samples: Sequence[Sample],
     name: str,
+    *,
     preprocessing: Preprocessing | None = None,
     folder: Path | None = None,
 ) -> ImageSet:
-    """Read the images of one part of a run's split, prepared as its recipe says or otherwise."""
-    return load_labelled(
-        start.data,
-        samples,
-        start.labels,
-        preprocessing or start.recipe.preprocessing,
-        what=f"reading {name} images",
-        task=start.recipe.task,
-        folder=folder,
-    )
+    """Read samples of the images at `root` as the network sees them, or prepared otherwise.
 
+    `name`: the part of the split, for the progress bar; `folder`: see `load_labelled`.
 
-def read_images(run: Run, root: Path, samples: Sequence[Sample], what: str) -> ImageSet:
-    """Read samples of the images at `root` as the run's network sees them."""
+    Raises:
+        DataError: as `load_labelled`.
+
+    """
     return load_labelled(
         root,
         samples,
-        run.labels,
-        run.recipe.preprocessing,
-        what=f"reading {what} images",
-        task=run.recipe.task,
+        reader.labels,
+        preprocessing or reader.recipe.preprocessing,
+        what=f"reading {name} images",
+        task=reader.recipe.task,
+        folder=folder,
     )

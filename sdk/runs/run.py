@@ -10,6 +10,7 @@ from typing import Any, Final
 from safetensors.torch import save_file
 from torch import nn
 
+from leansight.runtime.decision import Task
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.lists import read_samples, write_samples
 from leansight.sdk.data.samples import Split
@@ -125,7 +126,7 @@ class Run:
         file = path / "run.json"
         if not file.is_file():
             unfinished = RunConfig.exists(path)
-            what = "has not finished: go on with --resume" if unfinished else "is not a run"
+            what = "has not finished: resume its training" if unfinished else "is not a run"
             raise DataError(f"{path} {what} (it has no run.json)")
         try:
             values = json.loads(file.read_text())
@@ -165,6 +166,17 @@ class Run:
     def split(self) -> Split:
         """Read the lists of files that the run was trained, chosen and tested on."""
         return read_split(self.path)
+
+
+def describe_metric(name: str, task: Task) -> str:
+    """Return the name of a metric of a run as people read it.
+
+    With many labels, its accuracy is the label accuracy: the share of single labels that are
+    right, each given from a probability of a half on (1 - Hamming loss). An evaluation also
+    knows the image accuracy: the share of images that are right in all their labels (subset
+    accuracy).
+    """
+    return name.replace("accuracy", "label accuracy") if task == "multilabel" else name
 
 
 def read_split(path: Path) -> Split:

@@ -14,14 +14,15 @@ from typing import Any, Final
 
 from leansight.benchmarks.graph_count import count_graph
 from leansight.benchmarks.machines import machine
-from leansight.benchmarks.measure import measure
+from leansight.benchmarks.measure import measure_models
 from leansight.benchmarks.models import find_models
 from leansight.benchmarks.picture import synthetic_image
-from leansight.exporters.options import Effort, ExportRefusedError, Promise
+from leansight.exporters.options import ExportRefusedError
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.golden import check_golden
 from leansight.sdk.deployment.export_run import export_run
+from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.pruning.prune import prune_run
 from leansight.sdk.pruning.target import PruningTarget
 from leansight.sdk.recipes.load import override
@@ -41,19 +42,14 @@ IMPORTANCE_IMAGES: Final = 256  # as `leansight prune`
 class Workshop:
     """How points become bundles in `folder`, and are measured.
 
-    `data`: the root of the images; `overrides`: KEY=VALUE of every training's recipe; `threshold`:
-    instead of the recipe's; `effort`: the most that is tried to keep int8 within `max_drop` and
-    `max_class_drop` (in points, see `Promise`); `timed`: measure the latency as well.
+    `data`: the root of the images; `overrides`: KEY=VALUE of every training's recipe; `export`:
+    how every bundle is exported, but for its precision; `timed`: measure the latency as well.
     """
 
     folder: Path
     data: Path
     overrides: tuple[str, ...] = ()
-    max_drop: float = 1.0
-    max_class_drop: float = 5.0
-    effort: Effort = "ranges"
-    calibration_images: int = 500
-    threshold: float | None = None
+    export: DeploymentOptions = DeploymentOptions(effort="ranges")
     timed: bool = True
     workers: int = 2
 
@@ -110,13 +106,9 @@ def make_bundle(workshop: Workshop, point: Point) -> Path:
         try:
             export_run(
                 run,
+                replace(workshop.export, precision=point.precision),
                 out=out,
-                precision=point.precision,
-                promise=Promise(max_drop=workshop.max_drop, max_class_drop=workshop.max_class_drop),
-                effort=workshop.effort,
                 data=workshop.data,
-                calibration_images=workshop.calibration_images,
-                threshold=workshop.threshold,
             )
         except ExportRefusedError as error:
             refusal.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +189,7 @@ def inspect(workshop: Workshop, point: Point) -> BundleMeasurement:
         return measured
     # Of searches that share a machine one at a time measures.
     with locked(workshop.lock(f"measuring-{socket.gethostname()}")):
-        (timed,) = measure(
+        (timed,) = measure_models(
             find_models([bundle.path], held), synthetic_image(), threads=point.threads
         )
     inference, total = timed.latency_ms.inference, timed.latency_ms.total

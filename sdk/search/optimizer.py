@@ -73,9 +73,11 @@ class Search:
     def __post_init__(self) -> None:
         known = ", ".join(OBJECTIVES)
         if not self.objectives or len(set(self.objectives)) < len(self.objectives):
-            raise DataError(f"--objectives: name one or more of {known}, each once")
+            raise DataError(f"name one or more of {known}, each once", parameter="objectives")
         if unknown := [name for name in self.objectives if name not in OBJECTIVES]:
-            raise DataError(f"--objectives: no {unknown[0]}; there are {known}")
+            raise DataError(
+                f"there is no objective {unknown[0]}: there are {known}", parameter="objectives"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -157,9 +157,9 @@ def space_of(
 ) -> Space:
     """Return the space around a run's recipe; None stands for what is usual.
 
-    That is its own width and half of it, its own size and three quarters of it (in eights), no
-    pruning up to three quarters, every precision, and threads up to the cores of this machine or
-    a Pi (one, if nothing is `timed`).
+    That is its own width and half of it, its own size and three quarters of it (a multiple of
+    eight), no pruning up to three quarters, every precision, and threads up to the cores of this
+    machine or a Pi (one, if nothing is `timed`).
 
     Raises:
         DataError: a value is out of range, or the network has no width.
@@ -168,7 +168,7 @@ def space_of(
     model, size = recipe.model, recipe.preprocessing.size
     has_width = model.name in WITH_WIDTH
     if widths and not has_width:
-        raise DataError(f"{model.name} has no width: leave --widths out")
+        raise DataError(f"{model.name} has no width: leave them out", parameter="widths")
     usual_widths = (model.width, max(1, model.width // 2)) if has_width else ()
     smaller = max(8, 8 * round(0.75 * size / 8))
     cores = min(os.cpu_count() or 1, _MOST_THREADS) if timed else 1

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.system.definition import differences
+from leansight.sdk.system.definition import require_same
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.locks import locked
 
@@ -25,7 +25,7 @@ def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | 
     """Write the definition to `folder`, or compare it with the one there; return the study's name.
 
     Raises:
-        DataError: the folder holds another search (says what differs).
+        DataError: the folder holds another search, or is damaged.
 
     """
     file = folder / DEFINITION
@@ -36,9 +36,7 @@ def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | 
             name = str(there.pop("study"))
         except (ValueError, KeyError, AttributeError) as error:
             raise DataError(f"{file} is damaged: {error}") from error
-        if differing := differences(there, values):
-            raise DataError(f"{folder} holds another search: {'; '.join(differing[:5])}. Choose "
-                            "another --out")  # fmt: skip
+        require_same(there, values, folder)
         return name
     name = f"{folder.name}-{uuid4().hex[:8]}"  # one database may hold several searches
     write_json(file, values | {"study": name})
@@ -52,7 +50,9 @@ def refuse_foreign(folder: Path) -> None:
     # definition before all else: looked for after the rest, it is there.
     strange = names - {"locks", f"{DEFINITION}.part"}
     if strange and not (folder / DEFINITION).is_file():
-        raise DataError(f"{folder} is neither empty nor a search: choose another --out")
+        raise DataError(
+            f"{folder} is neither empty nor a search: choose another folder", parameter="out"
+        )
 
 
 def open_storage(storage: str) -> BaseStorage:
@@ -65,7 +65,7 @@ def open_storage(storage: str) -> BaseStorage:
     except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         shown = _without_password(storage)
-        raise DataError(f"--storage {shown} cannot be opened: {reason}") from error
+        raise DataError(f"{shown} cannot be opened: {reason}", parameter="storage") from error
 
 
 def _open_sqlite(url: str) -> BaseStorage:
@@ -83,4 +83,4 @@ def _without_password(storage: str | None) -> str | None:
     try:
         return make_url(storage).render_as_string(hide_password=True)
     except SQLAlchemyError as error:
-        raise DataError(f"--storage: {error}") from error
+        raise DataError(str(error), parameter="storage") from error

@@ -255,7 +255,8 @@ def _connect(ray: ModuleType, address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise LeansightError(
-            f"no Ray cluster at {address} ({reason}): start one with `ray start --head`"
+            f"no Ray cluster at {address} ({reason}): start one with `ray start --head`",
+            parameter="address",
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Final
 from leansight.runtime.errors import DataError
 from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.system.definition import between_commas
+from leansight.sdk.system.text import between_commas
 
 # Candidates that differ in these could not be compared; folds and seeds have their own options.
 _NOT_IN_A_GRID: Final = ("split", "training.seed", "training.choose_by", "task")
@@ -20,7 +20,7 @@ _NAME_LENGTH: Final = 60  # of a folder, before fold and seed: `ls` stays readab
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One `--grid KEY=V1,V2`: a dotted recipe key and the texts of the values it takes."""
+    """One axis of a grid: a dotted recipe key and the texts of the values it takes."""
 
     key: str
     values: tuple[str, ...]
@@ -37,14 +37,16 @@ class Axis:
         axis = cls(key=key.strip(), values=_split(values))
         if not axis.key or not all(axis.values):
             raise DataError(
-                f"--grid {text}: expected KEY=V1,V2,..., such as training.learning_rate=0.1,0.01"
+                f"{text}: expected KEY=V1,V2,..., such as training.learning_rate=0.1,0.01",
+                parameter="grid",
             )
         if len(set(axis.values)) < len(axis.values):
-            raise DataError(f"--grid {text}: a value is there twice")
+            raise DataError(f"{text}: a value is there twice", parameter="grid")
         if axis.key.startswith(tuple(f"{name}." for name in _NOT_IN_A_GRID) + _NOT_IN_A_GRID):
             raise DataError(
-                f"--grid {text}: candidates that differ in {axis.key} cannot be compared "
-                "(for folds and seeds there are --folds and --seeds)"
+                f"{text}: candidates that differ in {axis.key} cannot be compared (folds and "
+                "seeds have options of their own)",
+                parameter="grid",
             )
         return axis
 
@@ -64,7 +66,7 @@ class Candidate:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """Return the settings as `--set` takes them."""
+        """Return the settings as KEY=VALUE."""
         return tuple(f"{key}={value}" for key, value in self.settings)
 
 
@@ -89,7 +91,7 @@ class Cell:
 class Study:
     """The definition of a study; every candidate's recipe is valid, and no two are the same.
 
-    `recipe` is a shipped recipe's name or a file, `overrides` are KEY=VALUE as in `--set`.
+    `recipe` is a shipped recipe's name or a file, `overrides` are KEY=VALUE as in `load_recipe`.
     `folds` 0 is one split. `test_on` is the country kept for the test, `weights` are local files
     of pretrained ones, `teacher` is a run to learn from; `skip_bad` leaves out images that cannot
     be read.
@@ -113,17 +115,20 @@ class Study:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise DataError(
-                f"--seeds {between_commas(self.seeds)}: expected different whole numbers"
+                f"{between_commas(self.seeds)}: expected different whole numbers",
+                parameter="seeds",
             )
         keys = [axis.key for axis in self.grid]
         if len(set(keys)) < len(keys):
-            raise DataError(f"--grid: a key is there twice among {', '.join(keys)}")
+            raise DataError(f"a key is there twice among {', '.join(keys)}", parameter="grid")
         seen: list[tuple[Recipe, Candidate]] = []
         for cell in self.cells():
             recipe = load_recipe(self.recipe, self.settings(cell))
             for other, candidate in seen:
                 if recipe == other:
-                    raise DataError(f"--grid: {cell.candidate.name} is {candidate.name} again")
+                    raise DataError(
+                        f"{cell.candidate.name} is {candidate.name} again", parameter="grid"
+                    )
             seen.append((recipe, cell.candidate))
 
     @cached_property
@@ -159,23 +164,6 @@ class Study:
         seed = f"training.seed={cell.seed}"
         return (*self.overrides, *cell.candidate.overrides, *folds, seed)
 
-    def arguments(self, cell: Cell, *, out: Path, everything: bool = False) -> tuple[str, ...]:
-        """Return what `leansight train` is given for a cell.
-
-        The images of the test are left out and not looked at, unless it trains on `everything`:
-        that is the winner, which is tested.
-        """
-        return (
-            str(self.data),
-            *("--recipe", self.recipe, "--out", str(out), "--resume"),
-            *(("--test-on", self.test_on) if self.test_on else ()),
-            *_repeated("--set", self.settings(cell)),
-            *_repeated("--weights", map(str, self.weights)),
-            *(("--teacher", str(self.teacher)) if self.teacher else ()),
-            *(("--skip-bad",) if self.skip_bad else ()),
-            "--everything" if everything else "--no-test",
-        )
-
     def to_dict(self) -> dict[str, Any]:
         """Return all that decides the results, as plain JSON values: the recipe by its content."""
         recipe = load_recipe(self.recipe, self.overrides).to_dict()
@@ -191,11 +179,6 @@ class Study:
             "teacher": str(self.teacher) if self.teacher else None,
             "skip_bad": self.skip_bad,
         }
-
-
-def _repeated(option: str, values: Iterator[str] | Sequence[str]) -> Iterator[str]:
-    for value in values:
-        yield from (option, value)
 
 
 def _short(key: str) -> str:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.studies.executors import CellTask, Executor, Outcome
@@ -19,14 +19,25 @@ from leansight.sdk.studies.results import (
     summarise,
     write_picture,
 )
-from leansight.sdk.system.definition import differences
+from leansight.sdk.system.definition import require_same
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.locks import exclusive
 
-_MOST_DIFFERENCES: Final = 5  # that one line names
 LOCK: Final = "study.lock"  # held by the process that runs the study
 # What a study that was killed while it began has left.
 _BEFORE_DEFINITION: Final = {"recipe.toml", LOCK, "study.json.part"}
+
+
+class Arguments(Protocol):
+    """Gives the arguments of the command that trains a cell, of the test images or not."""
+
+    def __call__(self, study: Study, cell: Cell, *, out: Path, everything: bool) -> tuple[str, ...]:
+        """Return them: the run goes to `out`, and is continued where it is there already.
+
+        With `everything` it learns from the validation images as well, and is tested; else the
+        test images are left out and not looked at.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +49,15 @@ class StudyRunner:
     user's own recipe), `cells/NAME/` (a run each) with `cells/NAME.log`, `winner/` with
     `winner.log`, `winner.json` (who it is), `results.json` and `results.png`.
 
-    `trainer` is the command that trains, if not `leansight train`. `report_outcome` gets each
-    outcome, `report_running` how many trainings are under way.
+    `arguments` are those of the command that trains; `trainer` is that command, if not
+    `leansight train`. `report_outcome` gets each outcome, `report_running` how many trainings are
+    under way.
     """
 
     study: Study
     folder: Path
     executor: Executor
+    arguments: Arguments
     trainer: tuple[str, ...] = ()
     skip_failed: bool = False
     report_outcome: Callable[[Outcome], None] = lambda _: None
@@ -113,12 +126,12 @@ class StudyRunner:
 
     def _task(self, study: Study, cell: Cell) -> CellTask:
         out = self.folder / "cells" / cell.name
-        arguments = study.arguments(cell, out=out)
+        arguments = self.arguments(study, cell, out=out, everything=False)
         return self._with(study, CellTask(name=cell.name, out=out, arguments=arguments))
 
     def _winner(self, study: Study, candidate: Candidate) -> CellTask:
         out = self.folder / "winner"
-        arguments = study.arguments(study.winner(candidate), out=out, everything=True)
+        arguments = self.arguments(study, study.winner(candidate), out=out, everything=True)
         return self._with(study, CellTask(name="winner", out=out, arguments=arguments, alone=True))
 
     def _with(self, study: Study, task: CellTask) -> CellTask:
@@ -140,14 +153,11 @@ def keep_definition(study: Study, folder: Path) -> Study:
     file, own_recipe = folder / "study.json", folder / "recipe.toml"
     values = json.loads(json.dumps(study.to_dict()))
     if file.is_file():
-        differing = differences(_read(file), values)
-        if differing:
-            more = f" and {len(differing) - _MOST_DIFFERENCES} more"
-            named = "; ".join(differing[:_MOST_DIFFERENCES])
-            named += more if len(differing) > _MOST_DIFFERENCES else ""
-            raise DataError(f"{folder} holds another study: {named}. Choose another --out")
+        require_same(_read(file), values, folder)
     elif {path.name for path in folder.iterdir()} - _BEFORE_DEFINITION:
-        raise DataError(f"{folder} is neither empty nor a study: choose another --out")
+        raise DataError(
+            f"{folder} is neither empty nor a study: choose another folder", parameter="out"
+        )
     if Path(study.recipe).suffix == ".toml":
         if not file.is_file():
             shutil.copyfile(study.recipe, own_recipe)

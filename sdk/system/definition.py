@@ -1,7 +1,21 @@
-"""What differs between two definitions, in words."""
+"""What a folder was begun with, held against what is asked for now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from leansight.runtime.errors import DataError
+from leansight.sdk.system.text import between_commas, first_five
+
+
+def require_same(begun: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> None:
+    """Raise DataError if the folder was begun with other settings: the first five are named."""
+    if differing := differences(begun, asked):
+        raise DataError(
+            f"{folder} was begun with other settings: {first_five(differing)}. Repeat those to go "
+            "on, or choose another folder",
+            parameter="out",
+        )
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -20,8 +34,3 @@ def _said(value: object) -> str:
     if isinstance(value, list):
         return between_commas(value) or "nothing"
     return "nothing" if value in (None, "") else str(value)
-
-
-def between_commas(values: Sequence[object]) -> str:
-    """Return the values as a user writes a list in an option: 1,2,3."""
-    return ",".join(map(str, values))

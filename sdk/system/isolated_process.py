@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -37,15 +39,14 @@ def run_in_own_process(
     context = multiprocessing.get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(answer, os.getpid(), work))
-    said: tuple[type[Exception] | None, str] | None = None
+    ended: _Ended | None = None
     with _running(process), suppress(EOFError):
         answer.close()
-        said = answers.recv()
-    if said is None:
+        ended = answers.recv()
+    if ended is None:
         raise died(process.exitcode or 0)
-    kind, message = said
-    if kind is not None:
-        raise kind.__new__(kind, message)  # an __init__ may take something else than the message
+    if ended.error is not None:
+        raise ended.error()
 
 
 def how_it_ended(code: int) -> str:
@@ -79,8 +80,15 @@ def _running(process: BaseProcess) -> Iterator[None]:
             process.join()
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """How work ended: `error` makes the error that it raised; None, if it raised none."""
+
+    error: Callable[[], Exception] | None = None
+
+
 def _answer(answer: Connection, parent: int, work: Callable[[], object]) -> None:
-    """Work, and say how that ended: the kind of the error (None: there was none) and its text."""
+    """Work, and send how that ended."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is open is closed on the way out
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
@@ -89,8 +97,15 @@ def _answer(answer: Connection, parent: int, work: Callable[[], object]) -> None
     try:
         work()
     except LeansightError as error:
-        answer.send((type(error), str(error)))
+        answer.send(_Ended(partial(_again, type(error), str(error), error.parameter)))
     except OSError as error:
-        answer.send((OSError, str(error)))
+        answer.send(_Ended(partial(OSError, str(error))))
     else:
-        answer.send((None, ""))
+        answer.send(_Ended())
+
+
+def _again(kind: type[LeansightError], message: str, parameter: str | None) -> LeansightError:
+    """Return an error as it was: its own __init__ may take something else than the message."""
+    error = kind.__new__(kind)
+    LeansightError.__init__(error, message, parameter=parameter)
+    return error

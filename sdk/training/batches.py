@@ -204,14 +204,16 @@ def read_images(start: RunConfig, split: Split, *, folder: Path) -> Images:
     shifted = None
     if recipe.shift and split.validation:
         shifted = shifted_copy(
-            read_part(start, split.validation, "validation", scene),
+            read_part(start, start.data, split.validation, "validation", preprocessing=scene),
             recipe.shift,
             mirrored_classes(start, recipe.shift),
             recipe.preprocessing,
         )
     return Images(
-        scenes=read_part(start, split.train, "training", scene, folder),
-        validation=read_part(start, split.validation, "validation"),
+        scenes=read_part(
+            start, start.data, split.train, "training", preprocessing=scene, folder=folder
+        ),
+        validation=read_part(start, start.data, split.validation, "validation"),
         shifted=shifted,
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from leansight.exporters.conversion.inference import predict
-from leansight.runtime.decision import are_sure, probabilities_of
+from leansight.exporters.verification.compare import judge
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.models.build import build_network, load_network
 from leansight.sdk.models.pretrained import load_pretrained
@@ -86,7 +86,7 @@ def _train_begun(out: Path, hardware: Hardware) -> Run:
     start = RunConfig.load(out)  # a learning rate may have been found
     scored = {"validation": images.validation, "shifted": images.shifted}
     if chosen.score_test and split.test:
-        scored["test"] = read_part(start, split.test, "test")
+        scored["test"] = read_part(start, start.data, split.test, "test")
     metrics: dict[str, float] = {}
     for name, part in scored.items():
         if part is not None and len(part.classes):
@@ -159,24 +159,20 @@ def fast_memory_format(network: nn.Module) -> torch.memory_format:
 
 
 def scores(network: nn.Module, images: ImageSet, start: RunConfig) -> dict[str, float]:
-    """Return shares (0 to 1): accuracy and, with a threshold, what is kept and right of it.
+    """Return shares (0 to 1): accuracy and, with a threshold, the coverage and the accuracy there.
 
-    With many labels, accuracy is that of the single labels, each given from a probability of a
-    half on; an image is kept where none of its labels is undecided.
+    With many labels, accuracy is the label accuracy (see `describe_metric`); an image is covered,
+    which is kept, where none of its labels is undecided.
     """
-    logits, recipe = predict(network, images.pixels), start.recipe
-    if recipe.task == "multilabel":
-        right = ((logits >= 0) == images.classes).mean(axis=1)
-    else:
-        right = (logits.argmax(axis=1) == images.classes).astype(float)
-    measured = {"accuracy": float(right.mean())}
-    policy = recipe.decision
+    recipe, policy = start.recipe, start.recipe.decision
+    logits = predict(network, images.pixels)
+    judged = judge(logits, images.classes, policy, start.labels, recipe.task)
+    measured = {"accuracy": float(judged.right.mean())}
     if policy.threshold > 0:
-        probabilities = probabilities_of(logits, recipe.task, policy.temperature)
-        kept = are_sure(probabilities, recipe.task, policy.thresholds_of(start.labels))
-        measured[f"kept at {policy.threshold:g}"] = float(kept.mean())
-        if kept.any():
-            measured[f"accuracy of kept at {policy.threshold:g}"] = float(right[kept].mean())
+        measured[f"kept at {policy.threshold:g}"] = float(judged.sure.mean())
+        if judged.sure.any():
+            accuracy = float(judged.right[judged.sure].mean())
+            measured[f"accuracy of kept at {policy.threshold:g}"] = accuracy
     return measured
 
 

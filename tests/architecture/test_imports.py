@@ -1,7 +1,6 @@
 """Which room may import which, and how large a room may be."""
 
 import ast
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from house import (
 
 MOST_FILES = 16
 JUNK_DRAWERS = {"base", "common", "helpers", "misc", "shared", "util", "utils"}
-FLAG = re.compile(r"(?:^|[\s`(])(--[a-z][a-z-]+)")
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 COMMANDS = [path for path in MODULES if room_of(path) == "sdk/commands"]
 # They start the others: the table of commands imports each by its name when it is called.
@@ -83,3 +81,6 @@ def test_a_command_is_imported_by_nobody(path: Path) -> None:
         if file in COMMANDS and file != path:
             allowed = room_of(path) == "sdk/commands" and file.name in SHARED_BY_COMMANDS
             assert allowed, f"{name_of(path)}:{line} imports {name}"
+
+
+# The command line says which of its options a parameter is.

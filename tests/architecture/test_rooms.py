@@ -2,6 +2,7 @@ import ast
 import configparser
 import importlib
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -11,8 +12,16 @@ from pathlib import Path
 
 import pytest
 from house import FOLDERS, PACKAGES, ROOT, imports_of, name_of, package_of
+from surface import declared
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NOTEBOOK = ROOT / "examples" / "10_workstation.ipynb"
+# The examples for a Pi, and what they import beside OpenCV, numpy and the runtime.
+ON_PI = {
+    "01_classify_a_photo.py": set[str](),
+    "camera_stream.py": set[str](),
+    "03_react_to_a_label.py": {"gpiozero"},
+}
 BUILT_FROM = [*FOLDERS, "setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
 
 
@@ -132,10 +141,54 @@ def test_an_example_reads_in_one_sitting(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
-def test_an_example_needs_only_what_a_pi_has(path: Path) -> None:
+def test_an_example_says_how_to_call_it_and_what_it_needs(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert f"python {path.name} " in text
+    assert "Needs the extra" in text
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
+def test_an_example_imports_only_what_it_may(path: Path) -> None:
+    on_pi = ON_PI.get(path.name)
+    allowed = {"cv2", "numpy", "torch"} if on_pi is None else {"cv2", "numpy"} | on_pi
     for name, *_ in imports_of(path):
-        assert name.split(".")[0] in sys.stdlib_module_names | {"cv2", "numpy", "leansight"}
-        assert name.split(".")[:2] not in [["leansight", "sdk"], ["leansight", "exporters"]]
+        top, *rest = name.split(".")
+        assert top in sys.stdlib_module_names | allowed | {"leansight"}, name
+        if top == "leansight" and on_pi is not None:
+            assert rest[0] == "runtime", f"{name} is not on a Pi"
+
+
+def code_of(path: Path) -> ast.Module:
+    """Return a parsed script, or the parsed cells of a notebook."""
+    text = path.read_text()
+    if path.suffix == ".ipynb":
+        cells = [c for c in json.loads(text)["cells"] if c["cell_type"] == "code"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    return ast.parse(text)
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, NOTEBOOK], ids=name_of)
+def test_an_example_uses_the_public_surface_only(path: Path) -> None:
+    packages = set()
+    for node in ast.walk(code_of(path)):
+        match node:
+            case ast.ImportFrom(module="leansight", names=names):
+                packages |= {alias.name for alias in names}
+            case ast.ImportFrom(module=str(module), names=names) if module.startswith("leansight."):
+                package = module.removeprefix("leansight.")
+                assert package in FOLDERS, f"{module} is a room, not a public package"
+                assert {alias.name for alias in names} <= set(declared(package)), module
+    for node in ast.walk(code_of(path)):
+        match node:
+            case ast.Attribute(value=ast.Name(id=package), attr=name) if package in packages:
+                assert name in declared(package), f"{package}.{name} is not public"
+
+
+def test_the_table_of_examples_lists_each_once() -> None:
+    table = (ROOT / "examples" / "README.md").read_text()
+    names = re.findall(r"^\| \d+ \| \[`([^`]+)`\]\(([^)]+)\)", table, re.MULTILINE)
+    assert all(shown == link for shown, link in names)
+    assert sorted(shown for shown, _ in names) == sorted(p.name for p in [*EXAMPLES, NOTEBOOK])
 
 
 # What is shipped

@@ -18,7 +18,7 @@ from leansight.benchmarks.measure import (
     BenchmarkResult,
     Latency,
     Percentiles,
-    measure,
+    measure_models,
     steps,
     summary,
 )
@@ -48,7 +48,7 @@ def files(tmp_path: Path, tiny_tflite: bytes, tiny_onnx: bytes) -> Path:
 
 
 def bench(*paths: Path, runs: int = 5, wanted: Format | None = None) -> list[BenchmarkResult]:
-    return measure(find_models(paths, wanted), IMAGE, runs=runs, warmup=1)
+    return measure_models(find_models(paths, wanted), IMAGE, runs=runs, warmup=1)
 
 
 def a_result(name: str, inference_ms: float, **values: int | None) -> BenchmarkResult:
@@ -156,7 +156,9 @@ def test_the_steps_of_one_run_sum_to_its_total(files: Path) -> None:
 def test_progress_advances_as_often_as_announced(files: Path, runs: int) -> None:
     models = find_models([files / "tiny.tflite"])
     calls: list[None] = []
-    (result,) = measure(models, IMAGE, runs=runs, warmup=0, advanced=lambda: calls.append(None))
+    (result,) = measure_models(
+        models, IMAGE, runs=runs, warmup=0, advanced=lambda: calls.append(None)
+    )
     assert len(calls) == steps(models, runs)
     assert result.runs == runs
 

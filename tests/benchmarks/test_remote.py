@@ -354,7 +354,7 @@ def connect(on: str | None, python: str = "python3") -> None:
 
 @pytest.mark.usefixtures("far")
 def test_a_python_that_is_not_there() -> None:
-    with refused(r"^there is no env/bin/python on pi@far: name another, --remote-python venv/bi"):
+    with refused(r"^there is no env/bin/python on pi@far: name another, such as venv/bin/"):
         connect("pi@far", "~/env/bin/python")
 
 
@@ -365,7 +365,9 @@ def test_leansight_is_not_there(far: Far, tmp_path: Path) -> None:
     with refused(rf"^pi@far has no leansight {version} for {bare}\. Type there: {line}"):
         connect("pi@far", str(bare))
     replaced(far.ssh, "exec sh", f"PATH={bare.parent}:$PATH exec sh")
-    with refused(r"Type there: python3 -m venv venv && venv/bin/pip .*-python venv/bin/python$"):
+    with refused(
+        r"Type there: python3 -m venv venv && venv/bin/pip .*; and name venv/bin/python here$"
+    ):
         connect("pi@far")
 
 
@@ -404,7 +406,7 @@ def test_a_name_that_is_none(destination: str) -> None:
 
 
 def test_a_python_of_no_machine() -> None:
-    with refused(r"--remote-python is for another machine: say which, --on PI@HOST$"):
+    with refused(r"^python3 is the Python of another machine: name the machine, such as pi@"):
         connect(None)
 
 
@@ -464,4 +466,4 @@ def test_only_latency_is_of_a_machine(target: tuple[str, str], tmp_path: Path) -
     words = ["prune", str(tmp_path), *target, "--on", "pi@far", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(cli.leansight, words)
     assert isinstance(done.exception, DataError)
-    assert "--on is for --latency" in str(done.exception)
+    assert "a machine is for the latency" in str(done.exception)

@@ -17,8 +17,8 @@ from trained_networks import (
 )
 
 from leansight.exporters import export as export_module
-from leansight.exporters.export import export
-from leansight.exporters.options import Promise
+from leansight.exporters.export import export_network
+from leansight.exporters.options import ExportOptions, Promise
 from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.preprocessing import Preprocessing
@@ -61,11 +61,11 @@ def no_conversion(plain: Converted, monkeypatch: pytest.MonkeyPatch) -> Converte
 @pytest.fixture
 def written(no_conversion: Converted, tmp_path: Path) -> tuple[Bundle, dict[str, ExportReport]]:
     test = prepared(no_conversion.preprocessing, 30, seed=6)
-    reports = export(
+    reports = export_network(
         no_conversion.network,
         draft(tmp_path / "new" / "shapes.bundle"),
         replace(images(no_conversion), test=test),
-        promise=Promise(max_drop=2),
+        ExportOptions(promise=Promise(max_drop=2)),
         progress=ignore,
     )
     return Bundle.load(tmp_path / "new" / "shapes.bundle"), reports

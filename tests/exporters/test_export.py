@@ -12,9 +12,9 @@ from trained_networks import Converted, Images, Written, draft, ignore, images, 
 
 from leansight.exporters import export as export_module
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.export import ExportImages, export
+from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.calibrated_network import quantize
-from leansight.exporters.options import ExportRefusedError, Promise
+from leansight.exporters.options import ExportOptions, ExportRefusedError, Promise
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.verification.report import Verification
 from leansight.runtime.bundle import Bundle
@@ -55,11 +55,11 @@ def test_a_bundle_for_many_labels(no_conversion: Converted, tmp_path: Path) -> N
     many = replace(
         draft(tmp_path / "many.bundle"), task="multilabel", decision=DecisionPolicy(threshold=0.7)
     )
-    reports = export(
+    reports = export_network(
         no_conversion.network,
         many,
         replace(given, validation=validation),
-        promise=Promise(max_drop=5),
+        ExportOptions(promise=Promise(max_drop=5)),
         progress=ignore,
     )
     bundle = Bundle.load(tmp_path / "many.bundle")
@@ -87,11 +87,11 @@ def test_a_bundle_for_many_labels(no_conversion: Converted, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_float_bundle(no_conversion: Converted, tmp_path: Path) -> None:
     out = tmp_path / "float.bundle"
-    reports = export(
+    reports = export_network(
         no_conversion.network,
         draft(out, precision="float32"),
         replace(images(no_conversion), golden=[]),
-        promise=Promise(max_drop=0),
+        ExportOptions(promise=Promise(max_drop=0)),
         progress=ignore,
     )
     assert reports["validation"].shipped == ("tflite float32", "onnx float32")
@@ -109,15 +109,16 @@ def test_a_network_that_int8_spoils_is_refused_and_nothing_written(
 ) -> None:
     # Calibrated on plain gray, the grids are too small for what shapes bring about.
     gray = np.full_like(no_conversion.calibration[:1], 128)
-    message = r"int8 lost .* points.*--max-drop 1\. Tried: calibration\. Nothing was written$"
+    message = (
+        r"int8 lost .* points.*max_drop allows \(1\)\. Tried: calibration\. Nothing was written$"
+    )
     given, seen = replace(images(no_conversion), calibration=gray), list[Verification]()
     with pytest.raises(ExportRefusedError, match=message):
-        export(
+        export_network(
             no_conversion.network,
             draft(tmp_path / "new" / "shapes.bundle"),
             given,
-            promise=Promise(max_drop=1),
-            effort="calibration",
+            ExportOptions(promise=Promise(max_drop=1), effort="calibration"),
             progress=ignore,
             watch=seen.append,
         )
@@ -140,11 +141,11 @@ def test_formats_that_disagree_are_refused(
     mixture = {"tflite": no_conversion.int8["tflite"], "onnx": other["onnx"]}
     monkeypatch.setattr(export_module, "attempts", lambda *_: iter([("calibration", mixture)]))
     with pytest.raises(ExportRefusedError, match=r"tflite int8 and onnx int8 decide differently"):
-        export(
+        export_network(
             no_conversion.network,
             draft(tmp_path / "shapes.bundle"),
             images(no_conversion),
-            promise=Promise(max_drop=100, max_class_drop=100),
+            ExportOptions(promise=Promise(max_drop=100, max_class_drop=100)),
             progress=ignore,
         )
     assert list(tmp_path.iterdir()) == []
@@ -161,8 +162,14 @@ def test_what_exists_is_refused_before_any_work(
     given = ExportImages(calibration=nothing, validation=Images(nothing, np.zeros(0, np.int64)))
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(BundleError, match=r"exists already: choose another --out"):
-            export(nn.Identity(), draft(path), given, promise=Promise(max_drop=1), progress=ignore)
+        with pytest.raises(BundleError, match=r"exists already: choose another path"):
+            export_network(
+                nn.Identity(),
+                draft(path),
+                given,
+                ExportOptions(promise=Promise(max_drop=1)),
+                progress=ignore,
+            )
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -182,7 +189,9 @@ def test_a_network_that_gives_no_logits_is_refused_before_any_work(
     out = draft(tmp_path / "shapes.bundle")
     said = rf"^the network gives {given} for 2 images: with 3 labels logits of \(2, 3\) are"
     with pytest.raises(ConversionError, match=said):
-        export(network, out, shown, promise=Promise(max_drop=1), progress=ignore)
+        export_network(
+            network, out, shown, ExportOptions(promise=Promise(max_drop=1)), progress=ignore
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -190,11 +199,11 @@ def test_a_network_that_gives_no_logits_is_refused_before_any_work(
 def test_each_step_is_told_to_its_end(no_conversion: Converted, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     tell: Callable[[str, int, int], None] = lambda *step: told.append(step)  # noqa: E731 -- typed
-    export(
+    export_network(
         no_conversion.network,
         draft(tmp_path / "shapes.bundle"),
         images(no_conversion),
-        promise=Promise(max_drop=2),
+        ExportOptions(promise=Promise(max_drop=2)),
         progress=tell,
     )
     last = {name: (done, total) for name, done, total in told}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from leansight.sdk.commands.options.training import train_arguments
 from leansight.sdk.studies.executors import (
     ProcessExecutor,
 )
@@ -39,7 +40,13 @@ def make_study(
 
 def make_runner(study: Study, folder: Path, trainer: tuple[str, ...]) -> StudyRunner:
     executor = ProcessExecutor(jobs=2)
-    return StudyRunner(study=study, folder=folder, executor=executor, trainer=trainer)
+    return StudyRunner(
+        study=study,
+        folder=folder,
+        executor=executor,
+        arguments=train_arguments,
+        trainer=trainer,
+    )
 
 
 def run_json(folder: Path) -> dict[str, object]:
@@ -66,6 +73,7 @@ def is_alive(pid: int) -> bool:
 DRIVER = """
 import sys
 from pathlib import Path
+from leansight.sdk.commands.options.training import train_arguments
 from leansight.sdk.studies.executors import ProcessExecutor, RayExecutor
 from leansight.sdk.studies.grid import Axis, Study
 from leansight.sdk.studies.runner import StudyRunner
@@ -79,7 +87,8 @@ executor = ProcessExecutor(jobs=2)
 if address:
     executor = RayExecutor(address=address, log=Path(out, "ray.log"))
 runner = StudyRunner(
-    study=study, folder=Path(out), executor=executor, trainer=(sys.executable, "-IS", trainer)
+    study=study, folder=Path(out), executor=executor, arguments=train_arguments,
+    trainer=(sys.executable, "-IS", trainer),
 )
 assert runner.run().metrics
 """

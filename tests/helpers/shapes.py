@@ -60,12 +60,12 @@ def photos(count: int, seed: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.i
     return [draw(LABELS[c], rng) for c in classes], classes
 
 
-def write_data_set(root: Path) -> Path:
-    """Write 6 videos of 4 frames for each label; return `root`."""
-    rng = np.random.default_rng(0)
+def write_data_set(root: Path, *, videos: int = 6, seed: int = 0) -> Path:
+    """Write so many videos of 4 frames for each label; return `root`."""
+    rng = np.random.default_rng(seed)
     for label in LABELS:
         (root / label).mkdir(parents=True)
-        for video in range(6):
+        for video in range(videos):
             for frame in range(4):
                 file = root / label / f"{video:05}_{frame:05}.png"
                 assert cv2.imwrite(str(file), draw(label, rng))

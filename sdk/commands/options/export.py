@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""Options of every command that exports, and those that describe a network from elsewhere."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,43 +46,69 @@ class ImportOptions:
         return [f"--{_TYPED.get(name, name)}" for name in names]
 
 
+threshold_option = click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Least probability at which a label is given.  [default: the recipe's, or 0]",
+)
+calibration_images_option = click.option(
+    "--calibration-images",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Images that set the ranges of the int8 network.",
+)
 _TYPED = {"overrides": "set", "keras_python": "keras-python"}
 _OF_MODEL = (
-    click.option("--labels", type=PATH, help="MODEL's labels, one a line, in its order."),
+    click.option(
+        "--labels",
+        type=PATH,
+        help="File of MODEL's labels, one a line, in the order of its outputs.",
+    ),
     click.option(
         "--colour",
         type=click.Choice(["rgb", "bgr", "gray"]),
-        help="The channels that MODEL wants; bgr is of Keras's older networks.",
+        help="Order of the channels that MODEL takes; Keras's older networks take bgr.",
     ),
     click.option(
         "--mean",
         callback=_numbers,
         metavar="NUMBERS",
-        help="MODEL wants (pixel - mean) / std, of pixels from 0 to 255.",
+        help="MODEL takes (pixel - mean) / std, of pixels from 0 to 255.",
     ),
     click.option(
         "--std",
         callback=_numbers,
         metavar="NUMBERS",
-        help="As --mean one number, or one for each channel: 58.395,57.12,57.375.",
+        help="Like --mean one number, or one for each channel: 58.395,57.12,57.375.",
     ),
-    click.option("--size", type=click.IntRange(min=1), help="Pixels, where MODEL takes any size."),
-    click.option("--fit", type=click.Choice(get_args(Fit)), help="Of MODEL's images.  [stretch]"),
     click.option(
-        "--interpolation", type=click.Choice(get_args(Interpolation)), help="Of MODEL's.  [area]"
+        "--size",
+        type=click.IntRange(min=1),
+        help="Side of the images in pixels, where MODEL takes any size.",
+    ),
+    click.option(
+        "--fit",
+        type=click.Choice(get_args(Fit)),
+        help="How images are fitted into MODEL's input.  [default: stretch]",
+    ),
+    click.option(
+        "--interpolation",
+        type=click.Choice(get_args(Interpolation)),
+        help="How images are resized.  [default: area]",
     ),
     click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="How MODEL's images are read and split, such as split.by=image.",
+        help="Change how MODEL's images are read and split, such as split.by=image.",
     ),
     click.option(
         "--keras-python",
         type=PATH,
         metavar="PYTHON",
-        help="The one that has TensorFlow and tf2onnx.",
+        help="The Python that has TensorFlow and tf2onnx, to read a Keras model.",
     ),
 )
 model_options = options_of(ImportOptions, "said", _OF_MODEL)

@@ -25,18 +25,21 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--format",
             "model_format",
             type=click.Choice(FORMATS),
-            help="Which model of a bundle to judge.  [default: the first that it has]",
+            help="Which model of a bundle to evaluate.  [default: the first that it has]",
         ),
-        click.option("--country", default="", help="Only images of this one."),
+        click.option("--country", default="", help="Use only the images of this country."),
         click.option(
             "--part",
             type=click.Choice(["train", "validation", "test"]),
             default="validation",
             show_default=True,
-            help="Which list of --lists.",
+            help="Which list of --lists to use.",
         ),
         click.option(
-            "--lists", type=PATH, metavar="RUN", help="Only images of a list of files of this run."
+            "--lists",
+            type=PATH,
+            metavar="RUN",
+            help="Use only the images in a list of this run (see --part).",
         ),
     ):
         command = option(command)

@@ -5,10 +5,10 @@ import click
 on_option = click.option(
     "--on",
     metavar="PI@HOST",
-    help="Measure there instead, over SSH; it must have this leansight.",
+    help="Measure on another machine, over SSH; it must have the same version of leansight.",
 )
 remote_python_option = click.option(
     "--remote-python",
     metavar="PATH",
-    help="The Python there that has leansight, such as venv/bin/python.  [default: python3]",
+    help="Python of that machine that has leansight, such as venv/bin/python.  [default: python3]",
 )

@@ -1,13 +1,15 @@
 """The options of `leansight optimize` that say what there is to choose from, and what is made."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from leansight.exporters.options import Effort
+from leansight.exporters.options import EFFORTS, Effort, Promise
+from leansight.sdk.commands.options.export import calibration_images_option, threshold_option
 from leansight.sdk.commands.options.grouping import Several, options_of
 from leansight.sdk.commands.options.training import set_option
+from leansight.sdk.deployment.options import DeploymentOptions
 
 if TYPE_CHECKING:
     from leansight.runtime.bundle import Precision
@@ -41,6 +43,16 @@ class BundleOptions:
         """KEY=VALUE of every training's recipe."""
         return (*self.overrides, *((f"training.epochs={self.epochs}",) if self.epochs else ()))
 
+    @property
+    def export(self) -> DeploymentOptions:
+        """How every bundle is exported; the precision is each point's own."""
+        return DeploymentOptions(
+            promise=Promise(max_drop=self.max_drop, max_class_drop=self.max_class_drop),
+            effort=self.effort,
+            calibration_images=self.calibration_images,
+            threshold=self.threshold,
+        )
+
 
 choice_options = options_of(
     SearchChoices,
@@ -49,29 +61,31 @@ choice_options = options_of(
         click.option(
             "--widths",
             type=Several(int, "8,16"),
-            help="Filters in the stem (model.width).  [default: RUN's, half of it]",
+            help="Numbers of filters in the stem to try (model.width).  "
+            "[default: RUN's, half of it]",
         ),
         click.option(
             "--sizes",
             type=Several(int, "48,64"),
-            help="Of the input, in pixels (preprocessing.size).  [default: RUN's, three quarters "
-            "of it]",
+            help="Input sizes to try, in pixels (preprocessing.size).  "
+            "[default: RUN's, three quarters of it]",
         ),
         click.option(
             "--shares",
             type=Several(float, "0,0.5"),
-            help="Of the channels of every layer that go.  [default: 0,0.25,0.5,0.75]",
+            help="Shares of the channels of every layer to prune.  [default: 0,0.25,0.5,0.75]",
         ),
         click.option(
             "--precisions",
             type=Several(str, "int8,float32"),
             metavar="int8,float32",
-            help="Of the files.  [default: all]",
+            help="Precisions of the exported files to try.  [default: all]",
         ),
         click.option(
             "--threads",
             type=Several(int, "1,4"),
-            help="Of the interpreter.  [default: 1, 2, 4, as the machine has cores]",
+            help="Numbers of threads of the interpreter to try.  "
+            "[default: 1, 2, 4, as the machine has cores]",
         ),
     ),
 )
@@ -82,7 +96,7 @@ making_options = options_of(
         click.option(
             "--epochs",
             type=click.IntRange(min=1),
-            help="Of each training; by default RUN's, and 0.4 of them after pruning.",
+            help="Epochs of each training.  [default: RUN's; 0.4 of them after pruning]",
         ),
         set_option,
         click.option(
@@ -90,26 +104,26 @@ making_options = options_of(
             type=click.FloatRange(min=0),
             default=1.0,
             show_default=True,
-            help="Points that each file may lose of accuracy and of coverage against its network.",
+            help="Largest loss of each file against its network, in percentage points of accuracy "
+            "and of coverage.",
         ),
         click.option(
             "--max-class-drop",
             type=click.FloatRange(min=0),
             default=5.0,
             show_default=True,
-            help="The same, of the accuracy of a single class; one image of it may always be lost.",
+            help="Largest loss of accuracy of a single class, in percentage points; one image of a "
+            "class may always be lost.",
         ),
         click.option(
             "--effort",
-            type=click.Choice(get_args(Effort)),
+            type=click.Choice(EFFORTS),
             default="ranges",
             show_default=True,
-            help="The most that is tried to keep that in int8 (see `leansight export`); the last "
-            "two take minutes where it does not hold by itself.",
+            help="The most that is tried to keep int8 within these limits (see `leansight "
+            "export`). The last two take minutes, and only where they are needed.",
         ),
-        click.option("--threshold", type=click.FloatRange(0, 1), help="Instead of the recipe's."),
-        click.option(
-            "--calibration-images", type=click.IntRange(min=1), default=500, show_default=True
-        ),
+        threshold_option,
+        calibration_images_option,
     ),
 )

@@ -1,10 +1,15 @@
-"""Options of every command that trains."""
+"""Options of every command that trains, and the arguments of a training in a study."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from leansight.sdk.commands.options.images import PATH
+
+if TYPE_CHECKING:
+    from leansight.sdk.studies.grid import Cell, Study
 
 recipe_option = click.option(
     "--recipe",
@@ -14,7 +19,10 @@ recipe_option = click.option(
     help="A recipe that ships with leansight (see `leansight recipes`), or your own .toml file.",
 )
 test_on_option = click.option(
-    "--test-on", default="", metavar="COUNTRY", help="Keep DATA/COUNTRY for the test."
+    "--test-on",
+    default="",
+    metavar="COUNTRY",
+    help="Keep the images of DATA/COUNTRY as the test images.",
 )
 set_option = click.option(
     "--set",
@@ -28,8 +36,43 @@ weights_option = click.option(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
     metavar="FILE",
-    help="Pretrained weights, for where they cannot be downloaded (once for each body).",
+    help="File of pretrained weights, instead of a download; repeat it for each body.",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Processes that read and augment the images.",
 )
 teacher_option = click.option(
-    "--teacher", type=PATH, metavar="RUN", help="Learn from this finished run as well."
+    "--teacher",
+    type=PATH,
+    metavar="RUN",
+    help="Learn from this finished run as well as from the labels (distillation).",
 )
+
+
+def train_arguments(
+    study: "Study", cell: "Cell", *, out: Path, everything: bool
+) -> tuple[str, ...]:
+    """Return what `leansight train` is given for a cell.
+
+    The images of the test are left out and not looked at, unless it trains on `everything`:
+    that is the winner, which is tested.
+    """
+    return (
+        str(study.data),
+        *("--recipe", study.recipe, "--out", str(out), "--resume"),
+        *(("--test-on", study.test_on) if study.test_on else ()),
+        *_repeated("--set", study.settings(cell)),
+        *_repeated("--weights", map(str, study.weights)),
+        *(("--teacher", str(study.teacher)) if study.teacher else ()),
+        *(("--skip-bad",) if study.skip_bad else ()),
+        "--everything" if everything else "--no-test",
+    )
+
+
+def _repeated(option: str, values: Iterable[str]) -> Iterator[str]:
+    for value in values:
+        yield from (option, value)

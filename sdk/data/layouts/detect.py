@@ -11,8 +11,9 @@ from leansight.sdk.data.layouts.bdd100k import driving_weather
 from leansight.sdk.data.layouts.csv_table import csv_file, listed_samples, path_column, read_table
 from leansight.sdk.data.layouts.folders import class_folders
 from leansight.sdk.data.layouts.gtsrb import numbered_folders
-from leansight.sdk.data.samples import Sample, first_five
+from leansight.sdk.data.samples import Sample
 from leansight.sdk.recipes.schema import DataRecipe, Layout
+from leansight.sdk.system.text import first_five
 
 _AS_IT_COMES: Final = DataRecipe()
 
@@ -50,7 +51,9 @@ def find_samples(root: Path, recipe: DataRecipe = _AS_IT_COMES) -> list[Sample]:
     if layout != "folders":
         _require_files(root, samples)
     if recipe.regions and not any(s.box for s in samples):
-        raise DataError(f"the labels of {root} give no regions: add --set data.regions=false")
+        raise DataError(
+            f"the labels of {root} give no regions: set data.regions=false", parameter="overrides"
+        )
     return samples if recipe.regions else [replace(s, box=None) if s.box else s for s in samples]
 
 

@@ -135,7 +135,7 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
     "eight at once": (lambda: File((8, 3, 8, 8)).classes(3), r"takes 8 images at once \(8×3×8×8\)"),
     "no size": (
         lambda: File(("n", 3, "h", "w")).classes(3),
-        r"takes \?×3×\?×\?: say how large its images are, with --size",
+        r"takes \?×3×\?×\?: say how large its images are$",
     ),
     "not square": (lambda: File((1, 3, 8, 9)).classes(3), "takes 1×3×8×9: say how large"),
     "gray": (

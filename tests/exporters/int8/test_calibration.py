@@ -9,6 +9,7 @@ from trained_networks import Converted, Pixels, ignore, to_tensor
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.calibration import calibrate
 from leansight.exporters.int8.ranges import Range
+from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.int8.tensor_matching import pair_nodes
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.sdk.models.networks import ResNetCustom
@@ -22,7 +23,9 @@ def ranges_of(
 ) -> Mapping[str, Range]:
     floats, graph = converted.floats, TfliteGraph(converted.floats.tflite)
     partners = pair_nodes(floats.folded, graph, pixels)
-    return calibrate(for_any_number(floats.folded), graph, partners, pixels, progress)
+    return calibrate(
+        for_any_number(floats.folded), graph, SharedGrids.of(graph), partners, pixels, progress
+    )
 
 
 @pytest.mark.slow
@@ -56,5 +59,6 @@ def test_ranges_hold_zero_and_every_pixel(converted: Converted) -> None:
 
 @pytest.mark.slow
 def test_calibration_needs_an_image(plain: Converted) -> None:
+    graph = TfliteGraph(plain.floats.tflite)
     with pytest.raises(ValueError, match="at least one image"):
-        calibrate(plain.floats.folded, TfliteGraph(plain.floats.tflite), {}, plain.calibration[:0])
+        calibrate(plain.floats.folded, graph, SharedGrids.of(graph), {}, plain.calibration[:0])

@@ -15,10 +15,10 @@ from trained_networks import ignore
 from leansight.exporters import export as export_module
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number
-from leansight.exporters.export import ExportImages, export
+from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.effort import attempts
-from leansight.exporters.options import EFFORTS, ExportRefusedError, Promise
+from leansight.exporters.options import EFFORTS, ExportOptions, ExportRefusedError, Promise
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.interpreter import Format, load_interpreter
@@ -32,7 +32,7 @@ def tried(spoilt: CalibratedNetwork) -> dict[str, list[dict[Format, bytes]]]:
     made: dict[str, list[dict[Format, bytes]]] = {}
     training = prepared(120, seed=5).pixels
     for effort, files in attempts(
-        spoilt.floats, PREPROCESSING, spoilt.pixels, lambda: training, ignore
+        spoilt.floats, PREPROCESSING, spoilt.pixels, lambda: training, ExportOptions(), ignore
     ):
         made.setdefault(effort, []).append(dict(files))
     return made
@@ -119,13 +119,17 @@ def test_more_effort_keeps_a_promise_that_plain_calibration_breaks(
     )
     images = ExportImages(calibration=prepared(60, seed=1).pixels, validation=prepared(200, seed=3))
     with pytest.raises(ExportRefusedError, match=r"Tried: calibration\. Nothing was written"):
-        export(
-            other, draft, images, promise=Promise(max_drop=1), effort="calibration", progress=ignore
+        export_network(
+            other,
+            draft,
+            images,
+            ExportOptions(promise=Promise(max_drop=1), effort="calibration"),
+            progress=ignore,
         )
     assert not draft.path.exists()
-    report = export(other, draft, images, promise=Promise(max_drop=1), progress=ignore)[
-        "validation"
-    ]
+    report = export_network(
+        other, draft, images, ExportOptions(promise=Promise(max_drop=1)), progress=ignore
+    )["validation"]
     assert report.effort == "ranges"
     assert list(report.refusals) == ["calibration"]
     assert Bundle.load(draft.path).metrics["validation"]["effort"] == "ranges"

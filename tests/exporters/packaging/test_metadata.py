@@ -29,8 +29,8 @@ from torch import nn
 
 from leansight.benchmarks.graph_count import count_graph
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.export import ExportImages, export
-from leansight.exporters.options import Promise
+from leansight.exporters.export import ExportImages, export_network
+from leansight.exporters.options import ExportOptions, Promise
 from leansight.exporters.packaging.metadata import describe
 from leansight.runtime.bundle import Bundle, Precision, write_bundle
 from leansight.runtime.classifier import Classifier
@@ -472,7 +472,13 @@ def exported(path: Path, precision: Precision) -> Bundle:
         precision=precision,
     )
     given = ExportImages(calibration=train.pixels[:60], validation=validation)
-    export(network.eval(), draft, given, promise=Promise(max_drop=5), progress=lambda *_: None)
+    export_network(
+        network.eval(),
+        draft,
+        given,
+        ExportOptions(promise=Promise(max_drop=5)),
+        progress=lambda *_: None,
+    )
     return Bundle.load(path)
 
 

@@ -50,7 +50,7 @@ def test_a_promise_that_is_kept_to_the_point(
 @pytest.mark.parametrize(
     ("accuracy", "agreement", "max_drop", "message"),
     [
-        (0.959, 1, 1, r"^onnx int8 lost 1\.10 points .*97\.00% to 95\.90%.*--max-drop 1$"),
+        (0.959, 1, 1, r"^onnx int8 lost 1\.10 points .*97\.00% to 95\.90%.*max_drop allows \(1\)$"),
         (0.969, 1, 0, r"onnx int8 lost 0\.10 points"),
         (0.97, 0.994, 1, r"^tflite int8 and onnx int8 decide differently on 0\.60% .*0\.5%"),
     ],
@@ -67,11 +67,11 @@ def test_a_promise_that_is_broken(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"coverage": 0.985}, r"^onnx int8 lost 1\.50 points of coverage .*--max-drop 1$"),
+        ({"coverage": 0.985}, r"^onnx int8 lost 1\.50 points of coverage .*max_drop allows \(1\)$"),
         ({"coverage": 0.99}, None),
         (
             {"worst_class_drop": 0.06, "worst_class_lost": 3},
-            r"^onnx int8 lost 6\.00 points of the accuracy of bars, .*--max-class-drop 5$",
+            r"^onnx int8 lost 6\.00 points of the accuracy of bars, .*max_class_drop allows \(5\)$",
         ),
         ({"worst_class_drop": 0.05, "worst_class_lost": 3}, None),
         ({"worst_class_drop": 0.5, "worst_class_lost": 1}, None),  # one image of two

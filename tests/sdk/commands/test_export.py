@@ -95,7 +95,7 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
     arguments += ["--effort", "calibration", "--report", str(report)]
     line = refusal(arguments, monkeypatch, capsys)
     assert "points of accuracy" in line
-    said = "more than --max-drop 0. Tried: calibration. Nothing was written"
+    said = "more than max_drop allows (0). Tried: calibration. Nothing was written"
     assert line.endswith(f"{said} but {report / 'parity.html'}")
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "run", "report"}
     values = json.loads((report / "parity.json").read_text())
@@ -125,7 +125,7 @@ def test_photos_that_have_moved_are_asked_for(
     out = tmp_path / "shapes.bundle"
     arguments = ["export", str(tmp_path / "run"), "--out", str(out)]
     line = refusal(arguments, monkeypatch, capsys)
-    assert f"no longer at {tmp_path / 'gone'}: give their folder as --data" in line
+    assert f"no longer at {tmp_path / 'gone'}: say where they are now (--data)" in line
     # A folder without them is no help either.
     line = refusal([*arguments, "--data", str(tmp_path)], monkeypatch, capsys)
     assert "does not exist" in line
@@ -162,7 +162,7 @@ def test_what_cannot_be_written_or_read_is_said_before_any_work(
     # No run has been looked at yet: there is none.
     export = ["export", str(tmp_path / "run"), "--out"]
     line = refusal([*export, str(tmp_path)], monkeypatch, capsys)
-    assert line.endswith(f"{tmp_path} exists already: choose another --out, or remove it")
+    assert f"{tmp_path} exists already: choose another path, or remove it" in line
     line = refusal([*export, str(tmp_path / "out"), "--data", "nowhere"], monkeypatch, capsys)
     assert line.endswith("--data nowhere does not exist: name the folder of labelled images")
     (tmp_path / "empty").mkdir()
@@ -180,7 +180,7 @@ def test_a_run_that_has_not_finished_is_not_exported(
     (tmp_path / "run" / "start.json").touch()
     arguments = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
     line = refusal(arguments, monkeypatch, capsys)
-    assert line.endswith("run has not finished: go on with --resume (it has no run.json)")
+    assert line.endswith("run has not finished: resume its training (it has no run.json)")
 
 
 @pytest.mark.slow

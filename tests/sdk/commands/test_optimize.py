@@ -67,7 +67,7 @@ def test_images_that_have_moved_are_asked_for(untrained: Run, tmp_path: Path) ->
     moved.save(moved.network())
     done = invoke("optimize", untrained.path, "--out", tmp_path / "out")
     assert isinstance(done.exception, DataError)
-    assert f"no longer at {tmp_path / 'gone'}: name them by --data" in str(done.exception)
+    assert f"no longer at {tmp_path / 'gone'}: say where they are now" in str(done.exception)
 
 
 def test_ctrl_c_ends_a_search_in_one_line(

@@ -9,8 +9,10 @@ from command_line import invoke
 from tiny_run import untrained_run
 
 from leansight.runtime.errors import DataError
+from leansight.sdk.pruning.prune import ASKED, PRUNED
+from leansight.sdk.pruning.prune import LOCK as PRUNING_LOCK
 from leansight.sdk.pruning.target import Kind, PruningTarget
-from leansight.sdk.runs.run import Run
+from leansight.sdk.runs.run import LOCK, Run
 
 
 @pytest.mark.parametrize(
@@ -18,7 +20,7 @@ from leansight.sdk.runs.run import Run
     [
         ([], "say how small: one of --share"),
         (["--share", 0.5, "--macs", "1M"], "say how small: one of --share"),
-        (["--share", 0.5, "--on", "pi@board"], "--on is for --latency"),
+        (["--share", 0.5, "--on", "pi@board"], "a machine is for the latency"),
         (["--share", 0.5, "--data", "nowhere"], "--data nowhere does not exist"),
     ],
 )
@@ -108,3 +110,13 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(
     done = invoke("prune", untrained.path, "--share", 0.5, "--out", tmp_path / "out")
     assert done.exit_code == 130
     assert done.output == "stopped: give the same command again to go on where it was\n"
+
+
+def test_what_an_interrupted_call_has_left_is_no_hindrance(
+    asked: Callable[..., list[PruningTarget]], tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "step-1").mkdir(parents=True)
+    lists = ("train.csv", "validation.csv")
+    for name in (LOCK, PRUNING_LOCK, PRUNED, f"{PRUNED}.part", f"{ASKED}.part", *lists):
+        (tmp_path / "out" / name).touch()
+    assert len(asked("--share", 0.5, "--steps", 2)) == 1

@@ -126,7 +126,9 @@ def test_one_image_or_none_has_no_twin(tmp_path: Path) -> None:
 def test_unreadable_images_cannot_be_compared(tmp_path: Path) -> None:
     samples = [photo(tmp_path / f"a/{n}.png", scene(n)) for n in range(2)]
     (tmp_path / "a/1.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"^1 of 2 images .*a/1\.png is not an image.*--skip-bad$"):
+    with pytest.raises(
+        DataError, match=r"^1 of 2 images .*a/1\.png is not an image.*leave them out$"
+    ):
         find_twins(tmp_path, samples)
 
 

@@ -122,7 +122,7 @@ def test_unreadable_images_are_named_with_the_way_out(photos: Path) -> None:
         "2 of 6 images cannot be used: "
         f"{photos / 'a/empty.png'} is not an image that OpenCV can read; "
         f"{photos / 'b/1.png'} is not an image that OpenCV can read: "
-        "put them right, or leave them out with --skip-bad"
+        "put them right, or leave them out"
     )
 
 

@@ -217,7 +217,7 @@ def test_the_test_country_may_lack_a_class() -> None:
 @pytest.mark.parametrize(("country", "what"), [("north", "north"), ("", "no countries")])
 def test_an_unknown_test_country_names_the_known_ones(country: str, what: str) -> None:
     data = [image(f"{v}.png", "a", country=country) for v in range(3)]
-    with pytest.raises(DataError, match=rf"--test-on west: the data has {what}$"):
+    with pytest.raises(DataError, match=rf"no country west: the data has {what}$"):
         split_samples(data, BY_IMAGE, test_on="west")
 
 
@@ -236,7 +236,7 @@ def test_the_only_country_cannot_be_the_test() -> None:
 
 def test_the_test_is_chosen_once() -> None:
     data = [frame("stop", v, country=c) for c in ("north", "south") for v in range(3)]
-    with pytest.raises(DataError, match=r"--test-on south and split\.test = 0\.1 both choose"):
+    with pytest.raises(DataError, match=r"country south and split\.test = 0\.1 both choose"):
         split_samples(data, SplitRecipe(test=0.1), test_on="south")
 
 
@@ -246,7 +246,7 @@ def test_the_test_is_chosen_once() -> None:
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (SplitRecipe(), r"class go has one video: two or more are .*--set split\.by=image\)$"),
+        (SplitRecipe(), r"class go has one video: two or more are .*: set split\.by=image\)$"),
         (SplitRecipe(test=0.1), r"class go has one video: three or more are needed"),
         (SplitRecipe(folds=5), r"class go has one video: 5 or more are needed"),
         (SplitRecipe(by="image", folds=4), r"class go has three images: 4 or more .* split it$"),

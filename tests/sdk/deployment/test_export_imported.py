@@ -16,9 +16,9 @@ from int8_files import TYPES, Onnx, Tflite
 from onnx_files import File
 from torch import Tensor, nn
 
-from leansight.exporters.export import ExportImages, export
+from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.importers.normalisation import Normalisation, normalised
-from leansight.exporters.options import Promise
+from leansight.exporters.options import ExportOptions, Promise
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy
@@ -166,7 +166,7 @@ def test_a_torch_network_is_exported_in_python(trained: nn.Module, tmp_path: Pat
         decision=DecisionPolicy(),
         precision="float32",
     )
-    reports = export(
+    reports = export_network(
         normalised(trained, IMAGENET, channels=3),
         draft,
         ExportImages(
@@ -174,7 +174,7 @@ def test_a_torch_network_is_exported_in_python(trained: nn.Module, tmp_path: Pat
             validation=ImageSet(pixels=pixels[30:], classes=named[30:]),
             golden=photos[:2],
         ),
-        promise=Promise(max_drop=0),
+        ExportOptions(promise=Promise(max_drop=0)),
         progress=lambda *_: None,
     )
     assert reports["validation"].formats[0].accuracy > 0.9
@@ -210,9 +210,9 @@ def test_what_a_network_does_not_say_is_asked_for(
     file = str(File().classes(3, 3).save(tmp_path))
     out = tmp_path / "out"
     line = refusal([file, "--out", str(out), "--colour", "rgb"])
-    assert line.endswith("does not say of itself --data, --labels, --mean, --std: give them")
+    assert line.endswith("is a network from elsewhere, which needs --data, --labels, --mean, --std")
     line = refusal([str(tmp_path), "--out", str(out), "--mean", "0"])
-    assert line.endswith("--mean: of a run that is known already. Leave it out")
+    assert line.endswith("--mean: a run has its own. Leave it out")
     (tmp_path / "weights.pt").touch()
     line = refusal([str(tmp_path / "weights.pt"), "--out", str(out)])
     assert "of torch weights the network is missing" in line
@@ -252,7 +252,7 @@ def test_a_sigmoid_for_each_label_is_of_many_labels(
     out = tmp_path / "out"
     sigmoids = str(File().classes(3, 3).then("Sigmoid").save(tmp_path))
     line = refusal([sigmoids, *options(data, out), "--set", "task=classification"])
-    assert "ends in a sigmoid for each label: leave out --set task=classification" in line
+    assert "ends in a sigmoid for each label: leave out task=classification (--set)" in line
     softmax_file = str(File().classes(3, 3).then("Softmax").save(tmp_path))
     line = refusal([softmax_file, *options(data, out), "--set", "task=multilabel"])
-    assert "tells classes apart: leave out --set task=multilabel" in line
+    assert "tells classes apart: leave out task=multilabel (--set)" in line

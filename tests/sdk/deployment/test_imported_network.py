@@ -21,7 +21,7 @@ def test_labels_that_cannot_be_are_refused(text: str, message: str, tmp_path: Pa
 
 
 def test_a_missing_file_of_labels_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--labels .*none.txt is no file: the labels"):
+    with pytest.raises(DataError, match=r"none.txt is no file: the labels"):
         read_labels(tmp_path / "none.txt")
 
 

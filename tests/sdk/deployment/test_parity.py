@@ -256,9 +256,9 @@ def test_only_an_empty_folder_may_be_there(parity: Parity, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     write_parity(parity, tmp_path / "data", tmp_path / "empty")
     for taken in (tmp_path / "empty", tmp_path / "data" / "0.png"):
-        with pytest.raises(DataError, match="exists already: choose another --report"):
+        with pytest.raises(DataError, match="exists already: choose another folder"):
             refuse_folder(taken)
-        with pytest.raises(DataError, match="exists already: choose another --report"):
+        with pytest.raises(DataError, match="exists already: choose another folder"):
             write_parity(parity, tmp_path / "data", taken)
 
 
@@ -273,7 +273,7 @@ def test_a_folder_that_is_taken_is_refused_before_any_work(
     # Of the run there is nothing: that would be said next.
     arguments = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
     line = refusal([*arguments, "--report", str(tmp_path / "notes")], monkeypatch, capsys)
-    assert line.endswith(f"{tmp_path / 'notes'} exists already: choose another --report")
+    assert line.endswith(f"{tmp_path / 'notes'} exists already: choose another folder (--report)")
     line = refusal([*arguments, "--report", str(tmp_path / "free")], monkeypatch, capsys)
     assert "choose another" not in line
     assert not (tmp_path / "free").exists()

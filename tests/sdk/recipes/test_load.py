@@ -60,7 +60,7 @@ def test_an_override_leaves_the_shipped_recipe_alone() -> None:
 
 @pytest.mark.parametrize("override", ["training.epochs", "=3", ""])
 def test_an_override_is_key_and_value(override: str) -> None:
-    with pytest.raises(DataError, match=rf"--set {override}: expected KEY=VALUE, such as"):
+    with pytest.raises(DataError, match=rf"^{override}: expected KEY=VALUE, such as"):
         load_recipe(SMALL, [override])
 
 

@@ -141,7 +141,7 @@ def test_a_refused_export_is_no_crash_and_is_not_made_twice(run: Run, tmp_path: 
     assert {row["precision"] for row in refused} == {"int8"}
     assert len(refused) == 2
     for row in refused:
-        assert re.search(r"int8 lost .* points of .*more than --max-", row["reason"])
+        assert re.search(r"int8 lost .* points of .*more than max_", row["reason"])
         assert f"refused: trial {row['trial']}" in done.stderr
     assert {row["precision"] for row in rows if row["state"] == "complete"} == {"float32"}
     (kept,) = (tmp_path / "out" / "bundles").glob("*.refused.txt")

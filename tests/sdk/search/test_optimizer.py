@@ -108,7 +108,7 @@ def test_no_trial_begins_after_the_hours(tmp_path: Path) -> None:
 def test_what_is_refused_or_fails_is_kept_with_its_reason(tmp_path: Path) -> None:
     def refusing(point: Point) -> BundleMeasurement:
         if point.precision == "int8" and point.share:
-            raise ExportRefusedError("tflite int8 lost 7.00 points, more than --max-drop 1")
+            raise ExportRefusedError("tflite int8 lost 7.00 points, more than max_drop allows (1)")
         if point.size == 32:
             raise ConversionError("a layer cannot be int8")
         return measure(point)

@@ -33,7 +33,7 @@ def test_a_network_without_a_width_has_none_to_choose() -> None:
     assert found.widths == ()
     assert all(point.width is None for point in found.points())
     assert "width" not in found.points()[0].run_name
-    with pytest.raises(DataError, match="resnet50 has no width: leave --widths out"):
+    with pytest.raises(DataError, match="resnet50 has no width: leave them out"):
         space("traffic-signs-resnet50", widths=(8,))
 
 

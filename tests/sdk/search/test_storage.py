@@ -94,7 +94,7 @@ def test_the_trial_of_a_killed_process_goes_on_in_another(tmp_path: Path) -> Non
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photo.png").touch()
-    with pytest.raises(DataError, match="neither empty nor a search: choose another --out"):
+    with pytest.raises(DataError, match="neither empty nor a search: choose another folder"):
         optimizer(tmp_path).run(trials=1, hours=None)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
@@ -122,11 +122,11 @@ def test_another_search_is_refused_and_what_differs_is_said(tmp_path: Path) -> N
 @pytest.mark.usefixtures("no_picture")
 def test_a_database_that_cannot_be_opened_is_said_without_its_password(tmp_path: Path) -> None:
     url = "postgresql://me:secret@nowhere.invalid/trials"
-    with pytest.raises(DataError, match=r"--storage postgresql.* cannot be opened") as caught:
+    with pytest.raises(DataError, match=r"postgresql.* cannot be opened") as caught:
         optimizer(tmp_path, storage=url).run(trials=1, hours=None)
     assert "secret" not in str(caught.value)
     assert "secret" not in (tmp_path / "optimize.json").read_text()
-    with pytest.raises(DataError, match="--storage"):
+    with pytest.raises(DataError, match="Could not parse"):
         optimizer(tmp_path / "b", storage="://").run(trials=1, hours=None)
 
 

@@ -188,9 +188,9 @@ def test_another_study_in_the_folder_is_named(data: Path, tmp_path: Path) -> Non
     other = make_study(data, ["training.learning_rate=0.1,0.02"], folds=3, epochs=4)
     with pytest.raises(
         DataError,
-        match=r"holds another study: recipe\.training\.epochs was 3, not 4; "
+        match=r"begun with other settings: recipe\.training\.epochs was 3, not 4; "
         r"grid\.training\.learning_rate was 0\.1,0\.01, not 0\.1,0\.02; "
-        r"grid\.model\.width was 4,8, not nothing; folds was 2, not 3\. Choose another --out",
+        r"grid\.model\.width was 4,8, not nothing; folds was 2, not 3\. Repeat those to go on",
     ):
         make_runner(other, out, ("true",)).run()
     assert (out / "study.json").read_bytes() == before
@@ -218,7 +218,7 @@ def test_a_folder_of_other_things_is_left_alone(
     data: Path, tmp_path: Path, trainer: tuple[str, ...]
 ) -> None:
     (tmp_path / "thesis.txt").write_text("x")
-    with pytest.raises(DataError, match=r"is neither empty nor a study: choose another --out"):
+    with pytest.raises(DataError, match=r"is neither empty nor a study: choose another folder"):
         make_runner(make_study(data), tmp_path, trainer).run()
 
 

@@ -25,7 +25,7 @@ def died(code: int) -> LeansightError:
         (
             partial(PruningTarget, kind="share", value=0.5, on="pi"),
             DataError,
-            "--on is for --latency",
+            "a machine is for the latency",
         ),
         (
             partial(require, "gone", package="Gone", extra="x"),
@@ -47,6 +47,23 @@ def test_what_ends_a_process_is_raised_here(
     with pytest.raises(kind, match=message) as raised:
         run_in_own_process(work, died=died)
     assert type(raised.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "parameter"),
+    [
+        ("DataError('no such folder', parameter='out')", "out"),
+        ("SourceError('no such camera', parameter='source')", "source"),  # an OSError as well
+        ("MissingExtraError('Gone', 'x')", None),
+    ],
+)
+def test_the_parameter_to_blame_is_known_outside_of_the_process(
+    error: str, parameter: str | None
+) -> None:
+    work = partial(exec, f"from leansight.runtime.errors import *\nraise {error}")
+    with pytest.raises(LeansightError) as raised:
+        run_in_own_process(work, died=died)
+    assert raised.value.parameter == parameter
 
 
 INTERRUPTED = """

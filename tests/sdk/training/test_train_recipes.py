@@ -19,6 +19,7 @@ from torch import nn
 from leansight.exporters.options import Promise
 from leansight.runtime.classifier import Classifier
 from leansight.sdk.deployment.export_run import export_run
+from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.recipes.load import load_recipe, recipe_names
 from leansight.sdk.runs.run import TrainingOptions
 from leansight.sdk.training.train import train
@@ -200,12 +201,8 @@ def test_a_recipe_learns_from_its_own_layout(
     # One step teaches nothing: what is asked is that the formats decide alike.
     reports = export_run(
         run.path,
+        DeploymentOptions(promise=Promise(max_drop=100, max_class_drop=100), calibration_images=16),
         out=tmp_path / "bundle",
-        precision="int8",
-        promise=Promise(max_drop=100, max_class_drop=100),
-        data=None,
-        calibration_images=16,
-        threshold=None,
     )
     assert reports["validation"].agreement >= 0.995
     classifier = Classifier.load(tmp_path / "bundle")

@@ -102,7 +102,7 @@ def test_a_run_killed_twice_ends_as_an_unbroken_one(data: Path, tmp_path: Path) 
     out = tmp_path / "killed"
     begin = command(data, "--recipe", recipe_file, "--out", out)
     train_and_kill(begin, out, after_epochs=2)
-    with pytest.raises(DataError, match=r"killed has not finished: go on with --resume"):
+    with pytest.raises(DataError, match=r"killed has not finished: resume its training"):
         Run.load(out)
     recipe_file.unlink()  # the run knows what it is
     go_on = command("--resume", "--out", out)

@@ -79,7 +79,7 @@ def test_a_file_is_no_folder(tmp_path: Path, layout: Layout) -> None:
 
 def test_folders_have_no_regions(tmp_path: Path) -> None:
     touch(tmp_path, "stop/a.png")
-    with pytest.raises(DataError, match=r"give no regions: add --set data\.regions=false"):
+    with pytest.raises(DataError, match=r"give no regions: set data\.regions=false"):
         find_samples(tmp_path, REGIONS)
 
 

@@ -1,0 +1,26 @@
+import math
+from typing import Any
+
+import pytest
+
+from leansight.exporters.options import ExportOptions, Promise
+
+
+@pytest.mark.parametrize("name", ["max_drop", "max_class_drop"])
+@pytest.mark.parametrize("points", [-0.1, math.nan, math.inf])
+def test_a_promise_is_a_number_of_points(name: str, points: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be 0 points or more, not "):
+        Promise(**{name: points})
+    assert Promise(max_drop=0, max_class_drop=0) == Promise(**dict.fromkeys(vars(Promise()), 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"effort": "more"}, "effort must be one of calibration, ranges, .*, not 'more'"),
+        ({"target": "pi3"}, "target must be one of pi4, pi5, x86, not 'pi3'"),
+    ],
+)
+def test_an_unknown_effort_or_target_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        ExportOptions(**options)
