@@ -274,7 +274,7 @@ def fresh_load(hub: str, cache: Path) -> subprocess.CompletedProcess[str]:
     settings = keep | {"HF_ENDPOINT": hub, "HF_HOME": str(cache), "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-c", code]
     return subprocess.run(
-        command, env=settings, capture_output=True, text=True, timeout=60, check=False
+        command, env=settings, capture_output=True, text=True, timeout=300, check=False
     )
 
 
