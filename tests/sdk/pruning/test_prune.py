@@ -216,7 +216,7 @@ def test_nothing_is_converted_in_a_process_that_forks_readers(run: Run, tmp_path
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     refusal, *_, loaded = done.stdout.splitlines()
@@ -262,4 +262,4 @@ def test_a_second_pruning_in_a_folder_is_refused_before_anything_is_written(
     with pytest.raises(KeyboardInterrupt):
         prune_to(0.5)
     assert refusals[1] == f"{out} is in use: another process works there"
-    assert json.loads((out / ASKED).read_text())["--share"] == 0.5
+    assert json.loads((out / ASKED).read_text())["share"] == 0.5
