@@ -130,7 +130,7 @@ def _onnx_operations(model: bytes) -> Iterator[_Operation]:
             )
 
 
-def _with_shapes(onnx: Any, model: bytes) -> Any:  # noqa: ANN401 -- onnx is imported on use
+def _with_shapes(onnx: Any, model: bytes) -> Any:
     """Parse the model and infer the shapes of all its tensors, for a batch of one image."""
     parsed = onnx.load_model_from_string(model)
     for value in parsed.graph.input:
@@ -140,13 +140,13 @@ def _with_shapes(onnx: Any, model: bytes) -> Any:  # noqa: ANN401 -- onnx is imp
     return onnx.shape_inference.infer_shapes(parsed, data_prop=True)
 
 
-def _onnx_shapes(graph: Any) -> dict[str, Shape]:  # noqa: ANN401 -- onnx is imported on use
+def _onnx_shapes(graph: Any) -> dict[str, Shape]:
     values = [*graph.input, *graph.value_info, *graph.output]
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
     return shapes | {tensor.name: list(tensor.dims) for tensor in graph.initializer}
 
 
-def _onnx_constants(onnx: Any, graph: Any) -> dict[str, _Constant]:  # noqa: ANN401 -- as above
+def _onnx_constants(onnx: Any, graph: Any) -> dict[str, _Constant]:
     stored = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -163,7 +163,7 @@ def _onnx_constants(onnx: Any, graph: Any) -> dict[str, _Constant]:  # noqa: ANN
     }
 
 
-def _onnx_macs(onnx: Any, node: Any, shapes: dict[str, Shape]) -> int:  # noqa: ANN401 -- as above
+def _onnx_macs(onnx: Any, node: Any, shapes: dict[str, Shape]) -> int:
     """Multiply the number of results by the products that each of them sums up."""
     if node.op_type == "BatchNormalization":
         return 0
@@ -210,7 +210,7 @@ def _tflite_operations(model: bytes) -> Iterator[_Operation]:
             )
 
 
-def _tflite_constants(schema: Any, root: Any, model: bytes) -> dict[int, _Constant]:  # noqa: ANN401 -- imported on use
+def _tflite_constants(schema: Any, root: Any, model: bytes) -> dict[int, _Constant]:
     bytes_like = (schema.TensorType.INT8, schema.TensorType.UINT8)
     constants = {}
     for number, tensor in enumerate(root.subgraphs[0].tensors):
@@ -227,7 +227,7 @@ def _tflite_constants(schema: Any, root: Any, model: bytes) -> dict[int, _Consta
     return constants
 
 
-def _tflite_macs(name: str, operator: Any, tensors: Any) -> int:  # noqa: ANN401 -- as above
+def _tflite_macs(name: str, operator: Any, tensors: Any) -> int:
     """Multiply the number of results by the products that each of them sums up."""
     inputs = [[int(n) for n in tensors[i].shape] for i in operator.inputs if i >= 0]
     first, weight = inputs[0], inputs[1]

@@ -28,5 +28,5 @@ print(status.read_text() if status.exists() else "")
 def empty_process_bytes() -> int | None:
     """Return the peak memory of a process that has only imported numpy."""
     command = [sys.executable, "-P", "-c", _EMPTY_PROCESS]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 -- no shell
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return peak_rss_bytes(done.stdout)

@@ -120,12 +120,12 @@ class RemoteMachine:
         self._ask({"stop": number})
 
     def _connect(self) -> "subprocess.Popen[bytes]":
-        # -P: no file in the home there may take the place of a module.
+        # Quoted for the shell there. -P: no file in the home there may take the place of a module.
         there = shlex.join([self._python, "-P", "-m", "leansight.benchmarks.remote_worker"])
         options = [word for option in _OPTIONS for word in ("-o", option)]
         pipe = subprocess.PIPE
         try:
-            return subprocess.Popen(  # noqa: S603 -- no shell here; quoted for the one there
+            return subprocess.Popen(
                 ["ssh", "-T", *options, "--", self._destination, there],  # noqa: S607 -- the user's
                 stdin=pipe,
                 stdout=pipe,
@@ -173,7 +173,8 @@ class RemoteMachine:
 
     def _ask(self, request: Mapping[str, Any], data: bytes = b"") -> dict[str, Any]:
         stdin, stdout = self._ssh.stdin, self._ssh.stdout
-        assert stdin is not None and stdout is not None  # noqa: PT018 -- both are pipes
+        assert stdin is not None
+        assert stdout is not None
         with suppress(BrokenPipeError):  # the missing answer says so
             stdin.write(json.dumps(request).encode() + b"\n" + data)
             stdin.flush()

@@ -105,7 +105,7 @@ class _Workers:
         return process.answer()
 
 
-def _say(**values: Any) -> None:  # noqa: ANN401 -- any JSON values
+def _say(**values: object) -> None:
     sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 

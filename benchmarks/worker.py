@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def _time_runs(classifier: Classifier, image: Image, runs: int) -> list[Times]:
         gc.enable()
 
 
-def _answer(**values: Any) -> None:  # noqa: ANN401 -- any JSON values
+def _answer(**values: object) -> None:
     sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 

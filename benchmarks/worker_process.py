@@ -30,7 +30,7 @@ class WorkerProcess:
             command = [sys.executable, "-P", "-m", "leansight.benchmarks.worker"]
             command += [*self._arguments, str(time.monotonic_ns())]
             pipe = subprocess.PIPE
-            self._process = subprocess.Popen(  # noqa: S603 -- our own module, no shell
+            self._process = subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=self._log, text=True
             )
             self._open = stack.pop_all()

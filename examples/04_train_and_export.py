@@ -12,7 +12,7 @@ from pathlib import Path
 
 from leansight.exporters import Promise
 from leansight.runtime import LeansightError
-from leansight.sdk import export_run, load_recipe, train
+from leansight.sdk import DeploymentOptions, export_run, load_recipe, train
 
 
 def main() -> None:
@@ -29,15 +29,9 @@ def main() -> None:
     for name, share in run.metrics.items():
         print(f"{name}: {share:.1%}")
     bundle = args.out / "model.bundle"
-    reports = export_run(
-        run.path,
-        out=bundle,
-        precision="int8",
-        promise=Promise(max_drop=1.0),  # points of accuracy, or nothing is written
-        data=None,
-        calibration_images=500,
-        threshold=None,
-    )
+    # Nothing is written where int8 loses more points of accuracy.
+    options = DeploymentOptions(promise=Promise(max_drop=1.0))
+    reports = export_run(run.path, options, out=bundle)
     for report in reports["validation"].formats:
         print(f"{report.name}: {report.accuracy:.1%}, decides as torch on {report.agreement:.1%}")
     print(f"bundle: {bundle}")

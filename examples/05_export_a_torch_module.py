@@ -51,7 +51,7 @@ def main() -> None:
         exporters.normalised(network, exporters.Normalisation(mean=(0,), std=(255,)), channels=3),
         draft,
         exporters.ExportImages(calibration=learnt.pixels, validation=held_out),
-        promise=exporters.Promise(max_drop=2.0),
+        exporters.ExportOptions(promise=exporters.Promise(max_drop=2.0)),
         progress=lambda *_: None,
     )
     for report in reports["validation"].formats:

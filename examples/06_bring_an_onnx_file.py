@@ -13,7 +13,7 @@ from pathlib import Path
 
 from leansight.exporters import Promise
 from leansight.runtime import Bundle, LeansightError
-from leansight.sdk import Origin, export_foreign
+from leansight.sdk import DeploymentOptions, Origin, export_imported
 
 
 def main() -> None:
@@ -35,15 +35,12 @@ def main() -> None:
         std=tuple(args.std),
         python=Path(sys.executable),  # for Keras models alone: a Python that has TensorFlow
     )
-    reports = export_foreign(
+    reports = export_imported(
         args.model,
         origin,
         args.data,
+        DeploymentOptions(promise=Promise(max_drop=1.0), threshold=0.5),
         out=args.out,
-        precision="int8",
-        promise=Promise(max_drop=1.0),
-        calibration_images=500,
-        threshold=0.5,
     )
     difference = Bundle.load(args.out).provenance["origin"]["difference"]
     print(f"torch computes what {args.model.name} computes, to {difference:.1g}")

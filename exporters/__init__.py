@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from leansight.exporters.importers.onnx_reader import OnnxClassifier, read_onnx
     from leansight.exporters.options import (
         EFFORTS,
+        TARGETS,
         Effort,
+        ExportOptions,
         ExportRefusedError,
         Promise,
         StepProgress,
@@ -42,7 +44,8 @@ else:
             "export": "ExportImages export_network",
             "importers.normalisation": "Normalisation normalised",
             "importers.onnx_reader": "OnnxClassifier read_onnx",
-            "options": "EFFORTS Effort ExportRefusedError Promise StepProgress Target",
+            "options": "EFFORTS Effort ExportOptions ExportRefusedError Promise StepProgress "
+            "TARGETS Target",
             "pruning.allocation": "spread_evenly spread_globally",
             "pruning.channels": "ChannelGroup Importance count_macs prune score_channels",
             "verification.report": "ExportReport FormatReport LabelledImages Verification",
@@ -52,10 +55,12 @@ else:
 
 __all__ = [
     "EFFORTS",
+    "TARGETS",
     "ChannelGroup",
     "ConversionError",
     "Effort",
     "ExportImages",
+    "ExportOptions",
     "ExportRefusedError",
     "ExportReport",
     "FormatReport",

@@ -33,7 +33,7 @@ class ExportImages:
     `calibration` (N, S, S, C) uint8 finds the ranges and comes from training; `validation`
     decides whether the bundle is written; `test` is only reported; `golden` are a few photos
     as a camera gives them, (H, W, 3) uint8 BGR, that travel with the bundle. `training` gives
-    more images of training, should the network have to learn under rounding.
+    more images of training, for quantization-aware training.
     """
 
     calibration: Image
@@ -88,13 +88,23 @@ def export_network(
     reports = {"validation": report}
     if images.test is not None:
         reports["test"] = verifier(images.test)(files).report
+    _write(draft, files, reports, images.golden)
+    return reports
+
+
+def _write(
+    draft: Bundle,
+    files: Mapping[Format, bytes],
+    reports: Mapping[str, ExportReport],
+    golden: Sequence[Image],
+) -> None:
+    """Write the bundle: both files, golden photos and the model card."""
     metrics = {what: report.to_dict() for what, report in reports.items()}
     bundle = replace(draft, metrics=metrics)
     contents = {f"model.{kind}": model for kind, model in files.items()}
-    contents["golden.npz"] = golden_file(bundle, files, images.golden)
+    contents["golden.npz"] = golden_file(bundle, files, golden)
     contents["README.md"] = model_card(bundle, reports["validation"]).encode()
     write_bundle(bundle, contents)
-    return reports
 
 
 @torch.no_grad()

@@ -77,7 +77,7 @@ class Bundle:
     digest: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):  # noqa: PLR2004
+        if len(self.labels) <= 1 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"a bundle has two or more different labels, not {self.labels}")
         if not all(isinstance(label, str) for label in self.labels):
             raise ValueError(f"labels are text, not {self.labels}")

@@ -94,14 +94,15 @@ def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDAr
     """Return the probabilities along the last axis, float64, same shape."""
     scaled = np.asarray(logits, np.float64) / temperature
     exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def sigmoid(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
     """Return each label's own probability, float64, same shape."""
     scaled = np.asarray(logits, np.float64) / temperature
-    exponentials = np.exp(-np.abs(scaled))  # never above 1
-    return np.where(scaled >= 0, 1, exponentials) / (1 + exponentials)  # type: ignore[no-any-return]
+    exponentials: NDArray[np.float64] = np.exp(-np.abs(scaled))  # never above 1
+    return np.where(scaled >= 0, 1.0, exponentials) / (1 + exponentials)
 
 
 def probabilities_of(
@@ -117,7 +118,9 @@ def are_sure(
     """Return for probabilities (..., K) and thresholds (K,) or one which images (...) are sure."""
     limits = np.broadcast_to(np.asarray(thresholds), probabilities.shape[-1:])
     if task == "classification":
-        return probabilities.max(axis=-1) >= limits[probabilities.argmax(axis=-1)]  # type: ignore[no-any-return]
+        best = probabilities.argmax(axis=-1)
+        sure: NDArray[np.bool_] = probabilities.max(axis=-1) >= limits[best]
+        return sure
     undecided = (1 - limits < probabilities) & (probabilities < limits) & (limits < NEVER)
     return np.logical_not(undecided.any(axis=-1))
 

@@ -3,8 +3,10 @@
 import importlib
 import importlib.util
 from types import ModuleType
+from typing import Any
 
 from leansight.runtime.errors import MissingExtraError
+from leansight.runtime.opencv import Cv2
 
 
 def require(
@@ -32,6 +34,8 @@ def check_installed(*packages: str, extra: str) -> None:
             raise MissingExtraError(package, extra)
 
 
-def opencv() -> ModuleType:
+def opencv() -> Cv2:
     """Return `cv2`, from pip's opencv-python-headless or from apt's python3-opencv."""
-    return require("cv2", package="OpenCV", extra="opencv", system_package="python3-opencv")
+    module: Any = require("cv2", package="OpenCV", extra="opencv", system_package="python3-opencv")
+    cv2: Cv2 = module
+    return cv2

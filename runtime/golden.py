@@ -84,7 +84,10 @@ def _differ(
 ) -> NDArray[np.bool_]:
     """Return for probabilities (N, K) which photos have other labels than before."""
     if bundle.task == "classification":
-        return now.argmax(axis=1) != before.argmax(axis=1)  # type: ignore[no-any-return]
+        others: NDArray[np.bool_] = now.argmax(axis=1) != before.argmax(axis=1)
+        return others
     thresholds = bundle.decision.thresholds_of(bundle.labels)
     clear = np.abs(before - thresholds) > MAX_DIFFERENCE
-    return (clear & ((now >= thresholds) != (before >= thresholds))).any(axis=1)  # type: ignore[no-any-return]
+    crossed = (now >= thresholds) != (before >= thresholds)
+    changed: NDArray[np.bool_] = (clear & crossed).any(axis=1)
+    return changed

@@ -28,7 +28,7 @@ def read_image(path: Path) -> Image:
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
         raise DataError(f"{path} is not an image that OpenCV can read")
-    return image  # type: ignore[no-any-return]
+    return image
 
 
 def list_images(paths: Iterable[Path]) -> list[Path]:

@@ -8,7 +8,7 @@ points never leave this file.
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from leansight.runtime.errors import BundleError, MissingExtraError
 from leansight.runtime.extras import require
 from leansight.runtime.preprocessing import network_input
 
+T = TypeVar("T")
 Format = Literal["tflite", "onnx"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
@@ -95,9 +96,10 @@ class LiteRtInterpreter:
         self._interpreter.set_tensor(self._input["index"], self._to_input(batch))
         self._interpreter.invoke()
         output = self._interpreter.get_tensor(self._output["index"]).reshape(-1)
-        if output.dtype == np.float32:
-            return output  # type: ignore[no-any-return]
-        return (output.astype(np.float32) - self._zero_point) * np.float32(self._scale)  # type: ignore[no-any-return]
+        logits: NDArray[np.float32] = output.astype(np.float32, copy=False)
+        if output.dtype != np.float32:
+            logits = (logits - self._zero_point) * np.float32(self._scale)
+        return logits
 
 
 class OnnxInterpreter:
@@ -117,9 +119,11 @@ class OnnxInterpreter:
         batch, *rest = model_input.shape or (None,)
         shape = (batch if isinstance(batch, int) else 1, *rest)  # a named batch size can be 1
         self._name = model_input.name
-        self._channels_first = len(shape) == 4 and shape[1] in (1, 3)  # noqa: PLR2004 -- NCHW
-        if self._channels_first:
-            shape = (shape[0], shape[2], shape[3], shape[1])
+        self._channels_first = False
+        match shape:
+            case (images, 1 | 3 as channels, height, width):
+                self._channels_first = True
+                shape = (images, height, width, channels)
         self.input_shape = _nhwc(shape, name)
         dtype = model_input.type.removeprefix("tensor(").removesuffix(")")
         self._to_input = _input_conversion("float32" if dtype == "float" else dtype, name)
@@ -131,25 +135,28 @@ class OnnxInterpreter:
         if self._channels_first:
             pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
         (output,) = self._session.run(None, {self._name: pixels})
-        return output.reshape(-1)  # type: ignore[no-any-return]
+        logits: NDArray[np.float32] = output.reshape(-1)
+        return logits
 
 
 def _tflite_class() -> Callable[..., Any]:
     for module in _TFLITE_MODULES:
         try:
-            return importlib.import_module(module).Interpreter  # type: ignore[no-any-return]
+            found: Callable[..., Any] = importlib.import_module(module).Interpreter
         except ImportError:
             continue
+        return found
     raise MissingExtraError("LiteRT", "litert")
 
 
 def _nhwc(shape: tuple[Any, ...], name: str) -> tuple[int, int, int, int]:
-    if len(shape) != 4 or not all(isinstance(n, int) and n > 0 for n in shape):  # noqa: PLR2004 -- NHWC
-        raise BundleError(f"{name} takes an input of shape {shape}, not one image of a fixed size")
-    return shape
+    match shape:
+        case (int(), int(), int(), int()) if min(shape) > 0:
+            return shape
+    raise BundleError(f"{name} takes an input of shape {shape}, not one image of a fixed size")
 
 
-def _only(tensors: Sequence[Any], what: str, name: str) -> Any:  # noqa: ANN401 -- each interpreter describes tensors its own way
+def _only(tensors: Sequence[T], what: str, name: str) -> T:
     if len(tensors) != 1:
         raise BundleError(f"{name} has {len(tensors)} {what}s; expected one image in, logits out")
     return tensors[0]

@@ -78,9 +78,8 @@ class Preprocessing:
                 raise ValueError(
                     f"preprocessing.{name} must be one of {', '.join(allowed)}, not {value!r}"
                 )
-        edges = self.difference_of_gaussians
-        if not isinstance(edges, bool):
-            raise ValueError(  # noqa: TRY004 -- one kind of error for every bad value
+        if not isinstance(edges := self.difference_of_gaussians, bool):
+            raise ValueError(
                 f"preprocessing.difference_of_gaussians must be true or false, not {edges!r}"
             )
 
@@ -138,14 +137,22 @@ class Preprocessing:
 
 def check_image(image: Image) -> None:
     """Raise ValueError unless `image` is (H, W, 3) or (H, W) uint8 with at least one pixel."""
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"an image is a numpy array, not {type(image).__name__}")  # noqa: TRY004 -- one kind of error for every bad image
-    gray_or_bgr = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)  # noqa: PLR2004 -- axes and channels
-    if not gray_or_bgr or image.size == 0 or image.dtype != np.uint8:
-        raise ValueError(
-            "an image is (height, width, 3) or (height, width) uint8 with at least one pixel, "
-            f"not {image.shape} {image.dtype}"
-        )
+    match image:
+        case np.ndarray(shape=(_, _) | (_, _, 3), dtype=np.uint8) if image.size:
+            return
+        case np.ndarray():
+            given = f"{image.shape} {image.dtype}"
+        case _:
+            given = type(image).__name__
+    raise ValueError(
+        "an image is a numpy array, (height, width, 3) or (height, width) uint8 with at least one "
+        f"pixel, not {given}"
+    )
+
+
+def _is_gray(image: Image) -> bool:
+    """Whether an image (H, W) or (H, W, 3) has no axis of channels."""
+    return len(image.shape[2:]) == 0
 
 
 def network_input(pixels: Image) -> NDArray[np.float32]:
@@ -154,16 +161,16 @@ def network_input(pixels: Image) -> NDArray[np.float32]:
 
 
 def _gray(image: Image) -> Image:
-    if image.ndim == 2:  # noqa: PLR2004 -- height and width
+    if _is_gray(image):
         return image
     cv2 = opencv()
-    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # type: ignore[no-any-return]
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
 def _rgb(image: Image) -> Image:
     cv2 = opencv()
-    code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB  # noqa: PLR2004 -- axes
-    return cv2.cvtColor(image, code)  # type: ignore[no-any-return]
+    code = cv2.COLOR_GRAY2RGB if _is_gray(image) else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(image, code)
 
 
 def _fitted(image: Image, fit: Fit) -> Image:
@@ -189,10 +196,10 @@ def _resized(image: Image, size: int, interpolation: Interpolation) -> Image:
     # Only what gives the same bytes on every processor (docs/decisions/0003): INTER_LINEAR
     # differs between x86 and ARM by up to 12, INTER_AREA by 1 unless the factor is whole.
     if interpolation == "nearest":
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[no-any-return]
+        return cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
     if interpolation == "area":
         image = _averaged(image, size)
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)  # type: ignore[no-any-return]
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
 
 
 def _averaged(image: Image, size: int) -> Image:
@@ -209,18 +216,18 @@ def _averaged(image: Image, size: int) -> Image:
         for side, factor in zip(image.shape[:2], factors, strict=True)
     )
     whole = image[top : top + height * factors[0], left : left + width * factors[1]]
-    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[no-any-return]
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _equalised(pixels: Image, clahe: Clahe) -> Image:
     """Equalise gray pixels, or the lightness of RGB ones in CIELAB."""
     cv2 = opencv()
     equalise = cv2.createCLAHE(clahe.clip_limit, (clahe.tiles, clahe.tiles)).apply
-    if pixels.ndim == 2:  # noqa: PLR2004 -- gray has no channel axis here
-        return equalise(pixels)  # type: ignore[no-any-return]
+    if _is_gray(pixels):
+        return equalise(pixels)
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
     lab[..., 0] = equalise(lab[..., 0])
-    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)  # type: ignore[no-any-return]
+    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
 
 
 def _edges(pixels: Image) -> Image:
@@ -230,10 +237,11 @@ def _edges(pixels: Image) -> Image:
     2²⁴, so no order of additions and no fused instruction can change it. Rounding is half to even.
     """
     cv2 = opencv()
-    gray = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # noqa: PLR2004 -- axes
+    gray = pixels if _is_gray(pixels) else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     narrow, wide = (
         cv2.sepFilter2D(gray, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
         for kernel in (np.array(_NARROW, np.float32), np.array(_WIDE, np.float32))
     )
     difference = (narrow - wide) * (_DIFFERENCE_GAIN / 256**2)
-    return np.clip(np.rint(difference) + PIXEL_ZERO, 0, 255).astype(np.uint8)  # type: ignore[no-any-return]
+    edges: Image = np.clip(np.rint(difference) + PIXEL_ZERO, 0, 255).astype(np.uint8)
+    return edges

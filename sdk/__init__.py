@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from leansight.sdk.data.samples import Sample, Split
     from leansight.sdk.data.splits import split_samples
     from leansight.sdk.deployment.certify import certify_bundle
-    from leansight.sdk.deployment.export_imported import export_foreign
+    from leansight.sdk.deployment.export_imported import export_imported
     from leansight.sdk.deployment.export_run import export_run
     from leansight.sdk.deployment.imported_network import Origin
+    from leansight.sdk.deployment.options import DeploymentOptions
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers, ask, load_model
     from leansight.sdk.evaluation.guarantee import Guarantee, NoGuaranteeError
     from leansight.sdk.evaluation.intervals import (
@@ -41,9 +42,10 @@ else:
             "data.samples": "Sample Split",
             "data.splits": "split_samples",
             "deployment.certify": "certify_bundle",
-            "deployment.export_imported": "export_foreign",
+            "deployment.export_imported": "export_imported",
             "deployment.export_run": "export_run",
             "deployment.imported_network": "Origin",
+            "deployment.options": "DeploymentOptions",
             "evaluation.answers": "AnsweringModel Answers ask load_model",
             "evaluation.guarantee": "Guarantee NoGuaranteeError",
             "evaluation.intervals": "Comparison Interval compare_models mean_interval",
@@ -64,6 +66,7 @@ __all__ = [
     "Answers",
     "Comparison",
     "DataRecipe",
+    "DeploymentOptions",
     "Guarantee",
     "Hardware",
     "ImageSet",
@@ -80,7 +83,7 @@ __all__ = [
     "ask",
     "certify_bundle",
     "compare_models",
-    "export_foreign",
+    "export_imported",
     "export_run",
     "find_labels",
     "find_samples",

@@ -1,4 +1,4 @@
-"""The float network as an ONNX and as a TFLite graph, with the same folded weights."""
+"""Conversion: the float network as an ONNX and a TFLite graph with the same folded weights."""
 
 import contextlib
 import copy
@@ -76,7 +76,7 @@ def _to_onnx(network: nn.Module, example: Tensor) -> bytes:
     model = program.model_proto
     for node in model.graph.node:  # a third of a small file: calls with the paths of this machine
         node.ClearField("metadata_props")
-    return model.SerializeToString()  # type: ignore[no-any-return]
+    return bytes(model.SerializeToString())
 
 
 def _to_tflite(network: nn.Module, example: Tensor) -> bytes:

@@ -1,4 +1,4 @@
-"""A network as one graph whose batch norms and constant factors are in its weights.
+"""Batch norm folding: a network as one graph, with its constant factors in the weights.
 
 Both conversions start from this graph, so that both files hold the same weights bit for bit,
 and int8 rounds nothing that need not be computed.

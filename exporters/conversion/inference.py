@@ -1,4 +1,4 @@
-"""Pixels into a torch network, logits out, a batch at a time."""
+"""Batched inference: pixels into a torch network, logits out."""
 
 from collections.abc import Callable, Iterator
 

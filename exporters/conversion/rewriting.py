@@ -1,4 +1,4 @@
-"""Operators in other words: those that both formats compute in integers, and alike."""
+"""Graph rewriting: operators as others, which both formats compute in integers and alike."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from torch import fx
 
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
+    IMAGE_AXES,
     MEANS_AND_MAXIMA,
     RELUS,
     add_constants,
@@ -16,6 +17,7 @@ from leansight.exporters.conversion.torch_graph import (
     given,
     input_of,
     is_foldable,
+    numbers_of,
     replace,
     rewrite_each,
     scale_weights,
@@ -45,7 +47,7 @@ def pool_mean(module: fx.GraphModule, node: fx.Node) -> None:
         return
     source, (_, dims, *keeps) = input_of(node), node.args
     shape = source.meta["val"].shape
-    if len(shape) != 4 or {d % 4 for d in dims} != {2, 3}:  # type: ignore[union-attr, operator] # noqa: PLR2004 -- NCHW
+    if len(shape) != IMAGE_AXES or {axis % IMAGE_AXES for axis in numbers_of(dims)} != {2, 3}:
         return
     with module.graph.inserting_before(node):
         call = module.graph.call_function
@@ -107,7 +109,7 @@ def pad_before_pooling(module: fx.GraphModule) -> None:
 
 
 def _pad_apart(module: fx.GraphModule, node: fx.Node) -> None:
-    if node.target is not ATEN.max_pool2d.default or len(node.args) < 4:  # noqa: PLR2004 -- no padding
+    if node.target is not ATEN.max_pool2d.default or not node.args[3:]:  # no padding
         return
     source, kernel, stride, padding, *rest = node.args
     assert isinstance(source, fx.Node)

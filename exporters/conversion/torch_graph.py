@@ -16,6 +16,7 @@ ACTIVATIONS: Final = RELUS | {ATEN.hardtanh.default, ATEN.clamp.default, ATEN.cl
 MEANS_AND_MAXIMA: Final = {ATEN.max_pool2d.default, ATEN.avg_pool2d.default}
 # What gives k times as much for k times as much, k > 0, channel by channel.
 EQUIVARIANT: Final = MEANS_AND_MAXIMA | {ATEN.relu.default, ATEN.adaptive_avg_pool2d.default}
+IMAGE_AXES: Final = 4  # batch, channels, height, width
 _RESHAPES: Final = {ATEN.reshape.default, ATEN.view.default}
 
 
@@ -37,7 +38,9 @@ def upper_bound(node: fx.Node) -> float:
     if node.target is ATEN.relu6.default:
         return 6.0
     if node.target is ATEN.hardtanh.default and node.args[1:2] == (0,):
-        return float(node.args[2])  # type: ignore[arg-type]
+        bound = node.args[2]
+        assert isinstance(bound, int | float)
+        return float(bound)
     return 0.0
 
 
@@ -46,7 +49,7 @@ def watch(folded: fx.GraphModule, images: Tensor, visit: Callable[[str, Tensor],
     """Run images (N, C, S, S) through a graph; `visit` gets each node's name and result."""
 
     class Watcher(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 -- whatever a node gives
+        def run_node(self, n: fx.Node) -> Any:
             result = super().run_node(n)
             if isinstance(result, Tensor) and n.op not in {"get_attr", "output"}:
                 visit(n.name, result)
@@ -96,7 +99,7 @@ def channelwise(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: 
     settings = ([1, 1], [0, 0], [1, 1], channels)
     with module.graph.inserting_before(node):
         call = module.graph.call_function
-        if node.meta["val"].ndim == 4:  # noqa: PLR2004 -- NCHW
+        if node.meta["val"].ndim == IMAGE_AXES:
             return call(ATEN.conv2d.default, (source, weight, bias, *settings))
         square = call(ATEN.reshape.default, (source, [1, channels, 1, 1]))
         result = call(ATEN.conv2d.default, (square, weight, bias, *settings))
@@ -141,9 +144,16 @@ def given(value: Tensor | None, otherwise: float) -> Tensor:
     return torch.tensor(otherwise, dtype=torch.float64) if value is None else value
 
 
-def both(value: Any) -> list[int]:  # noqa: ANN401 -- a node's argument
+def numbers_of(value: object) -> list[int]:
+    """Return the whole numbers in a node's argument."""
+    assert isinstance(value, list | tuple)
+    return [int(number) for number in value]
+
+
+def both(value: object) -> list[int]:
     """Spread a size for height and width; ATen's lists hold one number for both, or two."""
-    return list(value) * (2 // len(value))
+    numbers = numbers_of(value)
+    return numbers * (2 // len(numbers))
 
 
 def _reshape_any_number(module: fx.GraphModule, node: fx.Node) -> None:

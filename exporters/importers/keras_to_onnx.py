@@ -14,10 +14,10 @@ OPSET = 17
 def main(source: Path, target: Path) -> None:
     """Freeze the model for one image and write it, with channels last as it has them."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import onnx  # type: ignore[import-not-found, unused-ignore]
-    import tensorflow as tf  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    import tf2onnx  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    from tensorflow.python.framework.convert_to_constants import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
 

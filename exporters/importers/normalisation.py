@@ -72,7 +72,7 @@ def normalised(network: nn.Module, normalisation: Normalisation, *, channels: in
         return nn.Sequential(norm, network).eval()
     turned = nn.Conv2d(channels, channels, 1)
     turned.weight.data = _float(np.diag(factor)[:, ::-1].copy())[..., None, None]
-    turned.bias.data = _float(summand)  # type: ignore[union-attr]
+    turned.bias = nn.Parameter(_float(summand))
     return nn.Sequential(turned, network).eval()
 
 

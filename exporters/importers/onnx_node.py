@@ -86,7 +86,7 @@ class Step:
             raise self.refuse("weights and sizes that depend on the image are not read")
         return value
 
-    def setting(self, name: str, index: int, otherwise: Any) -> Any:  # noqa: ANN401 -- a number or numbers
+    def setting(self, name: str, index: int, otherwise: Any) -> Any:
         """Return what is an attribute in old opsets and an input in new ones."""
         value = self.optional(index)
         return self.attributes.get(name, otherwise) if value is None else value.tolist()
@@ -101,7 +101,7 @@ class Step:
     def call(
         self,
         function: Callable[..., Any],
-        *arguments: Any,  # noqa: ANN401 -- a torch function's
+        *arguments: Any,
         order: tuple[int, ...] | None = None,
         affine: bool = False,
         positive: bool = False,

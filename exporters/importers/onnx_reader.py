@@ -1,26 +1,22 @@
 """A classifier as an ONNX file, read into a torch network."""
 
-import math
-import operator
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-import torch
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
-from torch import fx, nn
-from torch.nn import functional
+from onnx import helper
+from torch import fx
 
+from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.importers.onnx_node import Activation, Constant, Step
-from leansight.exporters.importers.onnx_operators import IMAGE_AXES, OPERATORS
+from leansight.exporters.importers.onnx_graph import GraphReader
 from leansight.runtime.decision import sigmoid, softmax
 from leansight.runtime.errors import BundleError
 
@@ -33,7 +29,6 @@ _ENDS: Final[Mapping[str, End]] = {
 # What may come after a softmax without changing its numbers.
 _MOVES: Final = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Cast"})
 _QUANTIZED: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"})
-_OURS: Final = frozenset({"", "ai.onnx"})
 _LAYOUTS: Final = {False: (1, 2, 3), True: (3, 1, 2)}  # where channels, height and width are
 
 
@@ -101,7 +96,7 @@ def read_onnx(path: Path, *, size: int | None, channels: int, name: str = "") ->
     whole = model.SerializeToString()
     simplified = _simplified(whole, name)
     end = _cut_end(simplified)
-    network, outputs = _Reader(simplified, name, channels_last=channels_last).read()
+    network, outputs = GraphReader(simplified, name, channels_last=channels_last).read()
     return OnnxClassifier(
         name=name,
         network=network,
@@ -217,100 +212,6 @@ def _cut_end(model: onnx.ModelProto) -> End:
     end = _ENDS[node.op_type]
     node.CopyFrom(helper.make_node("Identity", node.input, node.output, node.name))
     return end
-
-
-class _Reader:
-    """Writes an ONNX graph as a torch graph, node by node."""
-
-    def __init__(self, model: onnx.ModelProto, name: str, *, channels_last: bool) -> None:
-        self._model = model
-        self._name = name
-        self._root = nn.Module()
-        self._graph = fx.Graph()
-        self._shapes = {
-            value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-            for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
-        }
-        self._values: dict[str, Activation | Constant | None] = {"": None}
-        for initializer in model.graph.initializer:
-            self._values[initializer.name] = numpy_helper.to_array(initializer)
-        image = next(v.name for v in model.graph.input if v.name not in self._values)
-        self._values[image] = Activation(
-            node=self._graph.placeholder("image"),
-            shape=self._shapes[image],
-            order=(0, 2, 3, 1) if channels_last else (0, 1, 2, 3),
-            affine=True,
-        )
-
-    def read(self) -> tuple[fx.GraphModule, int]:
-        """Return the network and how many numbers the file gives for an image."""
-        for node in self._model.graph.node:
-            self._write(node)
-        result = self._values[self._model.graph.output[0].name]
-        if not isinstance(result, Activation):
-            raise ConversionError(f"what {self._name} gives does not depend on the image")
-        outputs = math.prod(result.shape[1:])
-        if result.shape[0] != 1 or outputs != max(result.shape[1:], default=0):
-            raise ConversionError(
-                f"{self._name} gives {'×'.join(map(str, result.shape))} numbers for an image, "
-                "not one a class"
-            )
-        self._graph.output(self._logits(result, outputs))
-        self._graph.eliminate_dead_code()
-        return fx.GraphModule(self._root, self._graph).eval(), outputs
-
-    def _logits(self, result: Activation, outputs: int) -> fx.Node:
-        call = self._graph.call_function
-        logits = result.node
-        if len(result.shape) != 2:  # noqa: PLR2004 -- images and classes
-            logits = call(torch.reshape, (logits, (-1, outputs)))
-        return logits if outputs > 1 else self._both_classes(logits)
-
-    def _both_classes(self, logit: fx.Node) -> fx.Node:
-        """Make two logits of one: the softmax of -z/2 and z/2 is the sigmoid of z."""
-        call = self._graph.call_function
-        if logit.target is functional.linear:
-            source, *constants = logit.args
-            return call(functional.linear, (source, *map(self._halves, constants)))
-        parts = tuple(call(operator.mul, (logit, factor)) for factor in (-0.5, 0.5))
-        return call(torch.cat, (parts, 1))
-
-    def _halves(self, constant: object) -> fx.Node | None:
-        """Return a dense layer's weights or bias with a row for each of two classes."""
-        if not isinstance(constant, fx.Node):
-            return None
-        values = self._root.get_parameter(str(constant.target))
-        halves = nn.Parameter(torch.cat((values / -2, values / 2)), requires_grad=False)
-        self._root.register_parameter(f"{constant.target}_halves", halves)
-        return self._graph.get_attr(f"{constant.target}_halves")
-
-    def _write(self, node: onnx.NodeProto) -> None:
-        if node.domain not in _OURS or node.op_type not in {*OPERATORS, "Constant"}:
-            domain = f"{node.domain}." if node.domain not in _OURS else ""
-            raise ConversionError(
-                f"{self._name} has the operator {domain}{node.op_type} "
-                f"({node.name or node.output[0]}), which leansight does not read. It reads "
-                f"{', '.join(OPERATORS)}"
-            )
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if node.op_type == "Constant":
-            self._values[node.output[0]] = numpy_helper.to_array(attributes["value"])
-            return
-        step = Step(
-            graph=self._graph,
-            root=self._root,
-            node=node,
-            inputs=[self._values[name] for name in node.input],
-            shapes=[self._shapes[name] for name in node.output if name],
-            attributes=attributes,
-        )
-        results = OPERATORS[node.op_type](step)
-        for name, value in zip(node.output, _listed(results), strict=False):
-            self._values[name] = replace(value, shape=self._shapes[name])
-
-
-def _listed(results: Activation | Sequence[Activation]) -> Sequence[Activation]:
-    return [results] if isinstance(results, Activation) else results
 
 
 def _first_line(error: Exception) -> str:

@@ -22,21 +22,21 @@ def correct_biases(simulation: FakeQuantizedNetwork, folded: fx.GraphModule, pix
     1906.04721, section 4.2). One pass: each layer is corrected before the next one is run.
     """
     ((_, images),) = [(n, batch) for n, batch in batches(pixels, len(pixels))]
-    wanted: dict[str, Tensor] = {}
+    expected: dict[str, Tensor] = {}
     names = {node.name for node in layers(folded)}
 
-    def seen(name: str, values: Tensor) -> None:
+    def record(name: str, values: Tensor) -> None:
         if name in names:
-            wanted[name] = _channel_means(values)
+            expected[name] = _channel_means(values)
 
-    watch(for_any_number(folded), images, seen)
+    watch(for_any_number(folded), images, record)
 
     class Corrector(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Tensor:
             result: Tensor = super().run_node(n)
-            _, bias = layer_constants(self.module, n) if n.name in wanted else (None, None)
+            _, bias = layer_constants(self.module, n) if n.name in expected else (None, None)
             if bias is not None:
-                missing = wanted[n.name] - _channel_means(result)
+                missing = expected[n.name] - _channel_means(result)
                 bias += missing
                 result = result + missing.reshape(-1, *(1,) * (result.ndim - 2))
             return result

@@ -1,4 +1,4 @@
-"""A folded network with the ranges of its activations, and its two int8 files."""
+"""A calibrated network: a folded graph with the ranges of its activations, and its int8 files."""
 
 import copy
 from collections.abc import Collection, Mapping
@@ -31,7 +31,7 @@ from leansight.runtime.preprocessing import Image, Preprocessing
 
 # Where ONNX Runtime runs signed activations with less than unsigned ones (docs/decisions/0004).
 SIGNED_TARGETS: Final = frozenset({"pi5"})
-MEASURED: Final = 32  # calibration images on which what could be better is measured
+EVALUATION_IMAGES: Final = 32  # of calibration, on which what could be better is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,18 +79,18 @@ class CalibratedNetwork:
         return {"tflite": tflite, "onnx": quantized_onnx}
 
     @property
-    def measured(self) -> tuple[Image, Tensor]:
+    def evaluation_set(self) -> tuple[Image, Tensor]:
         """Images of all of the calibration's, and the logits (N, K) that they should give."""
-        return self._with_logits(self._measured)
+        return self._with_logits(self._evaluated)
 
     @property
-    def held_back(self) -> tuple[Image, Tensor]:
+    def held_out_set(self) -> tuple[Image, Tensor]:
         """Other images, by which no ranges were chosen; the same ones where there are too few."""
-        others = np.setdiff1d(np.arange(len(self.pixels)), self._measured)
-        return self._with_logits(_evenly(others) if len(others) else self._measured)
+        others = np.setdiff1d(np.arange(len(self.pixels)), self._evaluated)
+        return self._with_logits(_evenly(others) if len(others) else self._evaluated)
 
     @property
-    def _measured(self) -> NDArray[np.int64]:
+    def _evaluated(self) -> NDArray[np.int64]:
         return _evenly(np.arange(len(self.pixels)))
 
     def _with_logits(self, chosen: NDArray[np.int64]) -> tuple[Image, Tensor]:
@@ -135,8 +135,8 @@ class CalibratedNetwork:
 
 
 def _evenly(positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return `MEASURED` of these at most, from the first to the last."""
-    steps = np.linspace(0, len(positions) - 1, min(MEASURED, len(positions))).astype(int)
+    """Return `EVALUATION_IMAGES` of these at most, from the first to the last."""
+    steps = np.linspace(0, len(positions) - 1, min(EVALUATION_IMAGES, len(positions))).astype(int)
     chosen: NDArray[np.int64] = positions[steps]
     return chosen
 
@@ -150,10 +150,10 @@ def quantize(floats: FloatGraphs, pixels: Image, progress: StepProgress) -> dict
         ConversionError: a layer cannot be int8, or not the same in both formats.
 
     """
-    return calibrated(floats, pixels, progress).write()
+    return calibrate_network(floats, pixels, progress).write()
 
 
-def calibrated(
+def calibrate_network(
     floats: FloatGraphs, pixels: Image, progress: StepProgress, target: Target = "x86"
 ) -> CalibratedNetwork:
     """Return the network with the full range of each activation over (N, S, S, C) uint8."""

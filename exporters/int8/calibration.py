@@ -1,4 +1,4 @@
-"""The range of every activation, found once, on training images, for both formats."""
+"""Calibration: the range of every activation, found once on training images for both formats."""
 
 from collections.abc import Callable, Mapping
 
@@ -44,26 +44,42 @@ def calibrate(
         raise ValueError("calibration needs at least one image")
     known = {grids.grid[name] for name in partners.values()}
     unknown = [name for name in graph.activations if grids.grid[name] not in known]
-    low = dict.fromkeys(grids.grid.values(), 0.0)
-    high = dict.fromkeys(grids.grid.values(), 0.0)
+    observer = _MinMaxObserver(grids)
 
-    def see(grid: str, smallest: float, largest: float) -> None:
-        low[grid] = min(low[grid], smallest)
-        high[grid] = max(high[grid], largest)
-
-    def seen(node: str, values: Tensor) -> None:
+    def record(node: str, values: Tensor) -> None:
         if node in partners:
-            see(grids.grid[partners[node]], *(float(bound) for bound in values.aminmax()))
+            observer.record(partners[node], *(float(bound) for bound in values.aminmax()))
 
     for done, batch in batches(pixels):
-        watch(folded, batch, seen)
+        watch(folded, batch, record)
         progress(done, len(pixels))
     for image in pixels if unknown else ():
         run = graph.run(network_input(image[None]))
         for name in unknown:
-            see(grids.grid[name], float(run[name].min()), float(run[name].max()))
-    ranges = {name: Range(low=low[grid], high=high[grid]) for name, grid in grids.grid.items()}
-    return {**_widened_to_share_steps(grids, ranges), graph.input: INPUT_RANGE}
+            observer.record(name, float(run[name].min()), float(run[name].max()))
+    return {**_widened_to_share_steps(grids, observer.ranges()), graph.input: INPUT_RANGE}
+
+
+class _MinMaxObserver:
+    """The smallest and the largest value on each grid, zero included."""
+
+    def __init__(self, grids: SharedGrids) -> None:
+        self._grid = grids.grid
+        self._low = dict.fromkeys(grids.grid.values(), 0.0)
+        self._high = dict.fromkeys(grids.grid.values(), 0.0)
+
+    def record(self, activation: str, smallest: float, largest: float) -> None:
+        """Widen the grid of an activation until these values are on it."""
+        grid = self._grid[activation]
+        self._low[grid] = min(self._low[grid], smallest)
+        self._high[grid] = max(self._high[grid], largest)
+
+    def ranges(self) -> dict[str, Range]:
+        """Return the range of every activation: its grid's."""
+        return {
+            name: Range(low=self._low[grid], high=self._high[grid])
+            for name, grid in self._grid.items()
+        }
 
 
 def _widened_to_share_steps(grids: SharedGrids, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
@@ -94,7 +110,7 @@ def count_values(
     bounds = {grids.grid[name]: ranges[name] for name in partners.values()}
     counts = {grid: np.zeros(BINS) for grid in bounds}
 
-    def seen(node: str, values: Tensor) -> None:
+    def record(node: str, values: Tensor) -> None:
         if node in partners:
             grid = grids.grid[partners[node]]
             low, high = bounds[grid].low, bounds[grid].high
@@ -102,7 +118,7 @@ def count_values(
                 counts[grid] += torch.histc(values, BINS, low, high).numpy()
 
     for _, batch in batches(pixels):
-        watch(folded, batch, seen)
+        watch(folded, batch, record)
     return {
         grid: Histogram(range=bounds[grid], counts=found)
         for grid, found in counts.items()

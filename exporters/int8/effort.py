@@ -1,4 +1,9 @@
-"""From the float files to int8 files of the same network: plainly, then better and dearer."""
+"""PTQ first, then QAT, then mixed precision: int8 files of a network, by growing effort.
+
+Post-training quantization (PTQ) with the full range of each activation; then with cross-layer
+equalisation, clipped ranges and bias correction; then quantization-aware training (QAT); then the
+most sensitive activations in float.
+"""
 
 import copy
 import itertools
@@ -9,17 +14,17 @@ from typing import Final
 from leansight.exporters.conversion.convert import FloatGraphs
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.bias_correction import correct_biases
-from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrated
+from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.calibration import calibrate, count_values
 from leansight.exporters.int8.equalisation import equalise
 from leansight.exporters.int8.fake_quantization import logit_error
-from leansight.exporters.int8.quantization_aware_training import learn
+from leansight.exporters.int8.quantization_aware_training import fine_tune
 from leansight.exporters.int8.range_search import choose_ranges
 from leansight.exporters.options import Effort, ExportOptions, StepProgress
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
 
-SHOWN: Final = 4096  # images that are shown in training, the same ones again where they are fewer
+QAT_IMAGES: Final = 4096  # shown in QAT, the same ones again where they are fewer
 FLOAT_GRIDS: Final = (1, 2, 4, 8, 16)
 
 
@@ -37,20 +42,20 @@ def attempts(
         floats: the network.
         preprocessing: of its images.
         calibration: images (N, S, S, C) uint8 for the ranges.
-        training: gives the images for training under rounding, when they are needed.
+        training: gives the images for QAT, when they are needed.
         options: the most that is tried, and where the files are to run fastest.
         progress: told of every step.
 
     """
-    found = calibrated(floats, calibration, progress, options.target)
+    found = calibrate_network(floats, calibration, progress, options.target)
     yield "calibration", found.write()
     if options.effort == "calibration":
         return
-    found = _refined(found, preprocessing, progress)
+    found = _improve_ptq(found, preprocessing, progress)
     yield "ranges", found.write()
     if options.effort == "ranges":
         return
-    trained = _trained(found, preprocessing, training(), progress)
+    trained = _train(found, preprocessing, training(), progress)
     if trained is not found:
         found = trained
         yield "training", found.write()
@@ -62,34 +67,34 @@ def attempts(
             yield "float layers", found.write(set(itertools.chain(*sensitive[:count])))
 
 
-def _refined(
+def _improve_ptq(
     found: CalibratedNetwork, preprocessing: Preprocessing, progress: StepProgress
 ) -> CalibratedNetwork:
-    """Return the network with equalised channels, better ranges and corrected biases."""
-    measured, expected = found.measured
-    plain, equal = found, _equalised(found)
-    found = min((plain, equal), key=lambda tried: logit_error(tried.simulate(), measured, expected))
+    """Return the network after cross-layer equalisation, range search and bias correction."""
+    pixels, expected = found.evaluation_set
+    plain, equal = found, _equalise(found)
+    found = min((plain, equal), key=lambda tried: logit_error(tried.simulate(), pixels, expected))
     simulation, folded = found.simulate(), found.floats.folded
     free = for_any_number(folded)
     histograms = count_values(free, found.nodes, found.grids, found.ranges, found.pixels)
     before = choose_ranges(
         simulation,
         histograms,
-        measured,
+        pixels,
         expected,
         lambda n, of: progress("choosing better ranges", n, of),
     )
     found = replace(found, ranges=simulation.ranges)
-    correct_biases(simulation, folded, measured)
-    if logit_error(simulation, measured, expected) >= before:
+    correct_biases(simulation, folded, pixels)
+    if logit_error(simulation, pixels, expected) >= before:
         simulation = found.simulate()  # with the biases as they were
         if found.floats is plain.floats:
             return found
     return found.with_weights(simulation, preprocessing, progress)
 
 
-def _equalised(found: CalibratedNetwork) -> CalibratedNetwork:
-    """Return the network with equalised channels in torch; its files are still the old ones."""
+def _equalise(found: CalibratedNetwork) -> CalibratedNetwork:
+    """Return the network after cross-layer equalisation in torch; its files are the old ones."""
     folded = copy.deepcopy(found.floats.folded)
     if not equalise(folded, found.pixels):
         return found
@@ -98,25 +103,25 @@ def _equalised(found: CalibratedNetwork) -> CalibratedNetwork:
     return replace(found, floats=replace(found.floats, folded=folded), ranges=ranges)
 
 
-def _trained(
+def _train(
     found: CalibratedNetwork, preprocessing: Preprocessing, images: Image, progress: StepProgress
 ) -> CalibratedNetwork:
-    """Return the network after training under rounding, or as it was where that is better.
+    """Return the network after QAT, or as it was where that is better.
 
     Measured on images by which no ranges were chosen: they follow the others closer than any. Both
     are images of training, which it may have learnt from; validation tells what it is worth.
     """
-    measured, expected = found.held_back
+    pixels, expected = found.held_out_set
     simulation = found.simulate()
-    before = logit_error(simulation, measured, expected)
-    learn(
+    before = logit_error(simulation, pixels, expected)
+    fine_tune(
         simulation,
         found.exact,
         images,
-        epochs=max(1, SHOWN // len(images)),
-        progress=lambda n, of: progress("training under rounding", n, of),
+        epochs=max(1, QAT_IMAGES // len(images)),
+        progress=lambda n, of: progress("quantization-aware training", n, of),
     )
-    if logit_error(simulation, measured, expected) >= before:
+    if logit_error(simulation, pixels, expected) >= before:
         return found
     found = replace(found, ranges=simulation.ranges)
     return found.with_weights(simulation, preprocessing, progress)
@@ -124,13 +129,13 @@ def _trained(
 
 def _most_sensitive(found: CalibratedNetwork, progress: StepProgress) -> list[list[str]]:
     """Return the activations of each grid, those first whose rounding alone does most harm."""
-    simulation, (measured, expected) = found.simulate(), found.measured
+    simulation, (pixels, expected) = found.simulate(), found.evaluation_set
     for grid in simulation.grids.values():
         grid.exact = True
     harm: dict[str, float] = {}
     for done, (name, grid) in enumerate(simulation.grids.items(), start=1):
         grid.exact = False
-        harm[name] = logit_error(simulation, measured, expected)
+        harm[name] = logit_error(simulation, pixels, expected)
         grid.exact = True
         progress("finding sensitive layers", done, len(simulation.grids))
     worst_first = sorted(harm, key=harm.__getitem__, reverse=True)

@@ -1,9 +1,4 @@
-"""What makes an int8 network follow its float network better, each kept only where it does.
-
-All of it is measured on the simulation of both files
-(`leansight.exporters.int8.fake_quantization`): the mean squared difference of the logits from the
-float network's, on images of training.
-"""
+"""Cross-layer equalisation: channels between two layers share out their range evenly."""
 
 import math
 from collections.abc import Callable
@@ -41,14 +36,14 @@ def equalise(folded: fx.GraphModule, pixels: Image) -> int:
     pairs = _pairs(folded)
     between = {pair.between for pair in pairs}
 
-    def seen(name: str, values: Tensor) -> None:
+    def record(name: str, values: Tensor) -> None:
         if name in between:
             found = values.abs().transpose(0, 1).flatten(1).amax(1)
             largest[name] = torch.maximum(largest.get(name, found), found)
 
     free = for_any_number(folded)
     for _, batch in batches(pixels):
-        watch(free, batch, seen)
+        watch(free, batch, record)
     for pair in pairs:
         weight, bias = layer_constants(folded, pair.first)
         after, _ = layer_constants(folded, pair.second)

@@ -1,4 +1,6 @@
-"""The int8 network in torch, rounded as the files round: to be measured, and to learn.
+"""Fake quantization: the int8 network in torch, rounded as the files round.
+
+How well an int8 network follows its float network is measured on it: `logit_error`. QAT trains it.
 
 Weights are rounded per channel and symmetric, activations to 256 levels between two bounds that
 can be learnt; the gradient passes through the rounding as if it were not there ("straight
@@ -98,7 +100,8 @@ class FakeQuantizedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map network inputs (N, C, S, S) to logits (N, K)."""
-        return self.network(x)  # type: ignore[no-any-return]
+        logits: Tensor = self.network(x)
+        return logits
 
     @property
     def grids(self) -> Mapping[str, Grid]:

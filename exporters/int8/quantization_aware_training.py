@@ -1,4 +1,4 @@
-"""QAT: weights and ranges learn under fake quantization, taught by the float network."""
+"""Quantization-aware training (QAT): weights and ranges learn, taught by the float network."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ WEIGHT_RATE: Final = 3e-5  # of Adam, at its peak: what was learnt is not to be 
 BOUND_RATE: Final = 1e-3  # the same, as a part of each grid's range
 
 
-def learn(
+def fine_tune(
     simulation: FakeQuantizedNetwork,
     exact: nn.Module,
     pixels: Image,
@@ -25,10 +25,10 @@ def learn(
     seed: int = 0,
     progress: CountProgress = lambda *_: None,
 ) -> None:
-    """Train weights, biases and bounds under rounding, until the logits are the float network's.
+    """Train weights, biases and ranges under fake quantization towards the float network's logits.
 
-    Quantization-aware training (Jacob et al., arXiv 1712.05877) with folded batch norms and the
-    float network as teacher, logit by logit (Ba & Caruana, arXiv 1312.6184): it needs no labels.
+    QAT (Jacob et al., arXiv 1712.05877) with folded batch norms and distillation of the float
+    network, logit by logit (Ba & Caruana, arXiv 1312.6184): it needs no labels.
 
     Args:
         simulation: learns in place.

@@ -1,4 +1,4 @@
-"""Clipped activation ranges: each is narrowed where the logits come out better."""
+"""Range search: each activation's range is clipped where the logits come out better."""
 
 from collections.abc import Mapping
 

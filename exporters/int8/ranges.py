@@ -1,4 +1,4 @@
-"""The range of an activation, and the histogram that it is chosen from."""
+"""Activation ranges, and the histograms that clipped ones are chosen from."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,8 @@ STEPS = 255  # between the 256 levels of an int8 activation
 SMALLEST = 1e-30  # step between two levels, where a tensor is nothing but zero
 # What may be cut off the numbers of a tensor at either end.
 TAILS = (1e-5, 1e-4)
-SHRUNK = tuple(
-    n / 50 for n in range(15, 51)
-)  # parts of the full range that are tried for the least error
+# Parts of the full range that are tried for the least error.
+RANGE_PARTS = tuple(n / 50 for n in range(15, 51))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,9 @@ class Histogram:
 
     def of_least_error(self) -> Range:
         """Return the part of the range whose 256 levels have the least mean squared error."""
-        tried = [Range(low=self.range.low * part, high=self.range.high * part) for part in SHRUNK]
+        tried = [
+            Range(low=self.range.low * part, high=self.range.high * part) for part in RANGE_PARTS
+        ]
         return min(tried, key=self.squared_error)
 
     def squared_error(self, chosen: Range) -> float:

@@ -1,4 +1,4 @@
-"""Steps with which no result lies near the middle between two levels.
+"""Rounding ties: quantization steps with which no result lies midway between two levels.
 
 The runtimes compute a result in another order, and with another precision, before they round it.
 Near the middle between two levels of an activation one rounds up where the other rounds down, and

@@ -1,4 +1,4 @@
-"""Which tensors share one quantization grid (scale and zero point) or one scale."""
+"""Quantization grids: which tensors share a scale and a zero point, and which the scale alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

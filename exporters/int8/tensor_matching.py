@@ -1,10 +1,11 @@
-"""Which tensor of torch's or the ONNX graph is which of the TFLite graph: those of equal values.
+"""Tensor matching: the TFLite tensor of each tensor of torch's or the ONNX graph, by its values.
 
 The converters name, order and fuse things differently, so names and graph walks do not carry
 over to the next kind of network. Run on the same images, equal tensors hold equal numbers,
 whatever produced them; where two pairs fit, their ranges are the same as well.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from leansight.exporters.conversion.torch_graph import ACTIVATIONS, watch
+from leansight.exporters.conversion.torch_graph import ACTIVATIONS, IMAGE_AXES, watch
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.runtime.preprocessing import Image, network_input
 
@@ -73,10 +74,13 @@ def _pair(
     taken: set[str] = set()
     for name, (size, values) in _samples(ours).items():
         tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
-        errors = {c: float(np.abs(values - theirs[c][1]).max()) for c in by_size[size]}
         # Equal ones, such as two gates that are closed for all probes, come in the same order.
-        best = min(errors, key=lambda c, e=errors: (e[c], c in taken), default="")  # type: ignore[misc]
-        if best and errors[best] <= tolerance:
+        candidates = [
+            (float(np.abs(values - theirs[c][1]).max()), c in taken, order, c)
+            for order, c in enumerate(by_size[size])
+        ]
+        error, *_, best = min(candidates, default=(math.inf, ""))
+        if error <= tolerance:
             partners[name] = best
             taken.add(best)
     return partners
@@ -131,12 +135,12 @@ def _run_torch(
     for probe in probes:
         run: dict[str, NDArray[np.float32]] = {}
 
-        def seen(name: str, values: Tensor, run: dict[str, NDArray[np.float32]] = run) -> None:
+        def record(name: str, values: Tensor, run: dict[str, NDArray[np.float32]] = run) -> None:
             run[name] = _channels_last(values.numpy())
 
-        watch(folded, torch.from_numpy(probe.transpose(0, 3, 1, 2)), seen)
+        watch(folded, torch.from_numpy(probe.transpose(0, 3, 1, 2)), record)
         yield run
 
 
 def _channels_last(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return values.transpose(0, 2, 3, 1) if values.ndim == 4 else values  # noqa: PLR2004 -- NCHW
+    return values.transpose(0, 2, 3, 1) if values.ndim == IMAGE_AXES else values

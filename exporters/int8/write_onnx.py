@@ -1,4 +1,4 @@
-"""The float ONNX graph in QDQ form, with the integers and scales of the int8 TFLite file.
+"""ONNX in QDQ form: the float graph with the integers and scales of the int8 TFLite file.
 
 Weights and biases are copied, not rounded again, so that both files hold one network.
 Activations are signed, as in TFLite, or unsigned (zero point + 128): the same grid, of which ONNX
@@ -7,43 +7,18 @@ Runtime runs one faster than the other (docs/decisions/0004).
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.int8.write_tflite import LARGEST_BIAS, LEVELS
-from leansight.exporters.tflite.graph import Operator, Quantization, TensorInfo, TfliteGraph
+from leansight.exporters.int8.qdq_writer import SIGNED, UNSIGNED, Levels, QdqWriter
+from leansight.exporters.tflite.graph import Quantization, TfliteGraph
 
 WEIGHTED = frozenset({"Conv", "Gemm"})
 WITH_CONSTANT = {"Add": "ADD", "Mul": "MUL"}  # and what they are called in TFLite
 ACTIVATIONS = frozenset({"Relu", "Clip"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Levels:
-    """The integers that activations are written as: TFLite's, which are signed, and `shift`."""
-
-    dtype: type[np.integer[Any]]
-    shift: int
-
-    @property
-    def lowest(self) -> int:
-        """The smallest integer."""
-        return int(np.iinfo(self.dtype).min)
-
-    @property
-    def highest(self) -> int:
-        """The largest integer."""
-        return int(np.iinfo(self.dtype).max)
-
-
-SIGNED = Levels(dtype=np.int8, shift=0)
-UNSIGNED = Levels(dtype=np.uint8, shift=128)
 
 
 def quantize_onnx(
@@ -68,25 +43,14 @@ def quantize_onnx(
     levels = SIGNED if signed else UNSIGNED
     graph, partners = _fuse_activations(model.graph, quantized, partners, levels)
     _pool_global_means(graph)
-    writer = _Writer(graph, levels)
-    producers = {op.outputs[0]: op for op in quantized.operators}
+    writer = QdqWriter(graph, levels)
     writer.dequantize_input(_quantization(quantized, partners, writer.input.name))
     for node in list(writer.graph.node):
-        if node.op_type in WEIGHTED:
-            operator = producers.get(partners.get(node.output[0], ""))
-            if operator is None:
-                raise ConversionError(f"{node.op_type} {node.name} has no partner in TFLite")
-            if quantized.tensors[operator.inputs[1]].quantization:
-                writer.weights(node, operator, quantized)
-        elif node.op_type in WITH_CONSTANT:
-            operator = producers.get(partners.get(node.output[0], ""))
-            known = operator is not None and operator.kind == WITH_CONSTANT[node.op_type]
-            if operator and known and quantized.tensors[operator.outputs[0]].quantization:
-                writer.operand(node, [quantized.tensors[name] for name in operator.inputs])
-        elif node.op_type in ACTIVATIONS and _shares_grid(quantized, partners, node):
+        if node.op_type in ACTIVATIONS and _shares_grid(quantized, partners, node):
             grid = _quantization(quantized, partners, node.output[0])
             writer.clip(node, _bounds(node, graph, grid, levels), grid)
             continue
+        _quantize_constants(writer, node, quantized, partners)
         writer.node(node)
         for name in node.output:
             if name in partners and _is_rounded(quantized, partners[name]):
@@ -94,160 +58,20 @@ def quantize_onnx(
     return writer.finish(model)
 
 
-class _Writer:
-    """Collects the nodes and initializers of the QDQ graph."""
-
-    def __init__(self, graph: onnx.GraphProto, levels: Levels) -> None:
-        self.graph = graph
-        self._levels = levels
-        (self.input,) = graph.input
-        self._floats = {i.name: i for i in graph.initializer}
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-
-    def dequantize_input(self, quantization: Quantization) -> None:
-        """Let the graph take uint8 pixels: they are the integers of its first tensor."""
-        name = self.input.name
-        for node in self.graph.node:
-            for index, used in enumerate(node.input):
-                if used == name:
-                    node.input[index] = f"{name}_real"
-        self.input.type.tensor_type.elem_type = onnx.TensorProto.UINT8
-        if self._levels is UNSIGNED:
-            self._pair_node("DequantizeLinear", name, f"{name}_real", quantization)
-            return
-        self._pair_node("DequantizeLinear", name, f"{name}_pixels", quantization, UNSIGNED)
-        self._pair_node("QuantizeLinear", f"{name}_pixels", f"{name}_integer", quantization)
-        self._pair_node("DequantizeLinear", f"{name}_integer", f"{name}_real", quantization)
-
-    def weights(self, node: onnx.NodeProto, operator: Operator, graph: TfliteGraph) -> None:
-        """Replace a layer's float weights and bias by TFLite's integers."""
-        for index, (name, theirs) in enumerate(
-            zip(list(node.input[1:]), operator.inputs[1:], strict=False)
-        ):
-            tensor = graph.tensors[theirs]
-            assert tensor.values is not None
-            assert tensor.quantization is not None
-            integers = tensor.values if index else _onnx_layout(tensor.values, operator.kind)
-            scale = tensor.quantization.scale
-            if index == 0:
-                biases = [graph.tensors[n].values for n in operator.inputs[2:3] if n]
-                self._check_weights(node, name, integers, scale, *biases)
-            # Its own even where layers share weights: biases count in steps of the layer's input,
-            # and ONNX Runtime leaves in float what reads integers that others read as well.
-            own = f"{name}_for_{node.output[0]}"
-            # Symmetric, but written out: ONNX Runtime leaves a dense layer without it in float.
-            zero_point = np.zeros(scale.shape, integers.dtype)
-            parts = {"integer": integers, "scale": scale, "zero": zero_point}
-            for part, values in parts.items():
-                self._add(f"{own}_{part}", values)
-            inputs = [f"{own}_{part}" for part in parts]
-            self._nodes.append(helper.make_node("DequantizeLinear", inputs, [own], axis=0))
-            node.input[1 + index] = own
-
-    def operand(self, node: onnx.NodeProto, theirs: list[TensorInfo]) -> None:
-        """Replace the constant of a sum or product, one number or one a channel, by TFLite's."""
-        constants = [tensor for tensor in theirs if tensor.values is not None]
-        names = [name for name in node.input if name in self._floats]
-        if len(constants) != 1 or len(names) != 1:
-            return
-        ((name,), (tensor,)) = names, constants
-        exact, integers = numpy_helper.to_array(self._floats[name]), tensor.values
-        if integers is None or tensor.quantization is None or integers.size != exact.size:
-            raise ConversionError(f"{node.op_type} {node.name} has another constant in TFLite")
-        shifted = (integers.astype(np.int16) + self._levels.shift).astype(self._levels.dtype)
-        own = f"{name}_for_{node.output[0]}"  # other nodes may use the same number
-        self._add(f"{own}_integer", shifted.reshape(exact.shape))
-        self._pair_node("DequantizeLinear", f"{own}_integer", own, tensor.quantization)
-        node.input[list(node.input).index(name)] = own
-
-    def clip(self, node: onnx.NodeProto, bounds: list[int], quantization: Quantization) -> None:
-        """Let an activation clip the integers that it is given on its own grid."""
-        name = node.output[0]
-        inputs = [f"{node.input[0]}_integer"]
-        for index, bound in enumerate(bounds):
-            inputs.append(f"{name}_bound_{index}")
-            self._add(inputs[-1], np.array(bound, self._levels.dtype))
-        self._nodes.append(helper.make_node("Clip", inputs, [f"{name}_integer"]))
-        self._pair_node("DequantizeLinear", f"{name}_integer", name, quantization)
-
-    def node(self, node: onnx.NodeProto) -> None:
-        """Keep a node."""
-        self._nodes.append(node)
-
-    def requantize(self, node: onnx.NodeProto, name: str, quantization: Quantization) -> None:
-        """Round what `node` gives as `name` to its integer grid."""
-        node.output[list(node.output).index(name)] = f"{name}_exact"
-        self._pair_node("QuantizeLinear", f"{name}_exact", f"{name}_integer", quantization)
-        self._pair_node("DequantizeLinear", f"{name}_integer", name, quantization)
-
-    def finish(self, model: onnx.ModelProto) -> bytes:
-        """Return the checked file."""
-        used = {name for node in self._nodes for name in node.input}
-        floats = [value for name, value in self._floats.items() if name in used]
-        used |= {output.name for output in self.graph.output}
-        nodes = [node for node in self._nodes if used & set(node.output)]
-        graph = helper.make_graph(
-            nodes,
-            self.graph.name,
-            [self.input],
-            list(self.graph.output),
-            [*floats, *self._constants],
-        )
-        result = helper.make_model(
-            graph,
-            opset_imports=model.opset_import,
-            ir_version=model.ir_version,
-            producer_name="leansight",
-        )
-        onnx.checker.check_model(result)
-        return result.SerializeToString()  # type: ignore[no-any-return]
-
-    def _pair_node(
-        self,
-        kind: str,
-        source: str,
-        target: str,
-        quantization: Quantization,
-        levels: Levels | None = None,
-    ) -> None:
-        levels = levels or self._levels
-        scale, zero_point = f"{target}_{kind}_scale", f"{target}_{kind}_zero"
-        self._add(scale, quantization.scale[0])
-        zero = quantization.zero_point[0] + levels.shift
-        self._add(zero_point, np.array(zero, levels.dtype))
-        self._nodes.append(helper.make_node(kind, [source, scale, zero_point], [target]))
-
-    def _add(self, name: str, values: Any) -> None:  # noqa: ANN401 -- an array or a numpy scalar
-        self._constants.append(numpy_helper.from_array(np.asarray(values), name))
-
-    def _check_weights(
-        self,
-        node: onnx.NodeProto,
-        name: str,
-        integers: NDArray[Any],
-        scale: NDArray[np.float32],
-        bias: NDArray[Any] | None = None,
-    ) -> None:
-        """Hold the integers against the float weights that they stand for.
-
-        The first of a channel's may have been raised for its bias, by `fit_biases`.
-        """
-        exact = numpy_helper.to_array(self._floats[name])
-        if exact.shape != integers.shape:
-            raise ConversionError(
-                f"{name}: shape {exact.shape} in ONNX, {integers.shape} in TFLite"
-            )
-        steps = scale.reshape(-1, *(1,) * (integers.ndim - 1))
-        apart = np.abs(exact - integers * steps) / steps
-        if bias is not None:
-            raised = 2 * LEVELS * np.abs(bias.astype(np.int64)) / LARGEST_BIAS
-            np.moveaxis(apart, 0, -1)[(0,) * (apart.ndim - 1)] -= raised
-        worst = float(apart.max())
-        if worst > 0.5 + 1e-3:
-            raise ConversionError(
-                f"{node.name}: weights of the two formats are {worst:.2f} steps apart"
-            )
+def _quantize_constants(
+    writer: QdqWriter, node: onnx.NodeProto, quantized: TfliteGraph, partners: Mapping[str, str]
+) -> None:
+    """Replace the weights of a layer, or the constant of a sum or product, by TFLite's integers."""
+    partner = partners.get(node.output[0], "")
+    operator = next((op for op in quantized.operators if op.outputs[0] == partner), None)
+    if node.op_type in WEIGHTED:
+        if operator is None:
+            raise ConversionError(f"{node.op_type} {node.name} has no partner in TFLite")
+        if quantized.tensors[operator.inputs[1]].quantization:
+            writer.weights(node, operator, quantized)
+    elif operator and operator.kind == WITH_CONSTANT.get(node.op_type):
+        operands = [quantized.tensors[name] for name in operator.inputs]
+        writer.operand(node, operands if quantized.tensors[partner].quantization else [])
 
 
 def _quantization(graph: TfliteGraph, partners: Mapping[str, str], name: str) -> Quantization:
@@ -275,17 +99,6 @@ def _rounded(graph: TfliteGraph, name: str) -> str:
         return name
     casts = (op for op in graph.operators if op.kind == "QUANTIZE" and name in op.inputs)
     return next((op.outputs[0] for op in casts), name)
-
-
-def _onnx_layout(weights: NDArray[Any], kind: str) -> NDArray[Any]:
-    """Turn TFLite's order of axes into ONNX's (out, in, height, width)."""
-    match kind:
-        case "CONV_2D":
-            return weights.transpose(0, 3, 1, 2)
-        case "DEPTHWISE_CONV_2D":
-            return weights.transpose(3, 0, 1, 2)
-        case _:
-            return weights
 
 
 def _fuse_activations(

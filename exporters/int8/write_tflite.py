@@ -1,4 +1,4 @@
-"""The float TFLite graph as full-integer int8, with ranges that are given to it."""
+"""Full-integer quantization: the float TFLite graph as int8, with the ranges that it is given."""
 
 import re
 import warnings
@@ -77,7 +77,7 @@ def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) ->
     tensors = [root.Subgraphs(0).Tensors(i) for i in range(root.Subgraphs(0).TensorsLength())]
     buffers = {tensor.Name().decode(): root.Buffers(tensor.Buffer()) for tensor in tensors}
     for op in graph.operators:
-        if op.kind not in CHANNEL_AXES or len(op.inputs) < 3 or not op.inputs[2]:  # noqa: PLR2004 -- the bias
+        if op.kind not in CHANNEL_AXES or not any(op.inputs[2:3]):  # no bias
             continue
         source, weights, bias = op.inputs[0], graph.tensors[op.inputs[1]], op.inputs[2]
         if weights.values is None or (biases := graph.tensors[bias].values) is None:
@@ -92,11 +92,7 @@ def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) ->
     return file
 
 
-def _stored(
-    file: bytearray,
-    buffer: Any,  # noqa: ANN401 -- flatbuffers
-    shape: tuple[int, ...],
-) -> NDArray[np.float32]:
+def _stored(file: bytearray, buffer: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return a float tensor as it lies in the file, to be written to."""
     # Large files keep their buffers behind the flatbuffer.
     start, size = buffer.Offset(), buffer.Size()

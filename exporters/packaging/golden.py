@@ -21,5 +21,5 @@ def golden_file(bundle: Bundle, models: Mapping[Format, bytes], photos: Sequence
         interpreter = load_interpreter(model, kind)
         arrays[f"logits_{kind}"] = np.array([interpreter(p) for p in pixels], np.float32)
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-import flatbuffers  # type: ignore[import-untyped]  # has no types
+import flatbuffers
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
@@ -141,7 +141,7 @@ def _describe_onnx(model: bytes, bundle: Bundle) -> bytes:
     }
     kept = {entry.key: entry.value for entry in parsed.metadata_props}
     onnx.helper.set_model_props(parsed, kept | values)
-    return parsed.SerializeToString()  # type: ignore[no-any-return]
+    return bytes(parsed.SerializeToString())
 
 
 def _describe_tflite(model: bytes, bundle: Bundle) -> bytes:
@@ -248,7 +248,7 @@ def _union(
     return {f"{field}_type": kinds[kind], field: (kind, values)}
 
 
-def _write(builder: Any, value: Any) -> int:  # noqa: ANN401 -- flatbuffers has no types
+def _write(builder: Any, value: Any) -> int:
     """Write a text, an array, a list of tables or a table; return where it is."""
     match value:
         case str():

@@ -74,6 +74,6 @@ def _figures(bundle: Bundle) -> str:
 
 
 def _agreement(report: ExportReport) -> str:
-    if len(report.shipped) < 2:  # noqa: PLR2004 -- nothing to compare
+    if len(report.shipped) <= 1:
         return ""
     return f"The formats decide alike on {report.agreement:.2%} of the {report.decided}.\n\n"

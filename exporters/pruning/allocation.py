@@ -1,4 +1,4 @@
-"""How many channels each layer keeps: evenly, globally, or by measured sensitivity."""
+"""Pruning ratios: how many channels each layer keeps, uniform, global or by sensitivity."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def spread_globally(groups: Sequence[ChannelGroup], share: float) -> dict[str, i
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """What one group alone costs: with so many of its `channels` left the loss has this `rise`."""
+    """The sensitivity of one group: with `channels` of it left the loss has this `rise`."""
 
     name: str
     channels: int

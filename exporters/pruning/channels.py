@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels are taken out, and with them all that they were for.
+"""Structured pruning: whole channels are removed, with all that reads or computes them.
 
 Which layers share channels is found by torch-pruning (Fang et al., arXiv 2301.12900); which go,
 and how many, is decided here: score the channels, choose how many of each group are kept, prune.
@@ -86,7 +86,7 @@ def score_channels(
             if loss is None:
                 raise ValueError("the importance taylor needs a loss")
             for part in loss(scored):
-                part.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(part)
             score = tp.importance.GroupTaylorImportance()
     groups = []
     graph = _graph(scored, example)
@@ -151,7 +151,7 @@ def _find_groups(
         yield names[group[0].dep.target.module], group
 
 
-def _step(group: Any) -> int:  # noqa: ANN401 -- torch-pruning has no types
+def _step(group: Any) -> int:
     """Return how many alike groups of channels the group's grouped convolutions have."""
     layers = (item.dep.target.module for item in group)
     return max(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import flatbuffers  # type: ignore[import-untyped]  # has no types
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools.flatbuffer_utils import read_model_from_bytearray
@@ -13,12 +13,12 @@ ALIGNMENT = 16  # bytes: the schema's, for kernels that load whole registers
 IDENTIFIER = b"TFL3"
 
 
-def unpack(model: bytes) -> Any:  # noqa: ANN401 -- flatbuffers has no types
+def unpack(model: bytes) -> Any:
     """Return the file as a `schema.ModelT`, without what is appended to it (a zip)."""
     return read_model_from_bytearray(model)
 
 
-def pack(model: Any) -> bytes:  # noqa: ANN401 -- flatbuffers has no types
+def pack(model: Any) -> bytes:
     """Return the file of a `schema.ModelT`, every buffer inside the flatbuffer."""
     model.buffers = [
         buffer if buffer.data is None else _AlignedBuffer(np.frombuffer(buffer.data, np.uint8))
@@ -29,7 +29,7 @@ def pack(model: Any) -> bytes:  # noqa: ANN401 -- flatbuffers has no types
     return bytes(builder.Output())
 
 
-def take_pixels(model: Any) -> None:  # noqa: ANN401 -- flatbuffers has no types
+def take_pixels(model: Any) -> None:
     """Let a `schema.ModelT` with an int8 input and output take uint8 and give float32.
 
     MediaPipe takes and reads no int8. Every number stays the same: pixel - 128 is exact. QUANTIZE
@@ -58,12 +58,12 @@ def take_pixels(model: Any) -> None:  # noqa: ANN401 -- flatbuffers has no types
 
 
 def _add_tensor(
-    graph: Any,  # noqa: ANN401 -- as above
+    graph: Any,
     like: int,
     name: bytes,
     *,
     kind: int = schema.TensorType.FLOAT32,
-    quantization: Any = None,  # noqa: ANN401 -- as above
+    quantization: Any = None,
 ) -> int:
     """Add a computed tensor of the shape of another; return its index."""
     shape = list(graph.tensors[like].shape)
@@ -72,7 +72,7 @@ def _add_tensor(
     return len(graph.tensors) - 1
 
 
-def _cast(model: Any, kind: str, source: int, target: int) -> Any:  # noqa: ANN401 -- as above
+def _cast(model: Any, kind: str, source: int, target: int) -> Any:
     """Return the operator that writes one tensor's numbers as another's type."""
     code = getattr(schema.BuiltinOperator, kind)
     # Version 2 of both knows int8.
@@ -88,7 +88,7 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # flatbuffers has n
     def __init__(self, data: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         super().__init__(data=data)
 
-    def Pack(self, builder: Any) -> Any:  # noqa: ANN401, N802 -- flatbuffers' own name
+    def Pack(self, builder: Any) -> Any:  # noqa: N802 -- flatbuffers' own name
         """Write the buffer, its data at a multiple of 16 bytes."""
         builder.Prep(ALIGNMENT, len(self.data))
         return super().Pack(builder)

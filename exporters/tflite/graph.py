@@ -96,7 +96,7 @@ class TfliteGraph:
         )
 
 
-def _interpreter(model: bytes) -> Any:  # noqa: ANN401 -- LiteRT's class is not typed
+def _interpreter(model: bytes) -> Any:
     with warnings.catch_warnings():
         # LiteRT warns that keeping every activation is for debugging: it is what we do here.
         warnings.simplefilter("ignore", UserWarning)
@@ -109,7 +109,7 @@ def _interpreter(model: bytes) -> Any:  # noqa: ANN401 -- LiteRT's class is not 
     return interpreter
 
 
-def _operator(root: Any, operator: Any, names: list[str]) -> Operator:  # noqa: ANN401 -- flatbuffers
+def _operator(root: Any, operator: Any, names: list[str]) -> Operator:
     code = root.operatorCodes[operator.opcodeIndex]
     kind = _OPERATOR_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
     return Operator(

@@ -1,4 +1,4 @@
-"""Whether what was made decides as the trained network does, on images it has not seen."""
+"""Parity of a file with its torch network: accuracy, coverage and agreement on held-out images."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

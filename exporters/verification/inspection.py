@@ -1,4 +1,4 @@
-"""Refuse an int8 file that does not compute in integers from its first layer to its last.
+"""Full-integer check: an int8 file must compute in integers from its first layer to its last.
 
 Of every layer is asked:
 

@@ -1,4 +1,4 @@
-"""The layers of an int8 file, read alike from both formats: on which grids they compute.
+"""Quantized layers of an int8 file, read alike from both formats: on which grids they compute.
 
 In ONNX, what a layer takes comes from a DequantizeLinear and what it gives goes into a
 QuantizeLinear: that pair's integers are the tensor. What only moves numbers may pass them on.
@@ -108,7 +108,7 @@ def _flattened(operators: Sequence[tuple[str, Any]], tensors: Sequence[Any]) -> 
     return {index for index, flattened in flat.items() if flattened}
 
 
-def _tflite_tensor(tensor: Any) -> Tensor:  # noqa: ANN401 -- flatbuffers has no types
+def _tflite_tensor(tensor: Any) -> Tensor:
     quantization, name = tensor.quantization, tensor.name.decode()
     if quantization is None or quantization.scale is None or quantization.zeroPoint is None:
         return Tensor(name=name, dtype=_TYPES[tensor.type])

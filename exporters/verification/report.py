@@ -1,4 +1,4 @@
-"""What an export measured: each format beside the float network, on labelled images."""
+"""Export report: each format beside the float network, on labelled images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -60,7 +60,8 @@ class PiCamera2Source:
 
     def read(self) -> Image | None:
         """See `Source`."""
-        return self._camera.capture_array()  # type: ignore[no-any-return]
+        image: Image = self._camera.capture_array()
+        return image
 
     def close(self) -> None:
         """See `Source`."""

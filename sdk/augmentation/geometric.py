@@ -40,7 +40,7 @@ class Mirror(Change):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if any(len(pair) != 2 for pair in self.swapped):  # noqa: PLR2004 -- a pair
+        if any(len(pair[1:]) != 1 for pair in self.swapped):
             raise ValueError("augmentation mirror: swapped holds pairs of class names")
 
     def becomes(self, label: str) -> str | None:

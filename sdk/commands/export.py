@@ -128,7 +128,7 @@ def command(
         check_installed(*EVALUATION_MODULES, extra="evaluate")
     refuse_existing(out)
     require_images(data)
-    from leansight.sdk.deployment.export_imported import export_foreign
+    from leansight.sdk.deployment.export_imported import export_imported
     from leansight.sdk.deployment.export_run import export_run
     from leansight.sdk.deployment.imported_network import is_foreign
     from leansight.sdk.deployment.options import DeploymentOptions
@@ -143,7 +143,7 @@ def command(
     )
     if is_foreign(model):
         origin, images = _require_all(model, imported, data)
-        export = partial(export_foreign, model, origin, images, options)
+        export = partial(export_imported, model, origin, images, options)
     else:
         _require_run(model, imported)
         export = partial(export_run, model, options, data=data)

@@ -36,7 +36,7 @@ from leansight.sdk.system.text import first_five
 _TOLERANCE: Final = 1e-3
 
 
-def export_foreign(
+def export_imported(
     path: Path,
     origin: Origin,
     data: Path,

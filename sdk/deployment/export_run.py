@@ -21,7 +21,7 @@ from leansight.sdk.system.allocator import keep_freed_memory
 from leansight.sdk.system.progress import step_bars
 
 GOLDEN_PHOTOS = 8
-TRAINING_IMAGES = 4096  # for learning under rounding, where calibration is not enough
+TRAINING_IMAGES = 4096  # for quantization-aware training, where calibration is not enough
 VERSIONED_PACKAGES = (
     "leansight",
     "torch",

@@ -195,7 +195,7 @@ class _Process:
             # where one goes on in spite of its dead study or Ray node, this waits for it.
             fcntl.flock(log, fcntl.LOCK_EX)
             self._log_start = log.seek(0, os.SEEK_END)  # where it now ends
-            self._process = subprocess.Popen(  # noqa: S603 -- a list, no shell reads it
+            self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -8,7 +8,7 @@ from residual_network import PREPROCESSING, Residual, prepared, spoil, teach
 from trained_networks import ignore
 
 from leansight.exporters.conversion.convert import convert
-from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrated
+from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def network() -> Residual:
 @pytest.fixture(scope="session")
 def found(network: Residual) -> CalibratedNetwork:
     """The network, calibrated."""
-    return calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    return calibrate_network(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
 
 
 @pytest.fixture(scope="session")
@@ -30,4 +30,4 @@ def spoilt(network: Residual) -> CalibratedNetwork:
     """The same network with one channel that is too large."""
     other = copy.deepcopy(network)
     spoil(other)
-    return calibrated(convert(other, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    return calibrate_network(convert(other, PREPROCESSING), prepared(60, seed=1).pixels, ignore)

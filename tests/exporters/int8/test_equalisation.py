@@ -10,7 +10,7 @@ from trained_networks import ignore
 from leansight.exporters.conversion.convert import convert
 from leansight.exporters.conversion.inference import batches
 from leansight.exporters.conversion.torch_graph import for_any_number, watch
-from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrated
+from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.calibration import calibrate
 from leansight.exporters.int8.equalisation import equalise
 from leansight.exporters.int8.fake_quantization import logit_error
@@ -49,7 +49,7 @@ def test_equalising_lets_relu6_cut_off_what_it_did() -> None:
         after[3] *= 1000
         norm.bias[5] += 7
         network.narrow.weight[:, 5] += 0.1
-    found = calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    found = calibrate_network(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
     folded = copy.deepcopy(found.floats.folded)
     assert equalise(folded, found.pixels) == 2
     even = with_network(found, folded)

@@ -5,7 +5,7 @@ from residual_network import exact, prepared
 
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.fake_quantization import logit_error
-from leansight.exporters.int8.quantization_aware_training import learn
+from leansight.exporters.int8.quantization_aware_training import fine_tune
 from leansight.exporters.int8.ranges import Range
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
@@ -17,6 +17,6 @@ def test_training_under_rounding_learns_to_be_the_float_network(found: Calibrate
     narrow = {n: Range(low=0.85 * r.low, high=0.85 * r.high) for n, r in found.ranges.items()}
     simulation, wanted = replace(found, ranges=narrow).simulate(), exact(found)
     before = logit_error(simulation, found.pixels, wanted)
-    learn(simulation, found.exact, prepared(240, seed=5).pixels, epochs=40)
+    fine_tune(simulation, found.exact, prepared(240, seed=5).pixels, epochs=40)
     assert logit_error(simulation, found.pixels, wanted) < 0.5 * before
     assert all(r.low <= 0 <= r.high for r in simulation.ranges.values())

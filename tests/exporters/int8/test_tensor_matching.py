@@ -15,7 +15,7 @@ from trained_networks import Converted, ignore
 from leansight.exporters.conversion.convert import convert
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.int8.calibrated_network import calibrated, quantize
+from leansight.exporters.int8.calibrated_network import calibrate_network, quantize
 from leansight.exporters.int8.tensor_matching import pair_tensors
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.runtime.interpreter import load_interpreter
@@ -80,7 +80,7 @@ def test_a_network_whose_equal_constants_became_different_is_the_same_network() 
     torch.manual_seed(0)
     hard = (nn.Conv2d(1, 8, 3, 2), nn.Hardswish(), nn.Conv2d(8, 8, 3), nn.Hardswish())
     network = nn.Sequential(*hard, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
-    found = calibrated(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
+    found = calibrate_network(convert(network, PREPROCESSING), prepared(60, seed=1).pixels, ignore)
     simulation = found.simulate()
     with torch.no_grad():
         for parameter in simulation.network.parameters():
@@ -89,7 +89,7 @@ def test_a_network_whose_equal_constants_became_different_is_the_same_network() 
     assert learnt.graph.activations != found.graph.activations
     assert [*learnt.ranges] == learnt.graph.activations
     assert [*learnt.ranges.values()] == [*found.ranges.values()]
-    pixels, expected = learnt.measured
+    pixels, expected = learnt.evaluation_set
     simulated = predict(learnt.simulate(), pixels)
     files = [load_interpreter(file, kind) for kind, file in learnt.write().items()]
     logits = [np.concatenate([file(image[None]) for image in pixels]) for file in files]

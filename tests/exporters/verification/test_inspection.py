@@ -18,6 +18,7 @@ from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8 import calibrated_network
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.ranges import INPUT_RANGE, Range
+from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.options import Target
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.tflite.file import pack, unpack
@@ -56,6 +57,7 @@ def calibrated() -> CalibratedNetwork:
         exact=nothing,
         floats=floats,
         graph=graph,
+        grids=SharedGrids.of(graph),
         nodes={},
         ranges={graph.input: INPUT_RANGE, STEPS: positive, MEANS: positive, LOGITS: any_sign},
         pixels=np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8),

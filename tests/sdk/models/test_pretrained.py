@@ -262,8 +262,8 @@ def test_published_weights_of_lite0_give_the_published_logits() -> None:
 def fresh_load(hub: str, cache: Path) -> subprocess.CompletedProcess[str]:
     """Load weights in a new process, since the hub's client reads its settings once."""
     code = (
-        "from leansight.sdk.models.backbones import load_pretrained\n"
-        "from leansight.sdk.models.networks import build_network\n"
+        "from leansight.sdk.models.pretrained import load_pretrained\n"
+        "from leansight.sdk.models.build import build_network\n"
         "from leansight.sdk.recipes.schema import ModelRecipe\n"
         "recipe = ModelRecipe(name='mobilenetv1_100', pretrained=True)\n"
         "network = build_network(recipe, classes=2, channels=3)\n"
@@ -274,7 +274,7 @@ def fresh_load(hub: str, cache: Path) -> subprocess.CompletedProcess[str]:
     settings = keep | {"HF_ENDPOINT": hub, "HF_HOME": str(cache), "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-c", code]
     return subprocess.run(
-        command, env=settings, capture_output=True, text=True, timeout=60, check=False
+        command, env=settings, capture_output=True, text=True, timeout=300, check=False
     )
 
 
