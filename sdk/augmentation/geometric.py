@@ -138,8 +138,8 @@ class Crop(Change):
 
         size = [int(side) for side in image.shape[-2:]]
         border = [round(self.padding * side) for side in reversed(size)]
-        crop: Tensor = v2.RandomCrop(size, padding=border)(image)
-        return crop
+        cropped: Tensor = v2.RandomCrop(size, padding=border)(image)
+        return cropped
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,8 +48,8 @@ class Colour(Change):
         from torchvision.transforms import v2
 
         jitter = v2.ColorJitter(self.brightness, self.contrast, self.saturation, self.hue)
-        changed: Tensor = jitter(image)
-        return changed
+        jittered: Tensor = jitter(image)
+        return jittered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +154,8 @@ class Coarse(Change):
         size = [int(side) for side in image.shape[-2:]]
         share = between(self.least, 1)
         small = functional.resize(image, [max(4, round(share * side)) for side in size])
-        blurred: Tensor = functional.resize(small, size)
-        return blurred
+        coarse: Tensor = functional.resize(small, size)
+        return coarse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,7 @@ class Stroke(Change):
     def __call__(self, image: "Tensor") -> "Tensor":
         """Return the image eroded or dilated over 3×3 pixels."""
         cv2 = opencv()
-        grow = cv2.dilate if between(0, 1) < 0.5 else cv2.erode  # noqa: PLR2004 -- a coin
+        grow = (cv2.dilate, cv2.erode)[round(between(0, 1))]
         return from_pixels(grow(to_pixels(image), np.ones((3, 3), np.uint8)))
 
 
@@ -203,5 +203,5 @@ class Erase(Change):
 
         colour = torch.randint(0, LEVELS + 1, (3,)).tolist()
         erase = v2.RandomErasing(p=1, scale=(self.share / 10, self.share), value=colour)
-        covered: Tensor = erase(image)
-        return covered
+        erased: Tensor = erase(image)
+        return erased

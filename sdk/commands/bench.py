@@ -57,6 +57,7 @@ from leansight.sdk.commands.options.remote import on_option, remote_python_optio
     help="Print a JSON list with an object for each model.",
 )
 def command(
+    *,
     models: tuple[Path, ...],
     runs: int,
     warmup: int,

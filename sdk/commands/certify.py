@@ -45,6 +45,7 @@ _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 )
 @image_options
 def command(
+    *,
     bundle: Path,
     data: Path,
     out: Path,

@@ -27,6 +27,7 @@ from leansight.runtime.interpreter import FORMATS, Format
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
+    *,
     bundle: Path,
     model_format: Format | None,
     threads: int,

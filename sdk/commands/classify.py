@@ -34,6 +34,7 @@ from leansight.runtime.interpreter import FORMATS, Format
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def command(
+    *,
     bundle: Path,
     images: tuple[Path, ...],
     model_format: Format | None,

@@ -42,14 +42,14 @@ def signs(out: Path, images: int, seed: int) -> None:
     """
     opencv()
     progress = require("rich.progress", package="rich", extra="train")
-    from leansight.sdk.data.synthetic import scenes
-    from leansight.sdk.data.synthetic.signs import LABELS, STYLES
+    from leansight.sdk.data.synthetic import videos
+    from leansight.sdk.data.synthetic.styles import LABELS, STYLES
     from leansight.sdk.system.console import console
 
     hidden = not console().is_terminal
     with progress.Progress(console=console(), transient=True, disable=hidden) as bar:
         task = bar.add_task("Drawing signs", total=images)
-        scenes.write_signs(
+        videos.write_signs(
             out, images=images, seed=seed, written=lambda frames: bar.advance(task, frames)
         )
     click.echo(
@@ -71,10 +71,10 @@ def signs(out: Path, images: int, seed: int) -> None:
 def video(out: Path, seed: int, seconds: float) -> None:
     """Write the video OUT, whose name ends in .mp4: one sign after another, pauses between."""
     opencv()
-    from leansight.sdk.data.synthetic import scenes
+    from leansight.sdk.data.synthetic import videos
 
-    frames = scenes.write_video(out, seed=seed, seconds=seconds)
-    click.echo(f"{frames} frames of {scenes.DEMO_PX} x {scenes.DEMO_PX} px: {out}")
+    frames = videos.write_video(out, seed=seed, seconds=seconds)
+    click.echo(f"{frames} frames of {videos.DEMO_PX} x {videos.DEMO_PX} px: {out}")
 
 
 @command.command(epilog="Example: leansight data stats photos/ --out photos.png")
@@ -98,6 +98,7 @@ def video(out: Path, seed: int, seconds: float) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def stats(
+    *,
     data: Path,
     layout: Layout,
     regions: bool,

@@ -201,6 +201,7 @@ def command(
     from leansight.sdk.runs.run import Run
     from leansight.sdk.training.trainer import Hardware
 
+    target = PruningTarget(kind=kind, value=value, on=on, remote_python=remote_python)
     before = Run.load(run)
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
@@ -211,7 +212,7 @@ def command(
         pruned = prune_run(
             run,
             out=out,
-            target=PruningTarget(kind=kind, value=value, on=on, remote_python=remote_python),
+            target=target,
             importance=importance,
             images=images,
             steps=steps,

@@ -13,6 +13,7 @@ from leansight.sdk.recipes.schema import Recipe
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the list, or the one recipe, as JSON.")
 def command(
+    *,
     name: str | None,
     as_json: bool,
 ) -> None:

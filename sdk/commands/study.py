@@ -74,6 +74,7 @@ from leansight.sdk.studies.runner import StudyRunner
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the content of results.json.")
 def command(
+    *,
     data: Path,
     recipe_name: str,
     out: Path,

@@ -13,6 +13,8 @@ from leansight.sdk.data.samples import Box, Sample
 LIST_FIELDS: Final = ("path", "labels", "country", "video", "box")
 LABEL_SEPARATOR: Final = "|"
 
+_BOX: Final = re.compile(r"[\s,;]+".join([r"(\d+)"] * 4), re.ASCII)
+
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
     """Write a list as CSV (RFC 4180): the split, to read and to repeat.
@@ -73,8 +75,8 @@ def read_box(text: str) -> Box | None:
     """Return the four numbers of a box, None for an empty text; ValueError for anything else."""
     if not text.strip():
         return None
-    numbers = re.split(r"[\s,;]+", text.strip())
-    if len(numbers) != 4 or not all(n.isdecimal() for n in numbers):  # noqa: PLR2004 -- two corners
+    corners = _BOX.fullmatch(text.strip())
+    if corners is None:
         raise ValueError(f"a box is four whole numbers x1 y1 x2 y2, not {text!r}")
-    x1, y1, x2, y2 = map(int, numbers)
+    x1, y1, x2, y2 = map(int, corners.groups())
     return x1, y1, x2, y2

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from leansight.runtime.decision import Task
 from leansight.runtime.errors import DataError
 
 Box = tuple[int, int, int, int]
+MIN_CLASSES: Final = 2  # that a classifier tells apart
 
 
 @dataclass(frozen=True, kw_only=True)

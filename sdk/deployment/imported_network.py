@@ -15,7 +15,7 @@ from leansight.exporters.importers.onnx_reader import OnnxClassifier, read_onnx
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import CHANNELS, Fit, Interpolation, Preprocessing
-from leansight.sdk.data.samples import Split
+from leansight.sdk.data.samples import MIN_CLASSES, Split
 from leansight.sdk.deployment.export_run import package_versions
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
@@ -100,7 +100,7 @@ def read_labels(file: Path) -> tuple[str, ...]:
         if not label or label in labels[: line - 1]:
             what = f"{label} again" if label else "empty"
             raise DataError(f"{file} line {line} is {what}: one label a line is expected")
-    if len(labels) <= 1:  # a classifier tells at least two classes apart
+    if len(labels) < MIN_CLASSES:
         raise DataError(f"{file} has {len(labels)} labels: two or more are expected")
     return labels
 

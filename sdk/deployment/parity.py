@@ -84,16 +84,14 @@ class Parity:
     def alike(self) -> NDArray[np.bool_]:
         """Where the shipped decide alike: (N,), with many labels (N, K)."""
         first = self.shipped[0].decisions
-        alike: NDArray[np.bool_] = np.all(
-            [found.decisions == first for found in self.shipped], axis=0
-        )
+        alike: NDArray[np.bool_] = np.all([f.decisions == first for f in self.shipped], axis=0)
         return alike
 
     @cached_property
     def apart(self) -> NDArray[np.bool_]:
         """Where a shipped file decides otherwise than torch or than the other; as `alike`."""
-        others = [found.decisions != self.torch.decisions for found in self.shipped]
-        apart: NDArray[np.bool_] = np.any(others, axis=0)
+        torch = self.torch.decisions
+        apart: NDArray[np.bool_] = np.any([f.decisions != torch for f in self.shipped], axis=0)
         return apart
 
     @cached_property

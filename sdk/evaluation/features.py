@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ def _record(
     """Return what a layer is given, or gives, for each batch of images (N, S, S, C) uint8."""
     seen: list[NDArray[np.float32]] = []
 
-    def keep(_: nn.Module, given: tuple[Tensor, ...], made: Any) -> None:  # noqa: ANN401 -- torch's
+    def keep(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
         seen.append((made if output else given[0]).numpy().copy())
 
     handle = layer.register_forward_hook(keep)

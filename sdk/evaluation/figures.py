@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _COLOURS: Final = ("#2f6690", "#e08e45", "#5b8e7d", "#a4508b")
 _MARKS: Final = ("o", "^", "s", "x")  # matplotlib has ten colours
 _FAINT: Final = "#d9d9d9"
+_DARK: Final = 0.5  # share from which the ground of a count is too dark for black
+_LEGEND_INSIDE: Final = 8  # classes that a legend in the axes holds
+_LEGEND_BESIDE: Final = 25  # classes that a legend beside them holds
 _WRITTEN: Final = 30  # classes whose counts still have room in the confusion matrix
 
 
@@ -67,7 +70,7 @@ def draw_confusion(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
     axes.grid(visible=False)
     if len(labels) <= _WRITTEN:
         for row, column in np.argwhere(counts):
-            dark = shares[row, column] > 0.5  # noqa: PLR2004 -- half way
+            dark = shares[row, column] > _DARK
             axes.text(
                 column, row, str(counts[row, column]), ha="center", va="center", fontsize=6,
                 color="white" if dark else "black",
@@ -86,7 +89,7 @@ def draw_roc(
             false, true, _ = roc_curve(truth[:, k], probabilities[:, k])
             axes.plot(100 * false, 100 * true, linewidth=0.8, label=label)
     axes.set(xlabel="false positives, %", ylabel="true positives, %", xlim=(-1, 100), ylim=(0, 101))
-    if len(labels) <= 8:  # noqa: PLR2004 -- what a legend holds
+    if len(labels) <= _LEGEND_INSIDE:
         axes.legend(frameon=False, fontsize=7)
     return _svg(figure)
 
@@ -118,7 +121,7 @@ def draw_map(
                   label=labels[k])  # fmt: skip
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
-    if len(labels) <= 25:  # noqa: PLR2004 -- what a legend holds
+    if len(labels) <= _LEGEND_BESIDE:
         axes.legend(frameon=False, fontsize=6, bbox_to_anchor=(1, 1), loc="upper left")
     return _svg(figure)
 

@@ -195,15 +195,9 @@ def _top_k(
     probabilities: NDArray[np.float64], classes: NDArray[np.int64], labels: int
 ) -> dict[int, float]:
     every = np.arange(labels)
+    # Of two classes there is nothing between the best and all of them.
     return {
-        k: float(
-            sklearn_metrics.top_k_accuracy_score(
-                classes,
-                probabilities if labels > 2 else probabilities[:, 1],  # noqa: PLR2004 -- binary
-                k=k,
-                labels=every,
-            )
-        )
+        k: float(sklearn_metrics.top_k_accuracy_score(classes, probabilities, k=k, labels=every))
         for k in range(2, min(_TOP, labels - 1) + 1)
     }
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO
 
+_AT_THE_END: Final = ("weight", "bias")  # of the published classifier, in a file of weights
 LEVELS: Final = 255
 RGB: Final = 3
 HUB_TIMEOUT_S: Final = 5
@@ -48,10 +49,17 @@ class TimmBody(nn.Module):
             in_chans=channels,
         )
         without_top(self.model)
-        config: dict[str, Any] = self.model.pretrained_cfg  # type: ignore[assignment]
+        config = self.published_config
         self.mean, self.deviation = tuple(config["mean"]), tuple(config["std"])
         width = "head_hidden_size" if self.pooled else "num_features"
         self.features = int(getattr(self.model, width))
+
+    @property
+    def published_config(self) -> Mapping[str, Any]:
+        """What timm knows of the published weights: where they are, and their normalisation."""
+        untyped: Any = self.model.pretrained_cfg  # for torch's types a Tensor or a Module
+        config: Mapping[str, Any] = untyped
+        return config
 
     @property
     def published_name(self) -> str:
@@ -65,7 +73,8 @@ class TimmBody(nn.Module):
 
     def groups(self) -> list[nn.ModuleList]:
         """Return the layers of each resolution of the picture, from input to output."""
-        ends = [f"{info['module']}." for info in self.model.feature_info]  # type: ignore[union-attr]
+        stages: Any = self.model.feature_info  # for torch's types a Tensor or a Module
+        ends = [f"{stage['module']}." for stage in stages]
         modules = [(f"{name}.", module) for name, module in self.model.named_modules()]
         last = [max(i for i, (n, _) in enumerate(modules) if n.startswith(end)) for end in ends]
         groups: dict[int, list[nn.Module]] = defaultdict(list)
@@ -105,8 +114,7 @@ class TimmBody(nn.Module):
     def _by_order(self, weights: Weights) -> dict[str, Tensor]:
         """Return our tensors where a file has the same shapes in the same order."""
         theirs, ours = list(weights.items()), list(self._rgb_shapes())
-        # At the end, the weights and the bias of the classifier.
-        if not 0 <= len(theirs) - len(ours) <= 2:  # noqa: PLR2004 -- as said
+        if not 0 <= len(theirs) - len(ours) <= len(_AT_THE_END):
             raise ValueError(f"it has {len(theirs)} tensors, not {len(ours)}")
         for (name, tensor), (expected, shape) in zip(theirs, ours, strict=False):
             if tuple(tensor.shape) != shape:

@@ -93,7 +93,7 @@ def _download(body: TimmBody) -> Weights:
     import timm
 
     try:
-        source = _source(body.model.pretrained_cfg)  # type: ignore[arg-type]
+        source = _source(body.published_config)
         published: nn.Module = timm.create_model(
             body.published_name, pretrained=True, pretrained_cfg_overlay=source
         )

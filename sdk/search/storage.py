@@ -7,14 +7,14 @@ from typing import Any, Final
 from uuid import uuid4
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.system.definition import require_same
 from leansight.sdk.system.files import write_json
-from leansight.sdk.system.locks import locked
+from leansight.sdk.system.locks import lock, locked
 
 DEFINITION: Final = "optimize.json"
 JOURNAL: Final = "trials.journal"
@@ -59,13 +59,31 @@ def open_storage(storage: str) -> BaseStorage:
     """Open a database by its URL, else the file of a journal."""
     if "://" not in storage:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(storage))
+        return JournalStorage(JournalFileBackend(storage, _JournalLock(storage)))
     try:
         return _open_sqlite(storage) if storage.startswith("sqlite") else RDBStorage(storage)
     except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         shown = _without_password(storage)
         raise DataError(f"{shown} cannot be opened: {reason}", parameter="storage") from error
+
+
+class _JournalLock(JournalFileOpenLock):
+    """Held while lines are added to a journal: the journal itself, by the kernel's lock.
+
+    Optuna's own is a file beside it, which others take for held for 30 s after a kill.
+    """
+
+    def __init__(self, journal: str) -> None:
+        super().__init__(journal)
+        self._journal = Path(journal)
+
+    def acquire(self) -> bool:
+        self._held = lock(self._journal)
+        return True
+
+    def release(self) -> None:
+        self._held.close()
 
 
 def _open_sqlite(url: str) -> BaseStorage:

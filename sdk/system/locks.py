@@ -10,11 +10,24 @@ from pathlib import Path
 from leansight.runtime.errors import DataError
 
 
+def lock(file: Path) -> TextIOWrapper:
+    """Return the file, held until it is closed; wait while another process (or thread) has it.
+
+    It is made where it is missing.
+    """
+    held = _opened(file)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+    except BaseException:  # Ctrl-C
+        held.close()
+        raise
+    return held
+
+
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold the file, made where it is missing; wait while another process (or thread) has it."""
-    with _opened(file) as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    """Hold the file as long as the `with` lasts, see `lock`."""
+    with lock(file):
         yield
 
 

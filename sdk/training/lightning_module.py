@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
@@ -140,7 +141,7 @@ class LearningTask(pl.LightningModule):
 
     # Optimiser and schedule
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 -- Lightning's own union of eight types
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser with the recipe's schedule."""
         training = self._training
         groups = parameter_groups(
@@ -156,17 +157,18 @@ class LearningTask(pl.LightningModule):
                 return chosen
             case "one-cycle":
                 schedule = one_cycle(chosen, int(self.trainer.estimated_stepping_batches))
-                return _scheduled(chosen, scheduler=schedule, interval="step")
+                timing = LRSchedulerConfigType(scheduler=schedule, interval="step")
             case "steps":
                 schedule = lr_scheduler.MultiStepLR(
                     chosen, list(training.drop_epochs), training.drop_factor
                 )
-                return _scheduled(chosen, scheduler=schedule, interval="epoch")
+                timing = LRSchedulerConfigType(scheduler=schedule, interval="epoch")
             case "plateau":
                 plateau = lr_scheduler.ReduceLROnPlateau(
                     chosen, factor=training.drop_factor, patience=training.plateau_patience
                 )
-                return _scheduled(chosen, scheduler=plateau, monitor="val_loss")
+                timing = LRSchedulerConfigType(scheduler=plateau, monitor="val_loss")
+        return {"optimizer": chosen, "lr_scheduler": timing}
 
     def _half_size(self) -> bool:
         training = self._training
@@ -212,10 +214,6 @@ def one_cycle(chosen: torch.optim.Optimizer, steps: int) -> lr_scheduler.OneCycl
     peaks = [float(group["lr"]) for group in chosen.param_groups]
     rise = max(WARMUP_SHARE, 2 / steps)
     return lr_scheduler.OneCycleLR(chosen, peaks, total_steps=steps, pct_start=rise)
-
-
-def _scheduled(chosen: torch.optim.Optimizer, **schedule: Any) -> dict[str, Any]:  # noqa: ANN401 -- Lightning's table
-    return {"optimizer": chosen, "lr_scheduler": schedule}
 
 
 def _accuracy(task: Task, labels: int) -> Metric:

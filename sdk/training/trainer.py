@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -104,7 +104,7 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
     )
 
 
-def _precision(wanted: TrainingPrecision) -> Any:  # noqa: ANN401 -- Lightning's own names
+def _precision(wanted: TrainingPrecision) -> Literal["bf16-mixed", "32-true"]:
     """Return bfloat16 where the processor computes in it, else float32.
 
     "auto" asks for instructions made for it (AMX, or a GPU's): with AVX-512's alone it is no

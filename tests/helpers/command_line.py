@@ -14,7 +14,7 @@ MAIN = "from leansight.sdk.commands.cli import main; main()"
 def leansight(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command as a user does, in a process of its own."""
     command = [sys.executable, "-c", before + MAIN, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 def invoke(*arguments: object, catch_exceptions: bool = True) -> Result:

@@ -11,9 +11,9 @@ from typing import Final
 
 import pytest
 
-QUICK_S: Final = 15.0  # the most that a test without the mark `slow` may take
+QUICK_S: Final = 20.0  # the most that a test without the mark `slow` may take
 SLOW_S: Final = 90.0  # ... and one with it
-ALL_S: Final = 1800.0  # ... and all tests together
+ALL_S: Final = 1200.0  # ... and all tests together: ten minutes of two cores
 SHOWN: Final = 10
 
 _begun: Final = pytest.StashKey[float]()

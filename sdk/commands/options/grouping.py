@@ -23,7 +23,7 @@ def options_of(
 
     def add(command: Command) -> Command:
         @wraps(command)
-        def gathered(**values: Any) -> None:  # noqa: ANN401 -- click's, by their names
+        def gathered(**values: object) -> None:
             together = kind(**{field: values.pop(field) for field in names})
             command(**{name: together}, **values)
 

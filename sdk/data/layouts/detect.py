@@ -11,7 +11,7 @@ from leansight.sdk.data.layouts.bdd100k import driving_weather
 from leansight.sdk.data.layouts.csv_table import csv_file, listed_samples, path_column, read_table
 from leansight.sdk.data.layouts.folders import class_folders
 from leansight.sdk.data.layouts.gtsrb import numbered_folders
-from leansight.sdk.data.samples import Sample
+from leansight.sdk.data.samples import MIN_CLASSES, Sample
 from leansight.sdk.recipes.schema import DataRecipe, Layout
 from leansight.sdk.system.text import first_five
 
@@ -60,7 +60,7 @@ def find_samples(root: Path, recipe: DataRecipe = _AS_IT_COMES) -> list[Sample]:
 def find_labels(samples: Iterable[Sample]) -> tuple[str, ...]:
     """Return the class names in alphabetical order; DataError if there are fewer than two."""
     labels = tuple(sorted({label for s in samples for label in s.labels}))
-    if len(labels) <= 1:  # a classifier tells at least two classes apart
+    if len(labels) < MIN_CLASSES:
         found = f"one class only ({labels[0]})" if labels else "no class"
         raise DataError(f"found {found}: put the images of each class in their own folder")
     return labels

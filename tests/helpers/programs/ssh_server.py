@@ -30,6 +30,7 @@ async def run(process: "asyncssh.SSHServerProcess[bytes]") -> None:
 async def serve() -> None:
     server = await asyncssh.listen(
         "127.0.0.1",
+        0,  # a free port; without it 22, which one server at a time can have
         server_host_keys=[HOST_KEY],
         authorized_client_keys=AUTHORIZED_KEYS,
         process_factory=run,

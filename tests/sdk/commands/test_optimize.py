@@ -44,10 +44,10 @@ def test_what_a_search_begins_with_has_no_test_images(untrained: Run, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--objectives", "speed"], "--objectives: no speed; there are accuracy, coverage"),
+        (["--objectives", "speed"], "there is no objective speed: there are accuracy, coverage"),
         (["--objectives", "size,size"], "name one or more of accuracy, .*, each once"),
         (["--objectives", "size", "--threads", "1,2"], "--threads change the latency alone"),
-        (["--set", "model.width=8"], "--set model: a search is of one model"),
+        (["--set", "model.width=8"], "--set model: all trials have the same model"),
         (["--set", "training.epochs=none"], "training.epochs must be a whole number"),
         (["--shares", "0,1"], "shares must be from 0 to below 1"),
         (["--data", "/nowhere"], "--data /nowhere does not exist: name the folder of labelled"),

@@ -46,7 +46,7 @@ def run_main(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--grid", "model.width"], r"--grid model\.width: expected KEY=V1,V2"),
+        (["--grid", "model.width"], r"model\.width: expected KEY=V1,V2.* \(--grid\)"),
         (["--seeds", "one"], r"--seeds one: expected whole numbers"),
         (["--recipe", "nothing"], r"no recipe nothing"),
         (["--set", "training.epochs=0"], r"training\.epochs must be 1 or more"),

@@ -179,12 +179,13 @@ PRUNE_BY_SIZE = """
 import sys
 from pathlib import Path
 from leansight.runtime.errors import DataError
-from leansight.sdk.pruning.prune import Target, prune_run
-from leansight.sdk.training.train import Hardware
+from leansight.sdk.pruning.prune import prune_run
+from leansight.sdk.pruning.target import PruningTarget
+from leansight.sdk.training.trainer import Hardware
 
 def pruned(size):
     prune_run(
-        Path(sys.argv[1]), out=Path(sys.argv[2]), target=Target(kind="size", value=size),
+        Path(sys.argv[1]), out=Path(sys.argv[2]), target=PruningTarget(kind="size", value=size),
         importance="magnitude", images=16, steps=1, overrides=["training.epochs=1"], data=None,
         hardware=Hardware(accelerator="cpu", workers=1),
     )
@@ -215,7 +216,7 @@ def test_nothing_is_converted_in_a_process_that_forks_readers(run: Run, tmp_path
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     refusal, *_, loaded = done.stdout.splitlines()
@@ -261,4 +262,4 @@ def test_a_second_pruning_in_a_folder_is_refused_before_anything_is_written(
     with pytest.raises(KeyboardInterrupt):
         prune_to(0.5)
     assert refusals[1] == f"{out} is in use: another process works there"
-    assert json.loads((out / ASKED).read_text())["--share"] == 0.5
+    assert json.loads((out / ASKED).read_text())["share"] == 0.5

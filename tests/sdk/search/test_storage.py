@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 import threading
@@ -113,7 +114,7 @@ def test_a_search_that_another_process_is_about_to_begin_is_no_foreign_folder(
 def test_another_search_is_refused_and_what_differs_is_said(tmp_path: Path) -> None:
     optimizer(tmp_path).run(trials=1, hours=None)
     changed = replace(SPACE, sizes=(64,))
-    with pytest.raises(DataError, match=r"another search: sizes was 32,48, not 64. Choose"):
+    with pytest.raises(DataError, match=r"other settings: sizes was 32,48, not 64. Repeat"):
         optimizer(tmp_path, space=changed).run(trials=1, hours=None)
     with pytest.raises(DataError, match=r"storage was nothing, not sqlite:///x\.db"):
         optimizer(tmp_path, storage="sqlite:///x.db").run(trials=1, hours=None)
@@ -204,3 +205,25 @@ def test_searches_that_begin_at_once_share_a_new_database(tmp_path: Path) -> Non
     for process in processes:
         process.communicate(timeout=120)
     assert [process.returncode for process in processes] == [0, 0, 0]
+
+
+KILLED_AS_IT_WRITES = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import fake_search
+
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+fake_search.optimizer(Path(sys.argv[2])).run(trials=1, hours=None)
+"""
+
+
+@pytest.mark.usefixtures("no_picture")
+def test_a_journal_that_a_killed_process_was_writing_is_free_at_once(tmp_path: Path) -> None:
+    helpers = Path(__file__).parents[2] / "helpers"
+    command = [sys.executable, "-c", KILLED_AS_IT_WRITES, helpers, tmp_path / "search"]
+    killed = subprocess.run(command, check=False, timeout=240)
+    assert killed.returncode == -signal.SIGKILL
+    start = time.monotonic()
+    assert len(optimizer(tmp_path / "search").run(trials=1, hours=None)) == 1
+    assert time.monotonic() - start < 25  # Optuna's own lock is kept for 30 seconds

@@ -209,7 +209,7 @@ def test_a_users_recipe_is_copied_and_compared_by_its_content(
 
     recipe.write_text(shapes.RECIPE.replace("batch_size = 8", "batch_size = 4"))
     with pytest.raises(
-        DataError, match=r"another study: recipe\.training\.batch_size was 8, not 4"
+        DataError, match=r"with other settings: recipe\.training\.batch_size was 8, not 4"
     ):
         make_runner(study, out, trainer).run()
 

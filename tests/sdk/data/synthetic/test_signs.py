@@ -14,15 +14,9 @@ from click.testing import CliRunner
 from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
 from leansight.sdk.commands.data import command
-from leansight.sdk.data.synthetic import scenes
-from leansight.sdk.data.synthetic.signs import (
-    LABELS,
-    NORTHLAND,
-    SOUTHLAND,
-    STYLES,
-    Style,
-    draw_sign,
-)
+from leansight.sdk.data.synthetic import videos as synthetic
+from leansight.sdk.data.synthetic.signs import draw_sign
+from leansight.sdk.data.synthetic.styles import LABELS, NORTHLAND, SOUTHLAND, STYLES, Style
 
 NAMES = """\
 ahead-only children cyclists danger give-way keep-right left-hand-curve no-entry no-overtaking \
@@ -43,7 +37,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 # Two frames of every class in both countries: as much as there is to see, in little time.
 FEW = [
-    scenes.Video(country=country, label=label, number=number, frames=2)
+    synthetic.Video(country=country, label=label, number=number, frames=2)
     for label in LABELS
     for number, country in enumerate(STYLES)
 ]
@@ -53,15 +47,15 @@ FEW = [
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "signs"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scenes, "plan", lambda _: FEW)
-        scenes.write_signs(out, images=84, seed=0, workers=1, written=ignore)
+        patch.setattr(synthetic, "plan", lambda _: FEW)
+        synthetic.write_signs(out, images=84, seed=0, workers=1, written=ignore)
     return out
 
 
 @pytest.fixture(scope="module")
-def videos() -> list[list[scenes.Image]]:
-    chosen = [v for v in scenes.plan(5000) if v.label == "no-entry" and v.number % 2]
-    return [scenes.film(video, 0) for video in chosen]
+def videos() -> list[list[synthetic.Image]]:
+    chosen = [v for v in synthetic.plan(5000) if v.label == "no-entry" and v.number % 2]
+    return [synthetic.film(video, 0) for video in chosen]
 
 
 # The signs
@@ -142,7 +136,7 @@ def test_a_style_without_a_plate_is_refused() -> None:
 
 @pytest.mark.parametrize("images", [336, 337, 600, 1001, 5000])
 def test_a_plan_shares_out_every_image_evenly(images: int) -> None:
-    plan = scenes.plan(images)
+    plan = synthetic.plan(images)
     per_class: Counter[tuple[str, str]] = Counter()
     for video in plan:
         per_class[video.country, video.label] += video.frames
@@ -156,7 +150,7 @@ def test_a_plan_shares_out_every_image_evenly(images: int) -> None:
 
 
 def test_a_plan_of_the_default_size_has_videos_of_10_to_12_frames() -> None:
-    plan = scenes.plan(5000)
+    plan = synthetic.plan(5000)
     assert {video.frames for video in plan} <= {10, 11, 12}
     north = Counter(video.label for video in plan if video.country == "northland")
     assert min(north.values()) == 16
@@ -164,28 +158,28 @@ def test_a_plan_of_the_default_size_has_videos_of_10_to_12_frames() -> None:
 
 def test_a_video_number_is_unique_within_a_class() -> None:
     for images in (336, 5000):
-        numbers = Counter((video.label, video.number) for video in scenes.plan(images))
+        numbers = Counter((video.label, video.number) for video in synthetic.plan(images))
         assert max(numbers.values()) == 1
 
 
 @pytest.mark.parametrize("images", [-1, 0, 335])
 def test_too_few_images_are_refused_with_the_minimum(images: int, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"^{images} images are too few.*at least 336$"):
-        scenes.write_signs(tmp_path / "signs", images=images, seed=0, written=ignore)
+        synthetic.write_signs(tmp_path / "signs", images=images, seed=0, written=ignore)
     assert not any(tmp_path.iterdir())
 
 
 # What is drawn: the frames
 
 
-def test_the_crops_of_a_video_grow(videos: list[list[scenes.Image]]) -> None:
+def test_the_crops_of_a_video_grow(videos: list[list[synthetic.Image]]) -> None:
     for frames in videos:
         widths = [frame.shape[1] for frame in frames]
         assert widths == sorted(widths)
         assert widths[-1] >= 1.5 * widths[0]
 
 
-def test_crops_are_nearly_square_and_20_to_200_px(videos: list[list[scenes.Image]]) -> None:
+def test_crops_are_nearly_square_and_20_to_200_px(videos: list[list[synthetic.Image]]) -> None:
     sides = np.array([frame.shape[:2] for frames in videos for frame in frames])
     assert sides.min() >= 20
     assert sides.max() <= 200
@@ -193,7 +187,7 @@ def test_crops_are_nearly_square_and_20_to_200_px(videos: list[list[scenes.Image
     assert sides.max() > 100  # some come near
 
 
-def test_a_frame_differs_from_the_one_before(videos: list[list[scenes.Image]]) -> None:
+def test_a_frame_differs_from_the_one_before(videos: list[list[synthetic.Image]]) -> None:
     for frames in videos:
         for one, other in itertools.pairwise(frames):
             same_size = cv2.resize(one, other.shape[1::-1])
@@ -201,7 +195,7 @@ def test_a_frame_differs_from_the_one_before(videos: list[list[scenes.Image]]) -
 
 
 def test_some_videos_are_far_too_dark_and_some_far_too_bright(
-    videos: list[list[scenes.Image]], small: Path
+    videos: list[list[synthetic.Image]], small: Path
 ) -> None:
     frames = [frames[0] for frames in videos]
     frames += [read_image(path) for path in small.glob("*/*/*_00000.png")]
@@ -237,14 +231,14 @@ def test_every_file_is_a_colour_image_of_its_own(small: Path) -> None:
 
 
 def test_another_seed_gives_other_pictures() -> None:
-    video = scenes.plan(scenes.MIN_IMAGES)[0]
-    assert not np.array_equal(scenes.film(video, 0)[0], scenes.film(video, 1)[0])
+    video = synthetic.plan(synthetic.MIN_IMAGES)[0]
+    assert not np.array_equal(synthetic.film(video, 0)[0], synthetic.film(video, 1)[0])
 
 
 def test_a_video_does_not_depend_on_the_size_of_the_data_set() -> None:
-    small = scenes.Video(country="northland", label="stop", number=3, frames=11)
-    assert small in scenes.plan(5000)
-    assert all(map(np.array_equal, scenes.film(small, 0), scenes.film(small, 0)))
+    small = synthetic.Video(country="northland", label="stop", number=3, frames=11)
+    assert small in synthetic.plan(5000)
+    assert all(map(np.array_equal, synthetic.film(small, 0), synthetic.film(small, 0)))
 
 
 @pytest.mark.parametrize("name", ["folder", "folder/file"])
@@ -252,7 +246,7 @@ def test_a_place_that_is_taken_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/file").write_text("mine")
     with pytest.raises(DataError, match="is not an empty folder"):
-        scenes.write_signs(tmp_path / name, images=336, seed=0, written=ignore)
+        synthetic.write_signs(tmp_path / name, images=336, seed=0, written=ignore)
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "file"]
 
 
@@ -261,14 +255,14 @@ def test_a_run_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt(frames)
 
     with pytest.raises(KeyboardInterrupt):
-        scenes.write_signs(tmp_path / "signs", images=336, seed=0, workers=1, written=stop)
+        synthetic.write_signs(tmp_path / "signs", images=336, seed=0, workers=1, written=stop)
     assert not any(tmp_path.iterdir())
 
 
 def test_an_empty_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    video = scenes.Video(country="northland", label="stop", number=7, frames=2)
-    monkeypatch.setattr(scenes, "plan", lambda _: [video])
-    scenes.write_signs(tmp_path, images=336, seed=0, workers=1, written=ignore)
+    video = synthetic.Video(country="northland", label="stop", number=7, frames=2)
+    monkeypatch.setattr(synthetic, "plan", lambda _: [video])
+    synthetic.write_signs(tmp_path, images=336, seed=0, workers=1, written=ignore)
     assert sorted(digests(tmp_path)) == [f"northland/stop/00007_0000{k}.png" for k in range(2)]
 
 
@@ -276,9 +270,9 @@ def test_an_empty_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> list[scenes.Image]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> list[synthetic.Image]:
     out = tmp_path_factory.mktemp("demo") / "demo.mp4"
-    assert scenes.write_video(out, seconds=3) == 36
+    assert synthetic.write_video(out, seconds=3) == 36
     assert list(out.parent.iterdir()) == [out]
     capture = cv2.VideoCapture(str(out))
     assert capture.get(cv2.CAP_PROP_FPS) == 12
@@ -288,12 +282,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> list[scenes.Image]:
     return frames
 
 
-def test_the_demo_is_a_square_video_of_the_length_asked_for(demo: list[scenes.Image]) -> None:
+def test_the_demo_is_a_square_video_of_the_length_asked_for(demo: list[synthetic.Image]) -> None:
     assert len(demo) == 36
     assert {frame.shape for frame in demo} == {(256, 256, 3)}
 
 
-def test_a_sign_of_the_demo_follows_half_a_second_of_background(demo: list[scenes.Image]) -> None:
+def test_a_sign_of_the_demo_follows_half_a_second_of_background(
+    demo: list[synthetic.Image],
+) -> None:
     change = [float(cv2.absdiff(one, other).mean()) for one, other in itertools.pairwise(demo)]
     # A cut to another scene, or a sign that appears: after 6, 18, 24 frames.
     assert sorted(np.argsort(change)[-3:].tolist()) == [5, 17, 23]
@@ -301,7 +297,7 @@ def test_a_sign_of_the_demo_follows_half_a_second_of_background(demo: list[scene
 
 def test_a_demo_that_is_no_mp4_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"demo\.avi must end in \.mp4"):
-        scenes.write_video(tmp_path / "demo.avi")
+        synthetic.write_video(tmp_path / "demo.avi")
 
 
 def test_a_demo_that_opencv_cannot_write_is_refused(
@@ -309,7 +305,7 @@ def test_a_demo_that_opencv_cannot_write_is_refused(
 ) -> None:
     monkeypatch.setattr(cv2.VideoWriter, "isOpened", lambda _: False)
     with pytest.raises(DataError, match="cannot write"):
-        scenes.write_video(tmp_path / "demo.mp4")
+        synthetic.write_video(tmp_path / "demo.mp4")
     assert not any(tmp_path.iterdir())
 
 
@@ -326,7 +322,7 @@ def test_the_command_says_on_one_line_what_it_wrote(tmp_path: Path) -> None:
 def test_the_command_writes_the_same_bytes_on_many_processes_as_on_one(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenes, "plan", lambda _: FEW)
+    monkeypatch.setattr(synthetic, "plan", lambda _: FEW)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     out = tmp_path / "signs"
     result = CliRunner().invoke(command, ["signs", str(out), "--images", "84"])
