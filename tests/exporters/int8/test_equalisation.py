@@ -21,7 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_
 
 def with_network(found: CalibratedNetwork, folded: fx.GraphModule) -> CalibratedNetwork:
     """Calibrate a network of the same layers with other weights; its files stay the old ones."""
-    ranges = calibrate(for_any_number(folded), found.graph, found.nodes, found.pixels)
+    free = for_any_number(folded)
+    ranges = calibrate(free, found.graph, found.grids, found.nodes, found.pixels)
     return replace(found, floats=replace(found.floats, folded=folded), ranges=ranges)
 
 
