@@ -234,7 +234,7 @@ def test_10_runs_from_top_to_bottom(
     script.write_text("\n".join("".join(map(str, cell["source"])) for cell in notebook_cells()))
     setting = {"DATA": str(data), "WORK": str(trained[0]), "MPLBACKEND": "svg"}
     lines = run(str(script), setting=setting)
-    assert lines[0] == ("72 images of 3 classes: {'bars': 24, 'cross': 24, 'disc': 24}")
+    assert lines[0] == "72 images of 3 classes: {'bars': 24, 'cross': 24, 'disc': 24}"
     assert "validation accuracy: 100.0%" in lines
     assert "int8: 100.0% right, says what torch says of 100.0%" in lines
     assert [line.split(":")[0] for line in lines[-2:]] == ["tflite", "onnx"]
