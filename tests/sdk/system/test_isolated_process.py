@@ -71,7 +71,7 @@ import subprocess, sys
 from functools import partial
 from leansight.sdk.system.isolated_process import run_in_own_process
 try:
-    wait = ["sh", "-c", "echo $PPID $$ > pids.part; mv pids.part pids; sleep 100"]
+    wait = ["sh", "-c", "echo $PPID $$ > pids.part; mv pids.part pids; exec sleep 100"]
     run_in_own_process(partial(subprocess.run, wait), died=SystemExit)
 except KeyboardInterrupt:
     print("stopped")
