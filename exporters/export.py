@@ -19,6 +19,7 @@ from leansight.exporters.options import (
 from leansight.exporters.packaging.golden import golden_file
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.packaging.model_card import model_card
+from leansight.exporters.verification.refusal import find_refusal
 from leansight.exporters.verification.report import ExportReport, LabelledImages, Verification
 from leansight.exporters.verification.verifier import Verifier
 from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
@@ -132,7 +133,7 @@ def _keep(
         verified = verifier(files := describe(plain, draft))
         report = replace(verified.report, effort=tried, refusals=dict(refusals))
         watch(replace(verified, report=report))
-        refusal = report.refusal(promise)
+        refusal = find_refusal(report, promise)
         if refusal is None:
             return files, report
         refusals[tried] = refusal

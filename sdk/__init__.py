@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leansight.sdk.deployment.imported_network import Origin
     from leansight.sdk.deployment.options import DeploymentOptions
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers, ask, load_model
+    from leansight.sdk.evaluation.evaluate import measure_report
     from leansight.sdk.evaluation.guarantee import Guarantee, NoGuaranteeError
     from leansight.sdk.evaluation.intervals import (
         Comparison,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         compare_models,
         mean_interval,
     )
-    from leansight.sdk.evaluation.report import measure_report, write_report
+    from leansight.sdk.evaluation.report import write_report
     from leansight.sdk.pruning.prune import prune_run
     from leansight.sdk.pruning.target import PruningTarget
     from leansight.sdk.recipes.load import load_recipe, recipe_names
@@ -47,9 +48,10 @@ else:
             "deployment.imported_network": "Origin",
             "deployment.options": "DeploymentOptions",
             "evaluation.answers": "AnsweringModel Answers ask load_model",
+            "evaluation.evaluate": "measure_report",
             "evaluation.guarantee": "Guarantee NoGuaranteeError",
             "evaluation.intervals": "Comparison Interval compare_models mean_interval",
-            "evaluation.report": "measure_report write_report",
+            "evaluation.report": "write_report",
             "pruning.prune": "prune_run",
             "pruning.target": "PruningTarget",
             "recipes.load": "load_recipe recipe_names",

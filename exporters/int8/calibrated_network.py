@@ -25,7 +25,7 @@ from leansight.exporters.int8.write_onnx import quantize_onnx
 from leansight.exporters.int8.write_tflite import quantize_tflite, require_integers
 from leansight.exporters.options import StepProgress, Target
 from leansight.exporters.tflite.graph import TfliteGraph
-from leansight.exporters.verification.inspection import inspect_onnx, inspect_tflite
+from leansight.exporters.verification.float_layers import inspect_onnx, inspect_tflite
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
 

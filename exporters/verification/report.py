@@ -7,11 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leansight.exporters.options import Promise
 from leansight.runtime.decision import Task
 from leansight.runtime.preprocessing import Image
-
-MIN_AGREEMENT = 0.995  # of decisions that must be equal in the two formats
 
 
 class LabelledImages(Protocol):
@@ -78,33 +75,6 @@ class ExportReport:
     def decided(self) -> str:
         """What is decided on, in the plural: images, or each label of each image."""
         return "images" if self.task == "classification" else "labels of all images"
-
-    def refusal(self, promise: Promise) -> str | None:
-        """Return why a shipped format does not keep the promise, or None if all do."""
-        by_name = {report.name: report for report in self.formats}
-        torch = by_name["torch float32"]
-        for name in self.shipped:
-            found = by_name[name]
-            for what in ("accuracy", "coverage"):
-                before, after = getattr(torch, what), getattr(found, what)
-                if (drop := 100 * (before - after)) > promise.max_drop + 1e-9:
-                    return (
-                        f"{name} lost {drop:.2f} points of {what} ({before:.2%} to {after:.2%}), "
-                        f"more than max_drop allows ({promise.max_drop:g})"
-                    )
-            drop = 100 * found.worst_class_drop
-            if drop > promise.max_class_drop + 1e-9 and found.worst_class_lost > 1:
-                return (
-                    f"{name} lost {drop:.2f} points of the accuracy of {found.worst_class}, "
-                    f"more than max_class_drop allows ({promise.max_class_drop:g})"
-                )
-        if self.agreement < MIN_AGREEMENT:
-            return (
-                f"{' and '.join(self.shipped)} decide differently on "
-                f"{1 - self.agreement:.2%} of the {self.decided}, more than "
-                f"{1 - MIN_AGREEMENT:.1%}"
-            )
-        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

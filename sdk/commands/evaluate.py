@@ -49,7 +49,8 @@ def command(
     """
     check_installed(*EVALUATION_MODULES, extra="evaluate")
     from leansight.sdk.evaluation.answers import ask, load_model
-    from leansight.sdk.evaluation.report import measure_report, write_report
+    from leansight.sdk.evaluation.evaluate import measure_report
+    from leansight.sdk.evaluation.report import write_report
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already: choose another --out")

@@ -7,7 +7,7 @@ of it is left to the graph that is exported.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import torch
@@ -152,23 +152,6 @@ class TimmBody(nn.Module):
             norm = self._first(nn.BatchNorm2d)
             changed[f"{norm}.running_mean"] = weights[f"{norm}.running_mean"] - constant
         return weights | changed
-
-
-class SideBySide(nn.Module):
-    """Several bodies on one picture, the means of their features one after the other."""
-
-    pooled: Final = True
-
-    def __init__(self, bodies: Sequence[TimmBody]) -> None:
-        super().__init__()
-        self.bodies = nn.ModuleList(bodies)
-        self.features = sum(body.features for body in bodies)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map pixels (N, channels, S, S) to features (N, features)."""
-        # Flat before they are joined: four axes would cost the TFLite graph transpositions, and
-        # torch-pruning loses count of what was flattened.
-        return torch.cat([body(x).mean((2, 3)) for body in self.bodies], dim=1)
 
 
 def has_weights(module: nn.Module) -> bool:

@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.models.backbones import SideBySide, TimmBody
+from leansight.sdk.models.backbones import TimmBody
+from leansight.sdk.models.ensemble import SideBySide
 from leansight.sdk.models.networks import (
     EXPANSION,
     TrainableNetwork,

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from leansight.sdk.models.backbones import SideBySide, TimmBody, has_weights
+from leansight.sdk.models.backbones import TimmBody, has_weights
+from leansight.sdk.models.ensemble import SideBySide
 
 # Which part learns, and how fast
 

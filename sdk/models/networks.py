@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO
-from leansight.sdk.models.backbones import SideBySide, TimmBody
+from leansight.sdk.models.backbones import TimmBody
+from leansight.sdk.models.ensemble import SideBySide
 from leansight.sdk.recipes.schema import ModelRecipe
 
 EXPANSION = 4  # output channels of a block over its inner width (He et al., 2015)

@@ -14,24 +14,12 @@ from torch import Tensor, nn
 from leansight.benchmarks.remote import machine_at
 from leansight.exporters.conversion.inference import batches
 from leansight.exporters.errors import PruningError
-from leansight.exporters.options import StepProgress
-from leansight.exporters.pruning.allocation import (
-    measure_sensitivity,
-    search,
-    spread_evenly,
-    spread_globally,
-)
-from leansight.exporters.pruning.channels import (
-    ChannelGroup,
-    Importance,
-    Loss,
-    prune,
-    score_channels,
-)
+from leansight.exporters.pruning.allocation import spread_evenly, spread_globally
+from leansight.exporters.pruning.channels import Importance, Loss, prune, score_channels
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import draw
-from leansight.sdk.pruning.target import PruningTarget, cost, example_image
+from leansight.sdk.pruning.target import HEAD, PruningTarget, cost, example_image, prune_to_target
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.images import find_images, read_part
@@ -45,7 +33,6 @@ from leansight.sdk.training.losses import label_loss
 from leansight.sdk.training.train import train
 from leansight.sdk.training.trainer import Hardware
 
-HEAD: Final = ("head",)  # whose channels are the classes
 PRUNED: Final = "pruned.safetensors"  # the network before it is trained again
 ASKED: Final = "prune.json"  # what was asked for, once there is something to go on with
 LOCK: Final = "prune.lock"  # held by the process that prunes
@@ -168,39 +155,7 @@ def prune_network(
             raise DataError(f"{run.path} is at {target.say(there)} already: ask for less")
         way = 1 / (steps - step + 1)
         part = replace(target, value=there ** (1 - way) * target.value**way)
-        return _reach(part, network, example, score(loss=loss), loss, cost_of, progress)
-
-
-def _reach(
-    target: PruningTarget,
-    network: nn.Module,
-    example: Tensor,
-    groups: Sequence[ChannelGroup],
-    loss: Loss,
-    cost_of: Callable[[nn.Module], float],
-    progress: StepProgress,
-) -> nn.Module:
-    """Return the network, cut where it hurts least until it costs what it may."""
-
-    def cut(channels: Mapping[str, int]) -> nn.Module:
-        return prune(network, example, groups, channels, outputs=HEAD)
-
-    cuts = measure_sensitivity(
-        network,
-        example,
-        groups,
-        outputs=HEAD,
-        loss=loss,
-        progress=partial(progress, "measuring each layer's worth"),
-    )
-    kept = search(
-        cuts,
-        lambda channels: cost_of(cut(channels)),
-        target.value,
-        say=target.say,
-        progress=partial(progress, "trying what is small enough"),
-    )
-    return cut(kept)
+        return prune_to_target(part, network, example, score(loss=loss), loss, cost_of, progress)
 
 
 def _convert_elsewhere(make: Callable[[], None]) -> None:

@@ -1,8 +1,9 @@
 """How small a pruned network has to be, and what one costs."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,7 +16,9 @@ from leansight.benchmarks.models import find_models
 from leansight.benchmarks.picture import synthetic_image
 from leansight.exporters.conversion.convert import convert
 from leansight.exporters.int8.calibrated_network import quantize
-from leansight.exporters.pruning.channels import count_macs
+from leansight.exporters.options import StepProgress
+from leansight.exporters.pruning.allocation import measure_sensitivity, search
+from leansight.exporters.pruning.channels import ChannelGroup, Loss, count_macs, prune
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import ImageSet
@@ -92,3 +95,38 @@ def example_image(run: Run) -> Tensor:
     """Return a black image of the size that the network of a run takes, (1, C, S, S)."""
     preprocessing = run.recipe.preprocessing
     return torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
+
+
+HEAD: Final = ("head",)  # whose channels are the classes
+
+
+def prune_to_target(
+    target: PruningTarget,
+    network: nn.Module,
+    example: Tensor,
+    groups: Sequence[ChannelGroup],
+    loss: Loss,
+    cost_of: Callable[[nn.Module], float],
+    progress: StepProgress,
+) -> nn.Module:
+    """Return the network, cut where it hurts least until it costs what it may."""
+
+    def cut(channels: Mapping[str, int]) -> nn.Module:
+        return prune(network, example, groups, channels, outputs=HEAD)
+
+    cuts = measure_sensitivity(
+        network,
+        example,
+        groups,
+        outputs=HEAD,
+        loss=loss,
+        progress=partial(progress, "measuring each layer's worth"),
+    )
+    kept = search(
+        cuts,
+        lambda channels: cost_of(cut(channels)),
+        target.value,
+        say=target.say,
+        progress=partial(progress, "trying what is small enough"),
+    )
+    return cut(kept)

@@ -8,6 +8,7 @@ from trained_networks import Images, Pixels
 
 from leansight.exporters.options import Promise
 from leansight.exporters.verification.compare import compare, run_all
+from leansight.exporters.verification.refusal import find_refusal
 from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.decision import DecisionPolicy, Task, decide
 
@@ -131,7 +132,9 @@ def test_the_threshold_decides_which_labels_agree_and_which_are_undecided() -> N
 
 def test_labels_that_the_formats_give_differently_are_refused() -> None:
     def refusal(threshold: float, max_drop: float) -> str | None:
-        return hand_made_labels(threshold).refusal(Promise(max_drop=max_drop, max_class_drop=100))
+        return find_refusal(
+            hand_made_labels(threshold), Promise(max_drop=max_drop, max_class_drop=100)
+        )
 
     assert "decide differently on 16.67% of the labels of all images" in str(refusal(0.5, 100))
     assert str(refusal(0.8, 1)).startswith("tflite int8 lost 16.67 points of accuracy")

@@ -11,7 +11,7 @@ from leansight.runtime.images import read_image
 from leansight.sdk.data.layouts.detect import find_samples
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.evaluation.answers import BATCH, AnsweringModel, ask, load_model
-from leansight.sdk.evaluation.report import measure_report
+from leansight.sdk.evaluation.evaluate import measure_report
 
 
 def model_of(bundle: Path, **changes: object) -> AnsweringModel:

@@ -7,8 +7,8 @@ import tiny_models
 from leansight.sdk.data.layouts.detect import find_samples
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.evaluation.answers import Answers, ask, load_model
+from leansight.sdk.evaluation.evaluate import measure_report
 from leansight.sdk.evaluation.label_errors import likely_label_errors, surest_mistakes
-from leansight.sdk.evaluation.report import measure_report
 from leansight.sdk.recipes.load import load_recipe
 
 

@@ -13,7 +13,7 @@ from command_line import invoke
 from leansight.sdk.data.layouts.detect import find_samples
 from leansight.sdk.data.samples import Split
 from leansight.sdk.evaluation.answers import ask, load_model
-from leansight.sdk.evaluation.report import measure_report
+from leansight.sdk.evaluation.evaluate import measure_report
 from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.runs.run import Run, RunConfig, write_split
 

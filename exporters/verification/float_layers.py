@@ -19,7 +19,7 @@ from typing import Final
 import onnx
 
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
-from leansight.exporters.verification.int8_layers import Layer, onnx_layers, tflite_layers
+from leansight.exporters.verification.layers import Layer, onnx_layers, tflite_layers
 
 _ACTIVATIONS: Final = frozenset({"Relu", "Clip"})  # TFLite has them in the layer before
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from leansight.exporters.options import Promise
+from leansight.exporters.verification.refusal import find_refusal
 from leansight.exporters.verification.report import ExportReport, FormatReport
 
 
@@ -44,7 +45,7 @@ def test_a_promise_that_is_kept_to_the_point(
     accuracy: float, agreement: float, max_drop: float
 ) -> None:
     report = a_report(torch_accuracy=0.97, accuracy=accuracy, agreement=agreement)
-    assert report.refusal(Promise(max_drop=max_drop, max_class_drop=0)) is None
+    assert find_refusal(report, Promise(max_drop=max_drop, max_class_drop=0)) is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_a_promise_that_is_broken(
     accuracy: float, agreement: float, max_drop: float, message: str
 ) -> None:
     report = a_report(torch_accuracy=0.97, accuracy=accuracy, agreement=agreement)
-    refusal = report.refusal(Promise(max_drop=max_drop, max_class_drop=100))
+    refusal = find_refusal(report, Promise(max_drop=max_drop, max_class_drop=100))
     assert refusal
     assert re.search(message, refusal)
 
@@ -83,5 +84,5 @@ def test_what_is_kept_and_the_worst_class_are_promised_as_well(
     report = a_report(torch_accuracy=0.97, accuracy=0.97, agreement=1)
     *others, last = report.formats
     changed = replace(report, formats=(*others, replace(last, **changes)))
-    refusal = changed.refusal(Promise(max_drop=1, max_class_drop=5))
+    refusal = find_refusal(changed, Promise(max_drop=1, max_class_drop=5))
     assert (refusal and message and re.search(message, refusal)) or refusal is message is None

@@ -23,7 +23,7 @@ from leansight.exporters.options import Target
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.tflite.file import pack, unpack
 from leansight.exporters.tflite.graph import TfliteGraph
-from leansight.exporters.verification.inspection import inspect_onnx, inspect_tflite
+from leansight.exporters.verification.float_layers import inspect_onnx, inspect_tflite
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.interpreter import Format
