@@ -45,7 +45,7 @@ class Latency:
 class BenchmarkResult:
     """What one model takes.
 
-    `parameters` and `macs` are counted on the exported graph (see graph.py).
+    `parameters` and `macs` are counted on the exported graph (see `count_graph`).
     `peak_rss_bytes` is above that of a process that has only imported numpy, None where the
     system does not tell; `start_ms` is from the start of a process to its first result.
     """
