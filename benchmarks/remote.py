@@ -2,7 +2,7 @@
 
 The system's own `ssh` makes the one connection, so that a user's ~/.ssh/config, keys, agent and
 known hosts count as they do everywhere. The library for it, asyncssh, has no permissive licence
-(EPL-2.0 or GPL-2.0). At the other end runs the launcher (see launcher.py), which removes
+(EPL-2.0 or GPL-2.0). At the other end runs `remote_worker`, which removes
 everything when the connection closes (docs/decisions/0013).
 """
 

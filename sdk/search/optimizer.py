@@ -61,7 +61,7 @@ class Search:
     """What is searched, and for what: all that decides which trials there are.
 
     `objectives`: names of `OBJECTIVES`; `first`: the point to begin with; `made_of`: plain JSON
-    values that decide what a point becomes, and by which command (see `cli_optimize`).
+    values that decide what a point becomes, and by which command (see `sdk.commands.optimize`).
     """
 
     space: Space
