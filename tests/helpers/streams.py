@@ -1,5 +1,6 @@
 """Streams of numbered pictures: a source in memory and a server of motion JPEG."""
 
+import contextlib
 import http.server
 import itertools
 import threading
@@ -89,13 +90,11 @@ class MotionJpegServer:
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
-                try:
+                with contextlib.suppress(OSError):  # the client may go away at any time
                     for _ in itertools.takewhile(lambda sent: sent < plan, itertools.count()):
                         self.wfile.write(part(next(counter)))
                         time.sleep(delay_s)
                     self.wfile.write(b"--frame--\r\n")
-                except OSError:
-                    pass  # the client went away
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
