@@ -2,11 +2,16 @@
 
 import importlib
 import importlib.util
+import os
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from leansight.runtime.errors import MissingExtraError
 from leansight.runtime.opencv import Cv2
+
+# OpenCV reads it when it is loaded, and refuses a larger image before it takes memory for it.
+MAX_PIXELS_VARIABLE: Final = "OPENCV_IO_MAX_IMAGE_PIXELS"
+MAX_PIXELS: Final = 100_000_000
 
 
 def require(
@@ -36,6 +41,7 @@ def check_installed(*packages: str, extra: str) -> None:
 
 def opencv() -> Cv2:
     """Return `cv2`, from pip's opencv-python-headless or from apt's python3-opencv."""
+    os.environ.setdefault(MAX_PIXELS_VARIABLE, str(MAX_PIXELS))
     module: Any = require("cv2", package="OpenCV", extra="opencv", system_package="python3-opencv")
     cv2: Cv2 = module
     return cv2

@@ -12,6 +12,7 @@ from leansight.sdk.commands.options.images import PATH, choose_samples, image_op
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 
 if TYPE_CHECKING:
+    from leansight.sdk.data.samples import Part
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers
 
 
@@ -32,8 +33,9 @@ def command(
     out: Path,
     against: Path | None,
     lists: Path | None,
-    part: str,
+    part: "Part | None",
     country: str,
+    videos: str | None,
     model_format: Format | None,
 ) -> None:
     """Evaluate MODEL, a run or a bundle, on the labelled images in DATA.
@@ -55,7 +57,7 @@ def command(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already: choose another --out")
     judged = load_model(model, model_format=model_format)
-    samples = choose_samples(data, lists=lists, part=part, country=country)
+    samples = choose_samples(data, lists=lists, part=part, country=country, videos=videos)
     answers = ask(judged, data, samples)
     other = None
     if against is not None:

@@ -42,13 +42,16 @@ MAX_SEED: Final = 2**32 - 1  # numpy's
 class DataRecipe:
     """Which images are learnt from.
 
-    `layout` of the folder ("auto": found out); `regions` cuts each image to the region that its
+    `layout` of the folder ("auto": found out); `videos` says by which part of a file name frames
+    belong to one video: "auto" (found out), "none", or a regular expression for the name without
+    its suffix, with the video in parentheses; `regions` cuts each image to the region that its
     label file gives; `per_class` caps the training images of a class (0: no cap), drawn evenly
     by chance, so that rare classes stay whole; images of the rarest label are seen
     `rarest_repeats` times an epoch.
     """
 
     layout: Layout = "auto"
+    videos: str = "auto"
     regions: bool = False
     per_class: int = 0
     rarest_repeats: int = 1
