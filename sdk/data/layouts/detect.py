@@ -97,6 +97,7 @@ def _checked(
 ) -> DataSet:
     """Return the data set without rows that are there twice; DataError for contradictions."""
     folder = images_folder(root)
+    table = csv_file(root) if layout.name == "csv" else None
     rows = Counter((s, s.part) for s in samples)
     unique = [sample for sample, _ in rows]
     require_one_class(find_copies(folder, unique))
@@ -104,8 +105,8 @@ def _checked(
     left_out = {_TWICE: [sample.path for sample, _ in (rows - Counter(rows.keys())).elements()]}
     if found is not None:
         for reason, others in found.left_out.items():
-            left_out[reason] = [other.relative_to(root) for other in others]
-    if layout.name == "csv" and found is not None:
+            left_out[reason] = [p.relative_to(root) for p in others if p != table]
+    if table is not None and found is not None:
         named = {folder / path for path in paths}
         left_out[_UNLISTED] = [p.relative_to(root) for p in found.images if p not in named]
     return DataSet(
@@ -125,7 +126,7 @@ def _tell_videos(samples: Sequence[Sample], layout: Layout, videos: str) -> str:
         return f'as said: "{videos}"'
     if not example:
         return ""
-    guess = f'guessed from names such as {example}; if they are none, say videos "none"'
+    guess = f"guessed from names such as {example}; if wrong: videos=none"
     return {"csv": "a column of the table", "folders": guess}.get(
         layout, f"names such as {example}"
     )
