@@ -22,8 +22,8 @@ def model_card(bundle: Bundle, report: ExportReport) -> str:
 An image classifier made with leansight (task: {bundle.task}), for {len(bundle.labels)} classes:
 {", ".join(bundle.labels)}.
 
-It takes a photo of any size, makes it {preprocessing.size}×{preprocessing.size}
-{preprocessing.colour} ({preprocessing.fit}, {contrast}), and {_says(bundle)}.
+It takes a photo of any size (transparent pixels on white), makes it
+{preprocessing.size}×{preprocessing.size} {preprocessing.colour} ({preprocessing.fit}, {contrast}), and {_says(bundle)}.
 
     leansight classify . photo.jpg
 
