@@ -80,11 +80,11 @@ EASTLAND: Final = Style(
             disc:9 black 0,45""",
         "children": """
             disc:7 black -10,-4
-            line:10 black -10,8 -10,26
-            line:5 black -10,8 -22,22
+            fill black -10,2 3,34 -23,34
+            line:5 black -10,8 -22,20
             line:5 black -10,8 4,22
-            line:6 black -12,28 -20,54
-            line:6 black -8,28 -2,54
+            line:6 black -14,34 -16,54
+            line:6 black -6,34 -4,54
             disc:6 black 17,12
             line:9 black 17,24 17,36
             line:5 black 17,24 6,24
@@ -112,16 +112,16 @@ EASTLAND: Final = Style(
             fill black -11,56 -11,2 -11,2 0,-20 11,2 11,56
             fill black -36,26 36,26 36,34 -36,34""",
         "road-narrows-right": """
-            line:8 black -20,54 -16,0
+            curve:8 black -22,54 -22,38 -16,20 -16,0
             curve:8 black 28,54 24,38 12,24 8,0""",
         "road-works": """
-            disc:7 black -4,-12
-            line:10 black -4,0 -8,20
-            line:6 black -9,22 0,36 2,54
-            line:6 black -10,22 -20,38 -26,54
-            line:5 black -4,2 8,14 14,24
-            line:4 black 2,12 22,42
-            blob black 6,56 16,46 28,40 38,48 46,56""",
+            disc:7 black -8,-8
+            curve:10 black -5,3 6,8 12,22
+            line:6 black 12,24 4,38 6,54
+            line:6 black 13,24 20,38 26,54
+            line:5 black -4,4 -6,18 2,26
+            line:4 black 8,24 -24,40
+            blob black -8,57 -18,46 -28,42 -38,48 -48,57""",
         "slippery-road": """
             fill black -18,16 -18,2 -10,-2 -7,-14 9,-14 13,-3 20,0 20,14
             fill ground -5,-3 -3,-10 6,-10 9,-3
