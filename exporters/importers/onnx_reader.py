@@ -4,11 +4,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import helper
@@ -19,6 +18,7 @@ from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.onnx_graph import GraphReader
 from leansight.runtime.decision import sigmoid, softmax
 from leansight.runtime.errors import BundleError
+from leansight.runtime.extras import onnx_runtime
 
 End = Literal["logits", "softmax", "log-softmax", "sigmoid"]
 _ENDS: Final[Mapping[str, End]] = {
@@ -177,9 +177,10 @@ def _fix_sizes(
     return channels_last, size
 
 
-def _session(model: bytes, name: str, *, simplify_into: str = "") -> ort.InferenceSession:
+def _session(model: bytes, name: str, *, simplify_into: str = "") -> Any:
+    ort = onnx_runtime()
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it logs of errors, it raises as well
     if simplify_into:  # by what any runtime knows, without ONNX Runtime's own operators
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = simplify_into

@@ -1,7 +1,6 @@
 """The `leansight` command: a table of sub-commands, each imported when it is called."""
 
 import importlib
-import os
 import sys
 from typing import Final
 
@@ -9,6 +8,7 @@ import click
 
 from leansight.runtime.errors import LeansightError
 from leansight.sdk.commands.options.flags import FlagNamingGroup, line_of
+from leansight.sdk.system.library_logs import without_library_logs
 
 # Name of each sub-command and the file that holds it, so that the command starts
 # fast and works on a Pi that has only the base install.
@@ -62,12 +62,9 @@ def leansight() -> None:
 
 def main() -> None:
     """Run the command; a user's mistake ends in one line and exit code 1, without a traceback."""
-    # What OpenCV logs of a file that it cannot read, the command says in one line.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    # What ai-edge-quantizer draws through our bars.
-    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
-        leansight()
+        with without_library_logs():
+            leansight()
     except (LeansightError, OSError) as error:
         click.echo(line_of(error), err=True)
         sys.exit(1)
