@@ -5,43 +5,47 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
-from leansight.runtime.errors import LeansightError
 from leansight.runtime.system.standard_error import STANDARD_ERROR, standard_error_into
 
 # Read when OpenCV and tqdm are imported: what they would say of a file, or draw through our bars.
 _SILENCE: Final = {"OPENCV_LOG_LEVEL": "OFF", "TQDM_DISABLE": "1"}
-# How a command ends that has said what there is to say.
-_FORESEEN: Final = (LeansightError, OSError, SystemExit, KeyboardInterrupt)
 
 
 @contextmanager
-def without_library_logs() -> Iterator[None]:
+def without_library_logs() -> Iterator[Callable[[], str]]:
     """Keep off the screen what libraries log, warn of and print in C, while the `with` lasts.
 
     Decoders of images, TensorFlow Lite and others write to the file descriptor 2 itself. So
     `sys.stderr` gets a way to the screen of its own, and the descriptor leads into a nameless
-    file, which is shown after an error that was not foreseen. Who sets PYTHONWARNINGS sees all.
+    file, which the function returns that is yielded. Who sets PYTHONWARNINGS sees all.
     """
     for name, value in _SILENCE.items():
         os.environ.setdefault(name, value)
     before = sys.stderr
     if sys.warnoptions or not _is_the_descriptor(before):
-        yield
+        yield str
         return
-    with tempfile.TemporaryFile() as log:
-        try:
-            with _own_stream(before), standard_error_into(log.fileno()), _quiet_python():
-                yield
-        except _FORESEEN:
-            raise
-        except BaseException:
+    try:
+        log = tempfile.TemporaryFile()  # noqa: SIM115 -- the `with` is below
+    except OSError:  # no room, or no right to write: the logs appear
+        yield str
+        return
+    with (
+        log,
+        _own_stream(before),
+        standard_error_into(log.fileno()),
+        _quiet_python(),
+    ):
+
+        def read() -> str:
             log.seek(0)
-            os.write(STANDARD_ERROR, log.read())
-            raise
+            return log.read().decode(errors="replace")
+
+        yield read
 
 
 @contextmanager
