@@ -20,6 +20,11 @@ def between_commas(values: Iterable[object]) -> str:
     return ",".join(map(str, values))
 
 
+def no_formula(name: str) -> str:
+    """Return a name as matplotlib writes it as it is: what stands between $ would be a formula."""
+    return name.replace("$", r"\$")
+
+
 def printable(text: object) -> str:
     """Return text on one line: control characters and the like, of names of files, are escaped."""
     return "".join(
