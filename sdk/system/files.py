@@ -1,7 +1,28 @@
 """Files that are written whole or not at all."""
 
 import json
+import tempfile
 from pathlib import Path
+
+from leansight.runtime.errors import DataError
+
+
+def require_writable(out: Path, parameter: str = "out") -> None:
+    """Raise DataError if nothing can be written at `out`, before there is anything to write.
+
+    It is tried with a nameless file, in the nearest folder that is there.
+    """
+    try:
+        folder = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if out.is_file():
+            folder = out.absolute().parent
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"{out} cannot be written: {reason[:1].lower()}{reason[1:]}. Choose another path",
+            parameter=parameter,
+        ) from error
 
 
 def write_text(file: Path, text: str) -> None:
