@@ -98,8 +98,10 @@ def measure_models(
     place = on or ThisMachine()
     empty_bytes = place.empty_bytes
     with ExitStack() as stack:
-        picture = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "image.npy"
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        picture = folder / "image.npy"
         np.save(picture, image)
+        models = [m.in_one_file(folder / str(n)) for n, m in enumerate(models)]
         timed = []
         for model in models:
             running = stack.enter_context(place.start(model, picture, threads))
@@ -133,6 +135,7 @@ class _TimedModel:
 
     def __init__(self, model: Model, running: RunningModel) -> None:
         self._model, self._running = model, running
+        self._size_bytes = len(model.read())
         self._times_ns: dict[str, list[int]] = {step: [] for step in STEPS}
         self._peak_bytes: int | None = None
 
@@ -154,7 +157,7 @@ class _TimedModel:
             name=self._model.name,
             format=self._model.format,
             precision=count.precision,
-            size_bytes=len(self._model.read()),
+            size_bytes=self._size_bytes,
             parameters=count.parameters,
             macs=count.macs,
             peak_rss_bytes=above,
