@@ -20,6 +20,7 @@ from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 from leansight.sdk.system.files import require_writable
 
 if TYPE_CHECKING:
+    from leansight.sdk.data.samples import Part
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers
 
 
@@ -41,8 +42,9 @@ def command(
     out: Path,
     against: Path | None,
     lists: Path | None,
-    part: str,
+    part: "Part | None",
     country: str,
+    videos: str | None,
     model_format: Format | None,
     skip_bad: bool,
 ) -> None:
@@ -73,7 +75,7 @@ def command(
     if rival and (rival.task, set(rival.labels)) != (judged.task, set(judged.labels)):
         raise DataError(f"{against} knows other classes than {model}")
     unreadable: list[str] = []
-    samples = choose_samples(data, lists=lists, part=part, country=country)
+    samples = choose_samples(data, lists=lists, part=part, country=country, videos=videos)
     answers = ask(judged, data, samples, unreadable.append)
     for problem in unreadable:
         click.echo(line_of(DataError(problem)), err=True)

@@ -19,7 +19,7 @@ from leansight.sdk.commands.options.export import (
     import_options,
     threshold_option,
 )
-from leansight.sdk.commands.options.images import PATH, require_images
+from leansight.sdk.commands.options.images import PATH, require_images, videos_override
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MODULES
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _require_all(model: Path, imported: ImportOptions, data: Path | None) -> "tu
         size=imported.size,
         fit=imported.fit or "stretch",
         interpolation=imported.interpolation or "area",
-        overrides=imported.overrides,
+        overrides=(*imported.overrides, *videos_override(imported.videos)),
         python=imported.keras_python or Path(sys.executable),
     )
     return origin, data

@@ -42,13 +42,16 @@ MAX_SEED: Final = 2**32 - 1  # numpy's
 class DataRecipe:
     """Which images are learnt from.
 
-    `layout` of the folder ("auto": found out); `regions` cuts each image to the region that its
+    `layout` of the folder ("auto": found out); `videos` says by which part of a file name frames
+    belong to one video: "auto" (found out), "none", or a regular expression for the name without
+    its suffix, with the video in parentheses; `regions` cuts each image to the region that its
     label file gives; `per_class` caps the training images of a class (0: no cap), drawn evenly
     by chance, so that rare classes stay whole; images of the rarest label are seen
     `rarest_repeats` times an epoch.
     """
 
     layout: Layout = "auto"
+    videos: str = "auto"
     regions: bool = False
     per_class: int = 0
     rarest_repeats: int = 1
@@ -93,9 +96,9 @@ class ModelRecipe:
     """The network: a body, then `head` (hidden dense layers, by their width) and the output.
 
     `width` filters in the stem and `blocks` per stage are those of our own networks,
-    `body_batch_norm` after each convolution that of "masks-cnn"; `bodies` are the ensemble's. `dropout` is before the head, `head_dropout` after each hidden layer (one
-    number for each), `head_batch_norm` before its ReLU. `pretrained`: the body starts from
-    ImageNet weights.
+    `body_batch_norm` after each convolution is for "masks-cnn"; `bodies` are the ensemble's.
+    `dropout` is before the head, `head_dropout` after each hidden layer (one number for each),
+    `head_batch_norm` before its ReLU. `pretrained`: the body starts from ImageNet weights.
     """
 
     name: ModelName = "resnet-custom"
