@@ -20,8 +20,11 @@ from leansight.runtime.decision import Task
 # From here on a mistake could cost five points at most: nothing is tried.
 FINE: Final = 0.95
 TRIED_IMAGES: Final = 200  # with each normalisation
-# A remedy gains so many points, and by chance no more often than this, whatever is tried.
+# A remedy gains so much accuracy, and by chance no more often than this, whatever is tried.
 _LEAST_GAIN: Final = 0.05
+# Of a network without skill it takes away so many of the errors: random features tell colours
+# apart, and with some luck in naming them an untrained network gains much.
+_LEAST_SHARE: Final = 0.5
 _P: Final = 0.01
 # Of several that are about as good, the one that changes least.
 _ABOUT: Final = 0.02
@@ -68,6 +71,12 @@ class Trial:
         before = self.skill(self.logits[remedy.chosen], remedy.chosen)
         return self.skill(remedy.logits, remedy.chosen).accuracy - before.accuracy
 
+    def helps(self, remedy: Remedy) -> bool:
+        """Return whether the remedy gains enough accuracy to be one."""
+        before = self.skill(self.logits[remedy.chosen], remedy.chosen)
+        least = _LEAST_SHARE * (1 - before.accuracy) if before.doubt else _LEAST_GAIN
+        return self.gain(remedy) >= least
+
     def p_value(self, remedy: Remedy) -> float:
         """Return how likely its gains are by chance: a sign test of images gained and lost."""
         classes = self.images.classes[remedy.chosen]
@@ -105,8 +114,9 @@ def find_remedy(network: NormalisedNetwork, trial: Trial, progress: StepProgress
     """Return what makes a network from elsewhere clearly better, None where nothing does.
 
     Tried are the usual orders of the labels, the order that suits the answers best, and the usual
-    normalisations, with the colours in both orders. What is best of these must gain 5 points, by
-    an exact test that is corrected for all that was tried (Bonferroni), and show skill.
+    normalisations, with the colours in both orders. What is best of these must gain 5 points (of
+    a network without skill: halve the errors), by an exact test that is corrected for all that
+    was tried (Bonferroni), and show skill.
     """
     usual = list(usual_orders(trial.labels))
     others = list(_normalisations(network.normalisation, network.channels))
@@ -116,7 +126,7 @@ def find_remedy(network: NormalisedNetwork, trial: Trial, progress: StepProgress
         *_matched_order(trial, [order for _, order in usual]),
     ]
     limit = _P / (len(usual) + len(others) + 1)
-    better = [r for r in remedies if trial.gain(r) >= _LEAST_GAIN and trial.p_value(r) <= limit]
+    better = [r for r in remedies if trial.helps(r) and trial.p_value(r) <= limit]
     judged = [Finding(remedy, trial.skill(remedy.logits, remedy.chosen)) for remedy in better]
     skilled = [finding for finding in judged if not finding.skill.doubt]
     if not skilled:

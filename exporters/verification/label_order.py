@@ -16,9 +16,9 @@ def usual_orders(labels: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]
     """
     given = tuple(labels)
     orders = {
-        "in natural order": sorted(given, key=_natural),
         "sorted as text": sorted(given),
         "sorted without regard to case": sorted(given, key=str.casefold),
+        "in natural order": sorted(given, key=_natural),
         "in reverse order": given[::-1],
         "moved up by one": (*given[1:], given[0]),
         "moved down by one": (given[-1], *given[:-1]),
