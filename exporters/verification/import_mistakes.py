@@ -22,8 +22,8 @@ FINE: Final = 0.95
 TRIED_IMAGES: Final = 200  # with each normalisation
 # A remedy gains so much accuracy, and by chance no more often than this, whatever is tried.
 _LEAST_GAIN: Final = 0.05
-# Of a network without skill it takes away so many of the errors: random features tell colours
-# apart, and with some luck in naming them an untrained network gains much.
+# To a network without skill it leaves at most this share of the errors of guessing: random
+# features tell colours apart, and under other names an untrained network gains much.
 _LEAST_SHARE: Final = 0.5
 _P: Final = 0.01
 # Of several that are about as good, the one that changes least.
@@ -74,8 +74,11 @@ class Trial:
     def helps(self, remedy: Remedy) -> bool:
         """Return whether the remedy gains enough accuracy to be one."""
         before = self.skill(self.logits[remedy.chosen], remedy.chosen)
-        least = _LEAST_SHARE * (1 - before.accuracy) if before.doubt else _LEAST_GAIN
-        return self.gain(remedy) >= least
+        after = self.skill(remedy.logits, remedy.chosen)
+        least = before.accuracy + _LEAST_GAIN
+        if before.doubt:
+            least = 1 - _LEAST_SHARE * (1 - max(before.accuracy, before.guessed))
+        return not after.doubt and after.accuracy >= least
 
     def p_value(self, remedy: Remedy) -> float:
         """Return how likely its gains are by chance: a sign test of images gained and lost."""
@@ -115,8 +118,8 @@ def find_remedy(network: NormalisedNetwork, trial: Trial, progress: StepProgress
 
     Tried are the usual orders of the labels, the order that suits the answers best, and the usual
     normalisations, with the colours in both orders. What is best of these must gain 5 points (of
-    a network without skill: halve the errors), by an exact test that is corrected for all that
-    was tried (Bonferroni), and show skill.
+    a network without skill: halve the errors of guessing), by an exact test that is corrected for
+    all that was tried (Bonferroni), and show skill.
     """
     usual = list(usual_orders(trial.labels))
     others = list(_normalisations(network.normalisation, network.channels))
@@ -127,11 +130,10 @@ def find_remedy(network: NormalisedNetwork, trial: Trial, progress: StepProgress
     ]
     limit = _P / (len(usual) + len(others) + 1)
     better = [r for r in remedies if trial.helps(r) and trial.p_value(r) <= limit]
-    judged = [Finding(remedy, trial.skill(remedy.logits, remedy.chosen)) for remedy in better]
-    skilled = [finding for finding in judged if not finding.skill.doubt]
-    if not skilled:
+    found = [Finding(remedy, trial.skill(remedy.logits, remedy.chosen)) for remedy in better]
+    if not found:
         return None
-    return skilled[_first_about_best([finding.skill.accuracy for finding in skilled])]
+    return found[_first_about_best([finding.skill.accuracy for finding in found])]
 
 
 def _best_usual_order(

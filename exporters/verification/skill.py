@@ -46,9 +46,13 @@ class Skill:
     shown: float
 
     @property
+    def guessed(self) -> float:
+        """Return the accuracy of guesses: drawn evenly, or as often as the network's answers."""
+        return max(self.chance, self.shuffled)
+
+    @property
     def doubt(self) -> str:
         """Return why the network may have learnt nothing, "" where it has learnt something."""
-        guessed = max(self.chance, self.shuffled)
         if self.classes == 1:
             return f"{_UNKNOWN}: the images show one class only"
         if self.answered >= NEARLY_ALL and self.shown < MOST:
@@ -56,11 +60,13 @@ class Skill:
                 f"{_NOTHING}: it says {self.answer} of {self.answered:.1%} of the images, and "
                 f"{self.shown:.1%} show that"
             )
-        if self.low > guessed:
+        if self.low > self.guessed:
             return ""
-        if self.accuracy > guessed:
-            return f"{_UNKNOWN}: {self.images} images are too few, guessing gives {guessed:.1%}"
-        return f"{_NOTHING}: guessing gives {guessed:.1%}"
+        if self.accuracy > self.guessed:
+            return (
+                f"{_UNKNOWN}: {self.images} images are too few, guessing gives {self.guessed:.1%}"
+            )
+        return f"{_NOTHING}: guessing gives {self.guessed:.1%}"
 
     def __str__(self) -> str:
         """Return one line of accuracy, interval, chance and the commonest class."""
