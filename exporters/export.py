@@ -19,7 +19,7 @@ from leansight.exporters.options import (
 from leansight.exporters.packaging.golden import golden_file
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.packaging.model_card import model_card
-from leansight.exporters.verification.refusal import find_refusal
+from leansight.exporters.verification.refusal import find_refusal, find_warnings
 from leansight.exporters.verification.report import ExportReport, LabelledImages, Verification
 from leansight.exporters.verification.verifier import Verifier
 from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
@@ -88,7 +88,7 @@ def export_network(
     files, report = _keep(options.promise, made, draft, verifier(images.validation), watch)
     reports = {"validation": report}
     if images.test is not None:
-        reports["test"] = verifier(images.test)(files).report
+        reports["test"] = _judge(verifier(images.test)(files).report, options.promise)
     _write(draft, files, reports, images.golden)
     return reports
 
@@ -131,13 +131,19 @@ def _keep(
     refusals: dict[str, str] = {}
     for tried, plain in made:
         verified = verifier(files := describe(plain, draft))
-        report = replace(verified.report, effort=tried, refusals=dict(refusals))
+        judged = _judge(verified.report, promise)
+        report = replace(judged, effort=tried, refusals=dict(refusals))
         watch(replace(verified, report=report))
         refusal = find_refusal(report, promise)
         if refusal is None:
             return files, report
         refusals[tried] = refusal
     raise ExportRefusedError(f"{refusal}. Tried: {', '.join(refusals)}. Nothing was written")
+
+
+def _judge(report: ExportReport, promise: Promise) -> ExportReport:
+    """Return a report with the promise that it is held to, and what its images cannot tell."""
+    return replace(report, promise=promise, warnings=find_warnings(report, promise))
 
 
 def _int8_or_float(

@@ -139,6 +139,7 @@ def measure_parity(parity: Parity) -> dict[str, Any]:
         "task": parity.bundle.task,
         "refusal": parity.refusal or None,
         "shipped": list(report.shipped),
+        "tested": report.tested,
         **report.to_dict(),
         "differing_images": len(parity.differing),
         "classes": sorted(classes, key=lambda row: _badness(row, report.shipped), reverse=True),
