@@ -19,6 +19,7 @@ from leansight.exporters.options import (
 from leansight.exporters.packaging.golden import golden_file
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.packaging.model_card import model_card
+from leansight.exporters.verification.float_layers import names_of_float_layers
 from leansight.exporters.verification.refusal import find_refusal, find_warnings
 from leansight.exporters.verification.report import ExportReport, LabelledImages, Verification
 from leansight.exporters.verification.verifier import Verifier
@@ -88,7 +89,8 @@ def export_network(
     files, report = _keep(options.promise, made, draft, verifier(images.validation), watch)
     reports = {"validation": report}
     if images.test is not None:
-        reports["test"] = _judge(verifier(images.test)(files).report, options.promise)
+        tested = _judge(verifier(images.test)(files).report, options.promise)
+        reports["test"] = replace(tested, float_layers=report.float_layers)
     _write(draft, files, reports, images.golden)
     return reports
 
@@ -101,7 +103,8 @@ def _write(
 ) -> None:
     """Write the bundle: both files, golden photos and the model card."""
     metrics = {what: report.to_dict() for what, report in reports.items()}
-    bundle = replace(draft, metrics=metrics)
+    float_layers = reports["validation"].float_layers
+    bundle = replace(draft, metrics=metrics, float_layers=float_layers)
     contents = {f"model.{kind}": model for kind, model in files.items()}
     contents["golden.npz"] = golden_file(bundle, files, golden)
     contents["README.md"] = model_card(bundle, reports["validation"]).encode()
@@ -132,7 +135,8 @@ def _keep(
     for tried, plain in made:
         verified = verifier(files := describe(plain, draft))
         judged = _judge(verified.report, promise)
-        report = replace(judged, effort=tried, refusals=dict(refusals))
+        left = names_of_float_layers(files["tflite"]) if draft.precision == "int8" else ()
+        report = replace(judged, effort=tried, refusals=dict(refusals), float_layers=left)
         watch(replace(verified, report=report))
         refusal = find_refusal(report, promise)
         if refusal is None:

@@ -25,6 +25,8 @@ An image classifier made with leansight (task: {bundle.task}), for {len(bundle.l
 It takes a photo of any size, makes it {preprocessing.size}×{preprocessing.size}
 {preprocessing.colour} ({preprocessing.fit}, {contrast}), and {_says(bundle)}.
 
+It computes in {bundle.precision_text}{_named_layers(bundle)}.
+
     leansight classify . photo.jpg
 
 ## What was verified
@@ -40,6 +42,12 @@ Lost: in points against torch, and the interval at {CONFIDENCE:.0%}. {report.tes
 {_agreement(report)}It knows only pictures like those it was trained and verified on: another
 country, camera or light can make it wrong, and sure of it.
 """
+
+
+def _named_layers(bundle: Bundle) -> str:
+    return f" ({', '.join(f'`{name}`' for name in bundle.float_layers)})" * bool(
+        bundle.float_layers
+    )
 
 
 def _says(bundle: Bundle) -> str:

@@ -118,7 +118,8 @@ class ExportReport:
 
     `effort` made the int8 files that keep the `promise`; `refusals` says why less did not, and
     `warnings` what the images cannot tell. `right_by_class` counts the images that torch has
-    right, of each class that has images: those are the classes that are tested.
+    right, of each class that has images: those are the classes that are tested. `float_layers`
+    names the layers of int8 files that compute in float.
     """
 
     images: int
@@ -130,6 +131,7 @@ class ExportReport:
     task: Task = "classification"
     promise: Promise = field(default_factory=Promise)
     effort: str = ""
+    float_layers: tuple[str, ...] = ()
     refusals: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -157,6 +159,7 @@ class ExportReport:
             "agreement": round(self.agreement, 6),
             "identical": round(self.identical, 6),
             "effort": self.effort,
+            "float_layers": list(self.float_layers),
             "promise": vars(self.promise),
             "refusals": dict(self.refusals),
             "warnings": list(self.warnings),

@@ -9,7 +9,7 @@ import click
 
 from leansight.exporters.options import EFFORTS, TARGETS, Effort, Promise, Target
 from leansight.exporters.verification.report import CONFIDENCE, ExportReport
-from leansight.runtime.bundle import refuse_existing
+from leansight.runtime.bundle import describe_precision, refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.sdk.commands.interruption import stopped_in_one_line
@@ -208,12 +208,19 @@ def _require_run(model: Path, imported: ImportOptions) -> None:
         raise DataError(f"{', '.join(imported.options)}: a run has its own. Leave it out")
 
 
+def _made(report: ExportReport) -> str:
+    """Say what the files compute in and what made them, where that is not plain int8."""
+    effort = f" by {report.effort}" * bool(report.refusals)
+    text = describe_precision("int8", len(report.float_layers))
+    return f", {text}{effort}" if effort or report.float_layers else ""
+
+
 def _table(what: str, report: ExportReport) -> str:
     accuracy = "label accuracy" if report.task == "multilabel" else "accuracy"
     width = max(9, len(accuracy))
     lines = [
         *(f"{effort}: {refusal}" for effort, refusal in report.refusals.items()),
-        f"{report.images} {what} images" + f", int8 by {report.effort}" * bool(report.refusals),
+        f"{report.images} {what} images" + _made(report),
         f"  {'':16} {accuracy:>{width}} {'coverage':>9} {'as torch':>9} {'largest difference':>19}",
     ]
     lines += [
