@@ -36,15 +36,17 @@ def command() -> None:
 @click.option("--images", default=5000, show_default=True, help="How many images to draw.")
 @_seed_option
 def signs(out: Path, images: int, seed: int) -> None:
-    """Write images of 21 traffic signs of two countries into the new folder OUT.
+    """Write images of 21 traffic signs of three countries into the new folder OUT.
 
     They are frames of short videos, OUT/COUNTRY/CLASS/VIDEO_FRAME.png. Three in four are from
-    northland, to train on; the others, from southland, test how well a network generalises.
+    northland and eastland, to train on; the others, from southland, test how well a network
+    generalises.
     """
     opencv()
     progress = require("rich.progress", package="rich", extra="train")
     from leansight.sdk.data.synthetic import videos
-    from leansight.sdk.data.synthetic.styles import LABELS, STYLES
+    from leansight.sdk.data.synthetic.countries import STYLES
+    from leansight.sdk.data.synthetic.styles import LABELS
     from leansight.sdk.system.console import console
 
     hidden = not console().is_terminal

@@ -14,7 +14,7 @@ from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
 from leansight.sdk.data.images import require_pictures, visit_images
 from leansight.sdk.data.samples import Sample
-from leansight.sdk.system.text import first_five
+from leansight.sdk.system.text import first_five, no_formula
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -320,4 +320,4 @@ def _percent(share: float) -> str:
 def _name(label: str, longest: int = 34) -> str:
     """Return a name as matplotlib shows it: not as a formula, and not longer than fits."""
     short = label if len(label) <= longest else f"{label[: longest - 1]}…"
-    return short.replace("$", r"\$")
+    return no_formula(short)

@@ -29,7 +29,7 @@ from leansight.sdk.deployment.export_run import (
 from leansight.sdk.deployment.imported_network import ImportedNetwork, Origin, read_network
 from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.runs.images import read_part
-from leansight.sdk.system.console import console
+from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
 from leansight.sdk.system.text import first_five
 
@@ -96,12 +96,7 @@ def _require_known(
             f"{first_five(labels)}"
         )
     if absent := [label for label in labels if label not in shown]:
-        console().print(
-            f"{data} has no image of {first_five(absent)}: nothing is verified of them",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
+        tell(f"{data} has no image of {first_five(absent)}: nothing is verified of them")
 
 
 def _split(data: Path, given: ImportedNetwork) -> Split:

@@ -18,6 +18,7 @@ from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.runs.images import find_images, read_part, show_lists
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.allocator import keep_freed_memory
+from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
 
 GOLDEN_PHOTOS = 8
@@ -121,6 +122,7 @@ def export_with_report(
             options,
             progress=progress,
             watch=tried.append,
+            watch_skill=lambda skill: tell(f"validation: {skill}"),
             float_files=plan is not None,
         )
     except ExportRefusedError as error:
