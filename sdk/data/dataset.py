@@ -12,6 +12,7 @@ from leansight.sdk.recipes.schema import Layout
 from leansight.sdk.system.console import tell
 from leansight.sdk.system.text import first_five, printable
 
+_NAMED: Final = 5  # classes that a split lacks
 _PARTS: Final = ("train", "validation", "test")
 
 
@@ -67,13 +68,37 @@ def describe_samples(samples: Sequence[Sample]) -> list[str]:
     videos = len({s.video for s in samples if s.video})
     lines = [
         f"images: {len(samples):,} in {len(classes)} classes: {_shares(classes)}",
-        f"countries: {_shares(countries) or 'none'}",
-        f"splits: {_shares(given) or 'none given, they are drawn'}",
+        f"countries: {_shares(countries) or 'none'}{_doubt(samples)}",
+        f"splits: {_shares(given) or 'none given, they are drawn'}{_absent(samples, given)}",
         f"videos: {f'{videos:,}' if videos else 'none recognised'}",
     ]
     if single := sorted(label for label, count in classes.items() if count == 1):
         lines.insert(1, f"classes of one image: {first_five(single)}")
     return lines
+
+
+def _doubt(samples: Sequence[Sample]) -> str:
+    """Say that countries may be classes of classes: no class is in two of them."""
+    homes: dict[str, set[str]] = {}
+    for sample in samples:
+        for label in sample.labels:
+            homes.setdefault(label, set()).add(sample.country)
+    several = len({s.country for s in samples}) > 1
+    apart = several and all(len(countries) == 1 for countries in homes.values())
+    return " (no class is in two of them: are these groups of classes?)" if apart else ""
+
+
+def _absent(samples: Sequence[Sample], parts: Iterable[str]) -> str:
+    """Name the classes that a split of the data set lacks."""
+    labels = {label for s in samples for label in s.labels}
+    lacking = []
+    for part in parts:
+        shown = {label for s in samples if s.part == part for label in s.labels}
+        if absent := sorted(labels - shown):
+            lacking.append(
+                f"no {', '.join(absent[:_NAMED])}{' …' * (len(absent) > _NAMED)} in {part}"
+            )
+    return f" ({'; '.join(lacking)})" if lacking else ""
 
 
 def _shares(counts: Mapping[str, int]) -> str:

@@ -18,6 +18,7 @@ _PATH_COLUMNS: Final = (
     *("path", "file", "filename", "image"),
     *("filepath", "file_path", "file_name", "image_path", "image_name"),
 )
+_LABEL_COLUMNS: Final = ("label", "class", "class_name", "category")  # the first counts
 _CORNER_COLUMNS: Final = ("x1", "y1", "x2", "y2")
 _OTHER_COLUMNS: Final = ("country", "video", "split", "box", *_CORNER_COLUMNS)
 _SEPARATORS: Final = ",;\t|"
@@ -157,6 +158,8 @@ def listed_samples(file: Path) -> list[Sample]:
 
 def _hint(table: Table) -> str:
     """Say what a first line without a column of paths may be."""
+    if not any(table.names):
+        return ": it is empty"
     if any(Path(name).suffix.lower() in SUFFIXES for name in table.names):
         return ": its first line is an image, not the names of columns, such as path,label"
     return f": its columns are {', '.join(table.names)}"
@@ -187,8 +190,8 @@ def _labels_reader(table: Table, path: str) -> Callable[[Mapping[str, str]], tup
     columns = {name.lower(): name for name in table.names}
     if "label" in columns and "labels" in columns:
         raise DataError(f"{table.file} has the columns label and labels: keep one of them")
-    if "label" in columns:
-        return lambda row: _one_label(row[columns["label"]].strip())
+    if "labels" not in columns and (one := [columns[n] for n in _LABEL_COLUMNS if n in columns]):
+        return lambda row: _one_label(row[one[0]].strip())
     if "labels" in columns:
         ours = table.names == LIST_FIELDS
         return lambda row: _several_labels(row[columns["labels"]], ours=ours)

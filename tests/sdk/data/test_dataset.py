@@ -31,7 +31,7 @@ def test_a_block_says_what_a_folder_was_taken_for(photos: Path) -> None:
         "images: 4 in 2 classes: cat 3; dog 1",
         "classes of one image: dog",
         "countries: none",
-        "splits: train 3; test 1",
+        "splits: train 3; test 1 (no dog in test)",
         "videos: 1 (guessed from names such as 00001_00001.png; if wrong: videos=none)",
         "images with transparent pixels, shown on white: 1 (test/cat/y.png)",
         "left out: files that are no images: 1 (train/cat/notes.txt)",
@@ -53,6 +53,13 @@ def test_a_block_of_countries_and_of_nothing_left_out(tmp_path: Path) -> None:
     ]
 
 
+def test_groups_of_classes_are_not_taken_for_countries_in_silence(tmp_path: Path) -> None:
+    for seed, name in enumerate(("animals/cat/1", "animals/dog/1", "things/cup/1")):
+        picture(tmp_path / f"{name}.png", seed)
+    doubt = "(no class is in two of them: are these groups of classes?)"
+    assert f"countries: animals 2; things 1 {doubt}" in describe(find_data(tmp_path))
+
+
 def test_a_block_goes_to_standard_error_line_by_line(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,7 +67,7 @@ def test_a_block_goes_to_standard_error_line_by_line(
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err.splitlines()[0] == f"{photos}:"
-    assert "  splits: train 3; test 1" in written.err.splitlines()
+    assert "  splits: train 3; test 1 (no dog in test)" in written.err.splitlines()
 
 
 def test_what_cannot_be_printed_is_escaped(

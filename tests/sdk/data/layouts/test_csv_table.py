@@ -64,6 +64,18 @@ def test_a_missing_header_is_named(folder: Path) -> None:
         find_samples(folder)
 
 
+@pytest.mark.parametrize("column", ["class", "Category", "class_name"])
+def test_a_column_of_classes_is_one_of_labels(folder: Path, column: str) -> None:
+    (folder / "labels.csv").write_text(f"id,path,{column}\n1,b.jpg,a\n2,sub/c.jpg,b\n")
+    assert [s.label for s in find_samples(folder)] == ["a", "b"]
+
+
+def test_an_empty_table_is_named(folder: Path) -> None:
+    (folder / "labels.csv").touch()
+    with pytest.raises(DataError, match=r"has no column path .*: it is empty$"):
+        find_samples(folder)
+
+
 def test_a_separator_inside_of_a_value_is_named(folder: Path) -> None:
     (folder / "labels.csv").write_text("path;label\nb.jpg;a;b\n")
     with pytest.raises(DataError, match=r"line 2 has 3 values for 2 columns, separated by ';'"):
