@@ -56,7 +56,8 @@ class Preprocessing:
     where it enlarges it is `linear`. With `difference_of_gaussians` there is one more channel,
     the last: the edges of the gray picture after CLAHE, 128 where there are none
     (docs/decisions/0006). Normalisation belongs to the network's graph, so pixels stay uint8.
-    The same image gives the same bytes on x86 and ARM.
+    The same image gives the same bytes on x86 and ARM; `read_image` makes it of a file, with
+    transparent pixels on white and 16 bits scaled by their own range (docs/decisions/0018).
     """
 
     size: int
