@@ -14,7 +14,6 @@ from leansight.benchmarks.graph_count import GraphCount, count_graph
 from leansight.benchmarks.machines import Machine, RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.worker import STEPS
-from leansight.runtime.bundle import Precision
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image
 
@@ -45,14 +44,16 @@ class Latency:
 class BenchmarkResult:
     """What one model takes.
 
-    `parameters` and `macs` are counted on the exported graph (see `count_graph`).
+    `precision` is "int8", "float32" or, with `float_layers` beside int8 ones, "int8, 3 layers
+    float32"; `parameters` and `macs` are counted on the exported graph (see `count_graph`).
     `peak_rss_bytes` is above that of a process that has only imported numpy, None where the
     system does not tell; `start_ms` is from the start of a process to its first result.
     """
 
     name: str
     format: Format
-    precision: Precision
+    precision: str
+    float_layers: int
     size_bytes: int
     parameters: int
     macs: int
@@ -156,7 +157,8 @@ class _TimedModel:
         return BenchmarkResult(
             name=self._model.name,
             format=self._model.format,
-            precision=count.precision,
+            precision=count.precision_text,
+            float_layers=count.float_layers,
             size_bytes=self._size_bytes,
             parameters=count.parameters,
             macs=count.macs,

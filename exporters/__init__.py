@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Effort,
         ExportOptions,
         ExportRefusedError,
+        ImportMistakeError,
         Promise,
         StepProgress,
         Target,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         LabelledImages,
         Verification,
     )
+    from leansight.exporters.verification.skill import Skill, measure_skill
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
@@ -44,11 +46,12 @@ else:
             "export": "ExportImages export_network",
             "importers.normalisation": "Normalisation normalised",
             "importers.onnx_reader": "OnnxClassifier read_onnx",
-            "options": "EFFORTS Effort ExportOptions ExportRefusedError Promise StepProgress "
-            "TARGETS Target",
+            "options": "EFFORTS Effort ExportOptions ExportRefusedError ImportMistakeError Promise "
+            "StepProgress TARGETS Target",
             "pruning.allocation": "spread_evenly spread_globally",
             "pruning.channels": "ChannelGroup Importance count_macs prune score_channels",
             "verification.report": "ExportReport FormatReport LabelledImages Verification",
+            "verification.skill": "Skill measure_skill",
         },
         extra="export",
     )
@@ -64,17 +67,20 @@ __all__ = [
     "ExportRefusedError",
     "ExportReport",
     "FormatReport",
+    "ImportMistakeError",
     "Importance",
     "LabelledImages",
     "Normalisation",
     "OnnxClassifier",
     "Promise",
     "PruningError",
+    "Skill",
     "StepProgress",
     "Target",
     "Verification",
     "count_macs",
     "export_network",
+    "measure_skill",
     "normalised",
     "prune",
     "read_onnx",

@@ -1,26 +1,35 @@
 """From a trained network to a verified bundle, or to a refusal."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from leansight.exporters.conversion.convert import FloatGraphs, convert
+from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
+from leansight.exporters.importers.normalisation import NormalisedNetwork
 from leansight.exporters.int8.effort import attempts
 from leansight.exporters.options import (
     Effort,
     ExportOptions,
     ExportRefusedError,
+    ImportMistakeError,
     Promise,
     StepProgress,
 )
 from leansight.exporters.packaging.golden import golden_file
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.packaging.model_card import model_card
-from leansight.exporters.verification.refusal import find_refusal
+from leansight.exporters.verification.float_layers import names_of_float_layers
+from leansight.exporters.verification.import_mistakes import Trial, find_remedy, is_suspicious
+from leansight.exporters.verification.refusal import find_refusal, find_warnings
 from leansight.exporters.verification.report import ExportReport, LabelledImages, Verification
+from leansight.exporters.verification.skill import Skill, measure_skill
 from leansight.exporters.verification.verifier import Verifier
 from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
 from leansight.runtime.interpreter import Format
@@ -52,11 +61,14 @@ def export_network(
     *,
     progress: StepProgress,
     watch: Callable[[Verification], None] = lambda _: None,
+    watch_skill: Callable[[Skill], None] = lambda _: None,
     float_files: bool = False,
 ) -> dict[str, ExportReport]:
     """Write the bundle that `draft` describes; return what was verified, by set of images.
 
-    int8 files are made with more and more effort, until they keep the promise.
+    int8 files are made with more and more effort, until they keep the promise. Before that, a
+    network that seems to have learnt nothing is refused; for one that `normalised` returned, what
+    people get wrong is tried, if its accuracy on the validation images is below 95 %.
 
     Args:
         network: takes (N, C, S, S) float32 of (pixel - 128) / 128, returns logits (N, K).
@@ -65,11 +77,14 @@ def export_network(
         options: what each file may lose, and how int8 files are made.
         progress: told of every step.
         watch: given what is verified on the validation images, of each try.
+        watch_skill: given the network's accuracy beside chance, before anything is converted.
         float_files: whether float files are run on the images as well where int8 is shipped.
             They take as long as all the rest, and tell which conversion a difference came with.
 
     Raises:
-        ExportRefusedError: the promise is not kept; nothing is written.
+        ExportRefusedError: the network has learnt nothing, or the promise is not kept; nothing is
+            written.
+        ImportMistakeError: with another normalisation or order of the labels it would be right.
         BundleError: something is at the bundle's path already.
         ConversionError: the network does not give logits (N, K) for K labels, or the two formats
             cannot be made one network.
@@ -77,18 +92,22 @@ def export_network(
     """
     refuse_existing(draft.path)
     _require_logits(network, draft)
+    exact = _require_skill(network, draft, images.validation, options, progress, watch_skill)
     progress("converting to ONNX and TFLite", 0, 1)
     floats = convert(network, draft.preprocessing)
     progress("converting to ONNX and TFLite", 1, 1)
 
-    def verifier(shown: LabelledImages) -> Verifier:
-        return Verifier(network, floats, draft, shown, progress, float_files=float_files)
+    def verifier(shown: LabelledImages, exact: NDArray[np.float32] | None = None) -> Verifier:
+        return Verifier(
+            network, floats, draft, shown, progress, float_files=float_files, exact=exact
+        )
 
     made = _int8_or_float(floats, draft, images, options, progress)
-    files, report = _keep(options.promise, made, draft, verifier(images.validation), watch)
+    files, report = _keep(options.promise, made, draft, verifier(images.validation, exact), watch)
     reports = {"validation": report}
     if images.test is not None:
-        reports["test"] = verifier(images.test)(files).report
+        tested = _judge(verifier(images.test)(files).report, options.promise)
+        reports["test"] = replace(tested, float_layers=report.float_layers)
     _write(draft, files, reports, images.golden)
     return reports
 
@@ -101,7 +120,8 @@ def _write(
 ) -> None:
     """Write the bundle: both files, golden photos and the model card."""
     metrics = {what: report.to_dict() for what, report in reports.items()}
-    bundle = replace(draft, metrics=metrics)
+    float_layers = reports["validation"].float_layers
+    bundle = replace(draft, metrics=metrics, float_layers=float_layers)
     contents = {f"model.{kind}": model for kind, model in files.items()}
     contents["golden.npz"] = golden_file(bundle, files, golden)
     contents["README.md"] = model_card(bundle, reports["validation"]).encode()
@@ -120,6 +140,37 @@ def _require_logits(network: nn.Module, draft: Bundle) -> None:
         )
 
 
+def _require_skill(
+    network: nn.Module,
+    draft: Bundle,
+    shown: LabelledImages,
+    options: ExportOptions,
+    progress: StepProgress,
+    watch_skill: Callable[[Skill], None],
+) -> NDArray[np.float32]:
+    """Return torch's logits (N, K); refuse a network that is no better than guessing."""
+
+    def step(done: int, total: int) -> None:
+        progress("verifying torch float32", done, total)
+
+    # A copy: what has predicted cannot be converted any more (its weights have changed their kind).
+    logits = predict(copy.deepcopy(network), shown.pixels, step)
+    skill = measure_skill(logits, shown.classes, draft.labels, draft.task)
+    watch_skill(skill)
+    if options.accept_untrained:
+        return logits
+    if isinstance(network, NormalisedNetwork) and is_suspicious(skill):
+        trial = Trial(shown, logits, draft.labels, draft.task)
+        if found := find_remedy(network, trial, progress):
+            raise ImportMistakeError(f"{skill}. {found}", found.remedy.settings)
+    if skill.doubt:
+        raise ExportRefusedError(
+            f"{skill.doubt}. {skill}. Nothing was written: train it longer, or accept it as it is",
+            parameter="accept_untrained",
+        )
+    return logits
+
+
 def _keep(
     promise: Promise,
     made: Iterator[tuple[Effort, Mapping[Format, bytes]]],
@@ -131,13 +182,20 @@ def _keep(
     refusals: dict[str, str] = {}
     for tried, plain in made:
         verified = verifier(files := describe(plain, draft))
-        report = replace(verified.report, effort=tried, refusals=dict(refusals))
+        judged = _judge(verified.report, promise)
+        left = names_of_float_layers(files["tflite"]) if draft.precision == "int8" else ()
+        report = replace(judged, effort=tried, refusals=dict(refusals), float_layers=left)
         watch(replace(verified, report=report))
         refusal = find_refusal(report, promise)
         if refusal is None:
             return files, report
         refusals[tried] = refusal
     raise ExportRefusedError(f"{refusal}. Tried: {', '.join(refusals)}. Nothing was written")
+
+
+def _judge(report: ExportReport, promise: Promise) -> ExportReport:
+    """Return a report with the promise that it is held to, and what its images cannot tell."""
+    return replace(report, promise=promise, warnings=find_warnings(report, promise))
 
 
 def _int8_or_float(

@@ -1,7 +1,7 @@
 """What an export is asked for: limits, effort, target. No torch is imported."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -21,25 +21,41 @@ class ExportRefusedError(LeansightError):
     """The exported network decides too differently from the trained one; nothing was written."""
 
 
+class ImportMistakeError(ExportRefusedError):
+    """A network from elsewhere would be far better if its import had other `settings`.
+
+    They are names of parameters of the import with what should be typed for them.
+    """
+
+    def __init__(self, message: str, settings: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.settings = settings
+
+
 @dataclass(frozen=True, kw_only=True)
 class Promise:
     """What a file may lose against torch, in points (hundredths).
 
-    `max_drop` of accuracy and of coverage; `max_class_drop` of a single class's accuracy, where
-    one image may always be lost.
+    `max_drop` of accuracy and of coverage, as they are measured; `max_class_drop` of a single
+    class's accuracy, where its images show at the level `significance` that it is worse (an exact
+    paired test, corrected for the number of classes). With a level of 1 every class is held to
+    the drop as it is measured.
 
     Raises:
-        ValueError: a limit is negative, or no number.
+        ValueError: a limit is negative or no number, or the level is not above 0 to 1.
 
     """
 
     max_drop: float = 1.0
     max_class_drop: float = 5.0
+    significance: float = 0.05
 
     def __post_init__(self) -> None:
-        for name, points in vars(self).items():
-            if not 0 <= points < math.inf:
+        for name in ("max_drop", "max_class_drop"):
+            if not 0 <= (points := getattr(self, name)) < math.inf:
                 raise ValueError(f"{name} must be 0 points or more, not {points!r}")
+        if not 0 < self.significance <= 1:
+            raise ValueError(f"significance must be above 0, 1 at most, not {self.significance!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +64,7 @@ class ExportOptions:
 
     `promise`: what each file may lose on the validation images; `effort`: the most that is tried
     to keep it in int8; `target`: where ONNX Runtime is to run the file fastest (it runs
-    everywhere).
+    everywhere); `accept_untrained`: export a network whatever its accuracy.
 
     Raises:
         ValueError: there is no such effort or target.
@@ -58,6 +74,7 @@ class ExportOptions:
     promise: Promise = Promise()
     effort: Effort = EFFORTS[-1]
     target: Target = "x86"
+    accept_untrained: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (

@@ -10,7 +10,8 @@ import click
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import Prediction
 from leansight.runtime.errors import DataError
-from leansight.runtime.images import list_images, read_image
+from leansight.runtime.image_files import list_images
+from leansight.runtime.images import read_image
 from leansight.runtime.interpreter import FORMATS, Format
 from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.images import skip_bad_option

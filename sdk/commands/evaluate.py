@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 from leansight.sdk.system.files import require_writable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from leansight.sdk.data.samples import Part
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers
 
 
@@ -41,8 +44,9 @@ def command(
     out: Path,
     against: Path | None,
     lists: Path | None,
-    part: str,
+    part: "Part | None",
     country: str,
+    videos: str | None,
     model_format: Format | None,
     skip_bad: bool,
 ) -> None:
@@ -73,27 +77,41 @@ def command(
     if rival and (rival.task, set(rival.labels)) != (judged.task, set(judged.labels)):
         raise DataError(f"{against} knows other classes than {model}")
     unreadable: list[str] = []
-    samples = choose_samples(data, lists=lists, part=part, country=country)
+    samples = choose_samples(data, lists=lists, part=part, country=country, videos=videos)
     answers = ask(judged, data, samples, unreadable.append)
     for problem in unreadable:
         click.echo(line_of(DataError(problem)), err=True)
     other = ask(rival, data, answers.samples) if rival else None
     report = measure_report(answers, other)
     write_report(report, answers, data, out, drawings=_draw_features(judged, answers, data))
-    found = report["accuracy_interval"]["all"]
-    many = answers.task == "multilabel"
-    if many:
-        click.echo(f"label accuracy: {report['metrics']['accuracy']:.4f} (of single labels)")
-    click.echo(
-        f"{'image ' * many}accuracy: {found['mean']:.4f} ({found['low']:.4f} to "
-        f"{found['high']:.4f}, {report['images']} images, {report['videos']} videos)"
-    )
-    for kept in report["selective"]["all"]:
-        right = "nothing" if kept["accuracy"] is None else f"{kept['accuracy']:.4f}"
-        click.echo(f"kept at {kept['threshold']:g}: {kept['share']:.4f}, right of these: {right}")
+    _write_lines(report)
     click.echo(f"report: {out / 'report.html'}")
     if unreadable and not skip_bad:
         sys.exit(1)
+
+
+def _write_lines(report: "Mapping[str, Any]") -> None:
+    """Write the accuracy, beside that of guesses, and what is kept at several thresholds."""
+    found, skill = report["accuracy_interval"]["all"], report["skill"]
+    many = report["task"] == "multilabel"
+    guesses = f"chance {skill['chance']:.4f}, always the commonest class {skill['commonest']:.4f}"
+    if many:
+        guesses = guesses.replace("commonest class", "commoner answer")
+        click.echo(
+            f"label accuracy: {skill['accuracy']:.4f} (of single labels, {skill['low']:.4f} to "
+            f"{skill['high']:.4f}); {guesses}"
+        )
+    click.echo(
+        f"{'image ' * many}accuracy: {found['mean']:.4f} ({found['low']:.4f} to "
+        f"{found['high']:.4f}, {report['images']} images, {report['videos']} videos)"
+        + f"; {guesses}"
+        * (not many)
+    )
+    if skill["doubt"]:
+        click.echo(skill["doubt"])
+    for kept in report["selective"]["all"]:
+        right = "nothing" if kept["accuracy"] is None else f"{kept['accuracy']:.4f}"
+        click.echo(f"kept at {kept['threshold']:g}: {kept['share']:.4f}, right of these: {right}")
 
 
 def _draw_features(model: "AnsweringModel", answers: "Answers", data: Path) -> dict[str, str]:

@@ -76,7 +76,7 @@ def load_model(
     chosen = bundle.choose_format(model_format)
     interpreter = load_interpreter(bundle.read(f"model.{chosen}"), chosen, threads=threads)
     return AnsweringModel(
-        name=f"{path.name} ({chosen} {bundle.precision})",
+        name=f"{path.name} ({chosen} {bundle.precision_text})",
         labels=bundle.labels,
         task=bundle.task,
         preprocessing=bundle.preprocessing,

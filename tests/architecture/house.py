@@ -23,7 +23,8 @@ STOREYS = {
     "exporters": [
         ["exporters/export.py"],
         ["exporters/int8", "exporters/packaging"],
-        ["exporters/verification", "exporters/importers", "exporters/pruning"],
+        ["exporters/verification"],
+        ["exporters/importers", "exporters/pruning"],
         ["exporters/conversion", "exporters/tflite"],
         ["exporters/options.py", "exporters/errors.py"],
     ],

@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from leansight.exporters.options import ImportMistakeError
 from leansight.runtime.errors import LeansightError
 from leansight.sdk.system.text import printable
 
@@ -31,9 +32,17 @@ class FlagNamingGroup(click.Group):
             return super().invoke(ctx)
         except LeansightError as error:
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
-            if command and error.parameter and (flag := flag_of(command, error.parameter)):
-                error.add_note(f"({flag})")
+            if command and (flags := _flags_of(command, error)):
+                error.add_note(f"({flags})")
             raise
+
+
+def _flags_of(command: click.Command, error: LeansightError) -> str:
+    """Return what is to be typed otherwise: a flag, or flags with their values."""
+    if isinstance(error, ImportMistakeError):
+        typed = ((flag_of(command, name), value) for name, value in error.settings.items())
+        return " ".join(f"{flag} {value}" for flag, value in typed if flag)
+    return (flag_of(command, error.parameter) if error.parameter else None) or ""
 
 
 def flag_of(command: click.Command, parameter: str) -> str | None:

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import shapes
-from command_line import leansight, refusal
+from command_line import invoke, leansight, refusal
+from tiny_run import untrained_run
 
 from leansight.runtime.bundle import Bundle
 from leansight.sdk.commands import cli
@@ -32,18 +34,22 @@ Exported = tuple[Path, subprocess.CompletedProcess[str]]
 @pytest.mark.slow
 def test_export_says_what_it_verified_and_where_it_wrote(exported: Exported) -> None:
     out, result = exported
-    first, *_, agreement, legend, last = result.stdout.splitlines()
+    table, last = result.stdout.split("coverage: ")
+    first, *rows, agreement = table.splitlines()
     assert first == "24 validation images"
     said = "  tflite int8 and onnx int8 decide alike on 100.00%, same numbers on 100.00%"
     assert agreement == said
-    assert legend.startswith("coverage: ")
     # What a terminal of the usual width shows in one line.
     assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
-    assert last == f"bundle: {out}"
-    named = [line[2:18].strip() for line in result.stdout.splitlines()[2:-3]]
+    assert last.endswith(f"\nbundle: {out}\n")
+    named = [line[2:18].strip() for line in rows[1:7]]
     assert named == [
         *("torch float32", "tflite int8", "onnx int8"),
+        *("points lost", "tflite int8", "onnx int8"),
     ]
+    tested = " ".join(last.split())
+    assert "McNemar's exact one-sided test" in tested
+    assert "(p at most 0.05 after Holm's correction for the number of classes, 3)" in tested
 
 
 @pytest.mark.slow
@@ -111,6 +117,37 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
     for row in rows:
         assert (data / row["path"]).is_file()
         assert row["label"] == Path(row["path"]).parent.name
+
+
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_a_run_that_has_learnt_nothing_is_refused_before_any_work(
+    precision: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = untrained_run(tmp_path, shapes.RECIPE)
+    monkeypatch.setattr("leansight.exporters.export.convert", lambda *_: pytest.fail("converted"))
+    out = tmp_path / "shapes.bundle"
+    arguments = ["export", str(run.path), "--out", str(out), "--precision", precision]
+    line = refusal(arguments, monkeypatch, capsys)
+    assert re.fullmatch(
+        r"leansight: the network seems to have learnt nothing: .*\. accuracy 33\.3% \(\d.*%, 24 "
+        r"images\); chance 33\.3%, always the commonest class 33\.3%\. Nothing was written: "
+        r"train it longer, or accept it as it is \(--accept-untrained\)",
+        line,
+    )
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_has_learnt_nothing_is_exported_if_that_is_accepted(tmp_path: Path) -> None:
+    run = untrained_run(tmp_path, shapes.RECIPE)
+    out = tmp_path / "shapes.bundle"
+    done = invoke("export", run.path, "--out", out, "--precision", "float32", "--accept-untrained")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "validation: accuracy 33.3% (" in done.stderr
+    assert Bundle.load(out).metrics["validation"]["images"] == 24
 
 
 @pytest.mark.slow
