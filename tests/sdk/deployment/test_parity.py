@@ -285,7 +285,7 @@ def write_stripes(root: Path) -> Path:
     for label in tiny_models.LABELS:
         (root / "data" / label).mkdir(parents=True)
         for video in range(8):
-            picture = tiny_models.stripes(label).astype(np.int64) + rng.integers(-80, 80, (8, 8))
+            picture = tiny_models.stripes(label).astype(np.int64) + rng.integers(-40, 40, (8, 8))
             file = root / "data" / label / f"{video:05}_00000.png"
             assert cv2.imwrite(str(file), picture.clip(0, 255).astype(np.uint8))
     (root / "labels.txt").write_text("\n".join(tiny_models.LABELS))
