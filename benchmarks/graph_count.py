@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from leansight.runtime.bundle import Precision
+from leansight.runtime.bundle import Precision, describe_precision
 from leansight.runtime.errors import BundleError, MissingExtraError
 from leansight.runtime.extras import require
 from leansight.runtime.interpreter import Format
@@ -23,14 +23,21 @@ Shape = Sequence[int]
 
 @dataclass(frozen=True, kw_only=True)
 class GraphCount:
-    """What one inference of a graph takes; precision is "int8" if all convolutions' weights are.
+    """What one inference of a graph takes; precision is "int8" if a convolution's weights are.
 
-    Where there is no convolution, the weights of the other layers decide.
+    Where there is no convolution, the weights of the other layers decide. `float_layers` counts
+    the layers of an int8 graph whose weights are not of 8 bits.
     """
 
     parameters: int
     macs: int
     precision: Precision
+    float_layers: int = 0
+
+    @property
+    def precision_text(self) -> str:
+        """What it computes in: "int8", "float32" or "int8, 3 layers float32"."""
+        return describe_precision(self.precision, self.float_layers)
 
 
 def count_graph(model: bytes, model_format: Format, *, name: str = "the model") -> GraphCount:
@@ -71,12 +78,15 @@ class _Operation:
 def _total(operations: Sequence[_Operation]) -> GraphCount:
     counted = {c.key: c.elements for operation in operations for c in operation.weights}
     counted |= {c.key: c.elements for o in operations for c in o.added if not c.is_zero}
-    convolutions = [o for o in operations if "conv" in o.name.lower()]
-    weights = [c for operation in convolutions or operations for c in operation.weights]
+    layers = [o for o in operations if o.weights]
+    in_float = [o for o in layers if not all(c.is_8_bit for c in o.weights)]
+    convolutions = [o for o in layers if "conv" in o.name.lower()]
+    is_int8 = any(o not in in_float for o in convolutions or layers)
     return GraphCount(
         parameters=sum(counted.values()),
         macs=sum(operation.macs for operation in operations),
-        precision="int8" if weights and all(c.is_8_bit for c in weights) else "float32",
+        precision="int8" if is_int8 else "float32",
+        float_layers=len(in_float) if is_int8 else 0,
     )
 
 

@@ -14,7 +14,6 @@ from leansight.benchmarks.graph_count import GraphCount, count_graph
 from leansight.benchmarks.machines import Machine, RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.worker import STEPS
-from leansight.runtime.bundle import Precision
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image
 
@@ -45,14 +44,16 @@ class Latency:
 class BenchmarkResult:
     """What one model takes.
 
-    `parameters` and `macs` are counted on the exported graph (see `count_graph`).
+    `precision` is "int8", "float32" or, with `float_layers` beside int8 ones, "int8, 3 layers
+    float32"; `parameters` and `macs` are counted on the exported graph (see `count_graph`).
     `peak_rss_bytes` is above that of a process that has only imported numpy, None where the
     system does not tell; `start_ms` is from the start of a process to its first result.
     """
 
     name: str
     format: Format
-    precision: Precision
+    precision: str
+    float_layers: int
     size_bytes: int
     parameters: int
     macs: int
@@ -98,8 +99,10 @@ def measure_models(
     place = on or ThisMachine()
     empty_bytes = place.empty_bytes
     with ExitStack() as stack:
-        picture = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "image.npy"
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        picture = folder / "image.npy"
         np.save(picture, image)
+        models = [m.in_one_file(folder / str(n)) for n, m in enumerate(models)]
         timed = []
         for model in models:
             running = stack.enter_context(place.start(model, picture, threads))
@@ -133,6 +136,7 @@ class _TimedModel:
 
     def __init__(self, model: Model, running: RunningModel) -> None:
         self._model, self._running = model, running
+        self._size_bytes = len(model.read())
         self._times_ns: dict[str, list[int]] = {step: [] for step in STEPS}
         self._peak_bytes: int | None = None
 
@@ -153,8 +157,9 @@ class _TimedModel:
         return BenchmarkResult(
             name=self._model.name,
             format=self._model.format,
-            precision=count.precision,
-            size_bytes=len(self._model.read()),
+            precision=count.precision_text,
+            float_layers=count.float_layers,
+            size_bytes=self._size_bytes,
             parameters=count.parameters,
             macs=count.macs,
             peak_rss_bytes=above,

@@ -25,8 +25,9 @@ from leansight.exporters.options import (
 from leansight.exporters.packaging.golden import golden_file
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.packaging.model_card import model_card
+from leansight.exporters.verification.float_layers import names_of_float_layers
 from leansight.exporters.verification.import_mistakes import Trial, find_remedy, is_suspicious
-from leansight.exporters.verification.refusal import find_refusal
+from leansight.exporters.verification.refusal import find_refusal, find_warnings
 from leansight.exporters.verification.report import ExportReport, LabelledImages, Verification
 from leansight.exporters.verification.skill import Skill, measure_skill
 from leansight.exporters.verification.verifier import Verifier
@@ -105,7 +106,8 @@ def export_network(
     files, report = _keep(options.promise, made, draft, verifier(images.validation, exact), watch)
     reports = {"validation": report}
     if images.test is not None:
-        reports["test"] = verifier(images.test)(files).report
+        tested = _judge(verifier(images.test)(files).report, options.promise)
+        reports["test"] = replace(tested, float_layers=report.float_layers)
     _write(draft, files, reports, images.golden)
     return reports
 
@@ -118,7 +120,8 @@ def _write(
 ) -> None:
     """Write the bundle: both files, golden photos and the model card."""
     metrics = {what: report.to_dict() for what, report in reports.items()}
-    bundle = replace(draft, metrics=metrics)
+    float_layers = reports["validation"].float_layers
+    bundle = replace(draft, metrics=metrics, float_layers=float_layers)
     contents = {f"model.{kind}": model for kind, model in files.items()}
     contents["golden.npz"] = golden_file(bundle, files, golden)
     contents["README.md"] = model_card(bundle, reports["validation"]).encode()
@@ -179,13 +182,20 @@ def _keep(
     refusals: dict[str, str] = {}
     for tried, plain in made:
         verified = verifier(files := describe(plain, draft))
-        report = replace(verified.report, effort=tried, refusals=dict(refusals))
+        judged = _judge(verified.report, promise)
+        left = names_of_float_layers(files["tflite"]) if draft.precision == "int8" else ()
+        report = replace(judged, effort=tried, refusals=dict(refusals), float_layers=left)
         watch(replace(verified, report=report))
         refusal = find_refusal(report, promise)
         if refusal is None:
             return files, report
         refusals[tried] = refusal
     raise ExportRefusedError(f"{refusal}. Tried: {', '.join(refusals)}. Nothing was written")
+
+
+def _judge(report: ExportReport, promise: Promise) -> ExportReport:
+    """Return a report with the promise that it is held to, and what its images cannot tell."""
+    return replace(report, promise=promise, warnings=find_warnings(report, promise))
 
 
 def _int8_or_float(

@@ -36,21 +36,26 @@ class ImportMistakeError(ExportRefusedError):
 class Promise:
     """What a file may lose against torch, in points (hundredths).
 
-    `max_drop` of accuracy and of coverage; `max_class_drop` of a single class's accuracy, where
-    one image may always be lost.
+    `max_drop` of accuracy and of coverage, as they are measured; `max_class_drop` of a single
+    class's accuracy, where its images show at the level `significance` that it is worse (an exact
+    paired test, corrected for the number of classes). With a level of 1 every class is held to
+    the drop as it is measured.
 
     Raises:
-        ValueError: a limit is negative, or no number.
+        ValueError: a limit is negative or no number, or the level is not above 0 to 1.
 
     """
 
     max_drop: float = 1.0
     max_class_drop: float = 5.0
+    significance: float = 0.05
 
     def __post_init__(self) -> None:
-        for name, points in vars(self).items():
-            if not 0 <= points < math.inf:
+        for name in ("max_drop", "max_class_drop"):
+            if not 0 <= (points := getattr(self, name)) < math.inf:
                 raise ValueError(f"{name} must be 0 points or more, not {points!r}")
+        if not 0 < self.significance <= 1:
+            raise ValueError(f"significance must be above 0, 1 at most, not {self.significance!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,8 @@ class Bundle:
     number; `provenance` and `metrics` are plain JSON values
     that say where the model comes from and what it scored; `guarantee` says what its threshold is
     certified for, if it is; `digest` is the SHA-256 of the
-    manifest and stands for the whole bundle.
+    manifest and stands for the whole bundle; `float_layers` names the layers of an int8 network
+    that compute in float.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class Bundle:
     preprocessing: Preprocessing
     decision: DecisionPolicy
     precision: Precision
+    float_layers: tuple[str, ...] = ()
     task: Task = "classification"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -83,6 +85,11 @@ class Bundle:
             raise ValueError(f"labels are text, not {self.labels}")
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision must be int8 or float32, not {self.precision!r}")
+        named = all(isinstance(layer, str) for layer in self.float_layers)
+        if not named or (self.float_layers and self.precision != "int8"):
+            raise ValueError(
+                f"float_layers are names of layers of an int8 network, not {self.float_layers}"
+            )
         if self.task not in get_args(Task):
             tasks = " or ".join(get_args(Task))
             raise ValueError(f"task must be {tasks}, not {self.task!r}")
@@ -107,6 +114,7 @@ class Bundle:
                 preprocessing=Preprocessing.from_dict(manifest["preprocessing"]),
                 decision=DecisionPolicy.from_dict(manifest["decision"]),
                 precision=manifest["precision"],
+                float_layers=tuple(manifest.get("float_layers", ())),
                 task=manifest["task"],
                 provenance=manifest["provenance"],
                 metrics=manifest["metrics"],
@@ -119,6 +127,11 @@ class Bundle:
         for name in bundle.files:
             bundle.read(name)
         return bundle
+
+    @property
+    def precision_text(self) -> str:
+        """What the networks compute in: "int8", "float32" or "int8, 3 layers float32"."""
+        return describe_precision(self.precision, len(self.float_layers))
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -151,6 +164,12 @@ class Bundle:
         return data
 
 
+def describe_precision(precision: Precision, float_layers: int) -> str:
+    """Return what a network is called of which so many layers compute in float."""
+    layers = "1 layer" if float_layers == 1 else f"{float_layers} layers"
+    return precision if float_layers == 0 else f"{precision}, {layers} float32"
+
+
 def write_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
     """Write a bundle folder at `bundle.path`, whole or not at all; return it as loaded.
 
@@ -168,6 +187,7 @@ def write_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
         "preprocessing": bundle.preprocessing.to_dict(),
         "decision": bundle.decision.to_dict(),
         "precision": bundle.precision,
+        "float_layers": list(bundle.float_layers),
         "provenance": dict(bundle.provenance),
         "metrics": dict(bundle.metrics),
         "guarantee": dict(bundle.guarantee),

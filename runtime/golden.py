@@ -21,6 +21,7 @@ MAX_DIFFERENCE = 0.02
 class GoldenReport:
     """How the golden photos of a bundle came out in one format.
 
+    `precision` is what the bundle calls it ("int8, 3 layers float32");
     `different_pixels` counts preprocessed pixels that are not the recorded ones (expected: 0);
     `largest_difference` is the largest change of a probability, from 0 to 1;
     `different_labels` counts photos with another best class, or with many labels an image,
@@ -28,6 +29,7 @@ class GoldenReport:
     """
 
     format: Format
+    precision: str
     photos: int
     different_pixels: int
     largest_difference: float
@@ -72,6 +74,7 @@ def check_golden(
     )
     return GoldenReport(
         format=chosen,
+        precision=bundle.precision_text,
         photos=len(photos),
         different_pixels=int((pixels != golden["pixels"]).sum()),
         largest_difference=float(np.abs(now - before).max()),

@@ -3,7 +3,7 @@
 from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from leansight.exporters.conversion.inference import batches, predict
@@ -12,6 +12,7 @@ from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.runtime.preprocessing import Image
 
 BATCH: Final = 32
+PART: Final = 8  # of a batch, whose activations are in memory at a time
 WEIGHT_RATE: Final = 3e-5  # of Adam, at its peak: what was learnt is not to be forgotten
 BOUND_RATE: Final = 1e-3  # the same, as a part of each grid's range
 
@@ -51,13 +52,19 @@ def fine_tune(
         order = torch.randperm(len(pixels), generator=generator)
         for step in range(steps):
             chosen = order[step * BATCH : (step + 1) * BATCH]
-            ((_, images),) = batches(pixels[chosen.numpy()], BATCH)
             optimiser.zero_grad()
-            loss = functional.mse_loss(simulation(images), teacher[chosen])
-            torch.autograd.backward(loss)
+            _add_gradients(simulation, pixels[chosen.numpy()], teacher[chosen])
             optimiser.step()
             schedule.step()
             progress(epoch * steps + step + 1, epochs * steps)
+
+
+def _add_gradients(simulation: FakeQuantizedNetwork, pixels: Image, expected: Tensor) -> None:
+    """Add the gradients of the mean squared error of logits (N, K), part by part."""
+    for end, images in batches(pixels, PART):
+        wanted = expected[end - len(images) : end]
+        squares = functional.mse_loss(simulation(images), wanted, reduction="sum")
+        torch.autograd.backward(squares / expected.numel())
 
 
 def _groups(simulation: FakeQuantizedNetwork) -> list[dict[str, object]]:

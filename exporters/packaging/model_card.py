@@ -1,6 +1,6 @@
 """The README.md of a bundle: what the model is, what it scored, how to use it."""
 
-from leansight.exporters.verification.report import ExportReport
+from leansight.exporters.verification.report import CONFIDENCE, ExportReport, FormatReport
 from leansight.runtime.bundle import Bundle
 
 HALF = 0.5  # the threshold up to which no label can be undecided
@@ -13,7 +13,7 @@ def model_card(bundle: Bundle, report: ExportReport) -> str:
     contrast = f"CLAHE {clahe.clip_limit:g}" if clahe else "no CLAHE"
     rows = "\n".join(
         f"| {f.name} | {f.size_bytes / 1000:,.0f} KB | {f.accuracy:.2%} | {f.coverage:.2%} "
-        f"| {f.agreement:.2%} | {f.worst_class} ({-100 * f.worst_class_drop:+.1f} points) |"
+        f"| {f.agreement:.2%} | {f.accuracy_drop} | {f.coverage_drop} | {_surest_loss(f)} |"
         for f in report.formats
         if f.size_bytes
     )
@@ -25,19 +25,29 @@ An image classifier made with leansight (task: {bundle.task}), for {len(bundle.l
 It takes a photo of any size, makes it {preprocessing.size}×{preprocessing.size}
 {preprocessing.colour} ({preprocessing.fit}, {contrast}), and {_says(bundle)}.
 
+It computes in {bundle.precision_text}{_named_layers(bundle)}.
+
     leansight classify . photo.jpg
 
 ## What was verified
 
 On {report.images} images that the network was not {_trained(bundle)} on. {_figures(bundle)}
 
-| file | size | accuracy | coverage | agreement | worst class against torch |
-|---|---|---|---|---|---|
+| file | size | accuracy | coverage | agreement | accuracy lost | coverage lost | surest loss |
+|---|---|---|---|---|---|---|---|
 {rows}
 
+Lost: in points against torch, and the interval at {CONFIDENCE:.0%}. {report.tested}
+{_warnings(report)}
 {_agreement(report)}It knows only pictures like those it was trained and verified on: another
 country, camera or light can make it wrong, and sure of it.
 """
+
+
+def _named_layers(bundle: Bundle) -> str:
+    return f" ({', '.join(f'`{name}`' for name in bundle.float_layers)})" * bool(
+        bundle.float_layers
+    )
 
 
 def _says(bundle: Bundle) -> str:
@@ -71,6 +81,22 @@ def _figures(bundle: Bundle) -> str:
         "of images with no label undecided; agreement\nthe share of labels given as torch gives "
         "them."
     )
+
+
+def _surest_loss(found: FormatReport) -> str:
+    """Name the class of which it is surest that it is worse than in torch."""
+    if not found.class_losses:
+        return "no class"
+    loss = found.class_losses[0]
+    return (
+        f"{loss.label}: {100 * loss.drop:.1f} points, {loss.lost} lost and {loss.gained} gained "
+        f"of {loss.images} (p = {loss.p_corrected:.2g})"
+    )
+
+
+def _warnings(report: ExportReport) -> str:
+    """List what the images cannot tell, an item each."""
+    return "".join(f"\n- {warning}." for warning in report.warnings) + "\n" * bool(report.warnings)
 
 
 def _agreement(report: ExportReport) -> str:

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leansight.exporters.verification.report import ExportReport, FormatReport, LabelledImages
+from leansight.exporters.verification.paired import holm, loss_p_values, mean_drop
+from leansight.exporters.verification.report import (
+    ClassLoss,
+    ExportReport,
+    FormatReport,
+    LabelledImages,
+)
 from leansight.runtime.decision import DecisionPolicy, Task, are_sure, probabilities_of
 from leansight.runtime.interpreter import Interpreter
 from leansight.runtime.preprocessing import Image
@@ -65,6 +72,10 @@ def compare(
         shipped=shipped,
         agreement=float(equal.mean()),
         identical=float(same.mean()),
+        right_by_class={
+            label: int(torch.right[chosen].sum())
+            for label, chosen in _classes(images.classes, labels).items()
+        },
         task=task,
     )
 
@@ -111,13 +122,7 @@ def _compare_one(
     classes: NDArray[np.int64],
     labels: tuple[str, ...],
 ) -> FormatReport:
-    lost = torch.right.astype(int) - result.right
-    if classes.ndim == 1:
-        by_class = {i: lost[classes == i] for i in np.unique(classes)}
-    else:
-        by_class = dict(enumerate(lost.T))
-    # Of small classes one image is many points: those that lost more come first.
-    worst = max(by_class, key=lambda i: (by_class[i].sum() > 1, by_class[i].mean()))
+    lost = torch.right.astype(np.int64) - result.right
     differences = np.abs(result.probabilities - torch.probabilities)
     return FormatReport(
         name=name,
@@ -127,7 +132,35 @@ def _compare_one(
         agreement=float((result.decisions == torch.decisions).mean()),
         largest_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
-        worst_class=labels[worst],
-        worst_class_drop=float(by_class[worst].mean()),
-        worst_class_lost=int(by_class[worst].sum()),
+        accuracy_drop=mean_drop(lost.reshape(len(lost), -1).mean(axis=1)),
+        coverage_drop=mean_drop(torch.sure.astype(float) - result.sure),
+        class_losses=_class_losses(lost, _classes(classes, labels)),
     )
+
+
+def _classes(classes: NDArray[np.int64], labels: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return where the images of each class are that has some; of many labels, its column."""
+    if classes.ndim == 1:
+        return {labels[i]: classes == i for i in np.unique(classes)}
+    return {label: (slice(None), i) for i, label in enumerate(labels)}
+
+
+def _class_losses(lost: NDArray[np.int64], classes: Mapping[str, Any]) -> tuple[ClassLoss, ...]:
+    """Test each class; `lost` is 1 where torch alone is right, -1 where the file alone is."""
+    by_class = [lost[chosen] for chosen in classes.values()]
+    fewer, more = (np.array([(one == sign).sum() for one in by_class]) for sign in (1, -1))
+    p_values = loss_p_values(fewer, more)
+    corrected = holm(p_values)
+    found = [
+        ClassLoss(
+            label=label,
+            images=len(by_class[i]),
+            lost=int(fewer[i]),
+            gained=int(more[i]),
+            p_value=float(p_values[i]),
+            p_corrected=float(corrected[i]),
+        )
+        for i, label in enumerate(classes)
+        if fewer[i] > more[i]
+    ]
+    return tuple(sorted(found, key=lambda loss: (loss.p_value, -loss.drop)))

@@ -43,6 +43,19 @@ def inspect_onnx(model: bytes, in_float: Collection[str] = ()) -> None:
     _inspect(onnx_layers(graph), cut.union(in_float))
 
 
+def names_of_float_layers(model: bytes) -> tuple[str, ...]:
+    """Return the convolutions and dense layers of an int8 TFLite file that compute in float.
+
+    Each is named by the tensor that it gives, in the order in which they run.
+    """
+    weighted = (layer for layer in tflite_layers(model) if layer.weights is not None)
+    return tuple(
+        layer.gives[0].name
+        for layer in weighted
+        if any(tensor.is_float for tensor in (*layer.takes, *layer.gives))
+    )
+
+
 def _inspect(layers: Iterable[Layer], in_float: Collection[str]) -> None:
     for layer in layers:
         touched = (*layer.takes, *layer.gives)

@@ -45,8 +45,9 @@ def command(
     if as_json:
         click.echo(json.dumps({**vars(report), "holds": report.holds}))
     else:
+        verdict = "as it was made" if report.holds else "NOT as it was made"
         click.echo(
-            f"{report.format}: {'as it was made' if report.holds else 'NOT as it was made'} "
+            f"{report.format} {report.precision}: {verdict} "
             f"({report.photos} photos, {report.different_pixels} different pixels, "
             f"{report.different_labels} different labels, probabilities within "
             f"{report.largest_difference:.4f})"

@@ -1,5 +1,6 @@
 """`leansight evaluate`: what a run or a bundle scores on labelled images, as a page and as JSON."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +9,20 @@ import click
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.runtime.interpreter import Format
-from leansight.sdk.commands.options.images import PATH, choose_samples, image_options
+from leansight.sdk.commands.options.flags import line_of
+from leansight.sdk.commands.options.images import (
+    PATH,
+    choose_samples,
+    image_options,
+    skip_bad_option,
+)
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
+from leansight.sdk.system.files import require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from leansight.sdk.data.samples import Part
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers
 
 
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
     help="Folder to write report.html and report.json to.",
 )
 @click.option("--against", type=PATH, metavar="MODEL", help="Compare with this run or bundle.")
+@skip_bad_option
 @image_options
 def command(
     model: Path,
@@ -34,9 +44,11 @@ def command(
     out: Path,
     against: Path | None,
     lists: Path | None,
-    part: str,
+    part: "Part | None",
     country: str,
+    videos: str | None,
     model_format: Format | None,
+    skip_bad: bool,
 ) -> None:
     """Evaluate MODEL, a run or a bundle, on the labelled images in DATA.
 
@@ -44,6 +56,9 @@ def command(
     over videos, the figures of every class, coverage and accuracy at several thresholds, the
     calibration, the most confident mistakes, and labels that may be wrong. With --against, it
     also says which of the two models is better, if a paired comparison over videos shows it.
+
+    Images that cannot be read are named on standard error and left out; the exit code is then 1,
+    with --skip-bad 0.
 
     \b
     leansight evaluate signs.bundle photos/ --out report/
@@ -56,18 +71,23 @@ def command(
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already: choose another --out")
+    require_writable(out)
     judged = load_model(model, model_format=model_format)
-    samples = choose_samples(data, lists=lists, part=part, country=country)
-    answers = ask(judged, data, samples)
-    other = None
-    if against is not None:
-        other = ask(load_model(against, model_format=model_format), data, samples)
-        if (other.task, set(other.labels)) != (answers.task, set(answers.labels)):
-            raise DataError(f"{against} knows other classes than {model}")
+    rival = load_model(against, model_format=model_format) if against is not None else None
+    if rival and (rival.task, set(rival.labels)) != (judged.task, set(judged.labels)):
+        raise DataError(f"{against} knows other classes than {model}")
+    unreadable: list[str] = []
+    samples = choose_samples(data, lists=lists, part=part, country=country, videos=videos)
+    answers = ask(judged, data, samples, unreadable.append)
+    for problem in unreadable:
+        click.echo(line_of(DataError(problem)), err=True)
+    other = ask(rival, data, answers.samples) if rival else None
     report = measure_report(answers, other)
     write_report(report, answers, data, out, drawings=_draw_features(judged, answers, data))
     _write_lines(report)
     click.echo(f"report: {out / 'report.html'}")
+    if unreadable and not skip_bad:
+        sys.exit(1)
 
 
 def _write_lines(report: "Mapping[str, Any]") -> None:

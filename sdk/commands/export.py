@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from leansight.exporters.options import EFFORTS, TARGETS, Effort, Promise, Target
-from leansight.exporters.verification.report import ExportReport
-from leansight.runtime.bundle import refuse_existing
+from leansight.exporters.verification.report import CONFIDENCE, ExportReport
+from leansight.runtime.bundle import describe_precision, refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.sdk.commands.interruption import stopped_in_one_line
@@ -19,7 +19,7 @@ from leansight.sdk.commands.options.export import (
     import_options,
     threshold_option,
 )
-from leansight.sdk.commands.options.images import PATH, require_images
+from leansight.sdk.commands.options.images import PATH, require_images, videos_override
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MODULES
 
 if TYPE_CHECKING:
@@ -58,8 +58,16 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
     type=click.FloatRange(min=0),
     default=5.0,
     show_default=True,
-    help="Largest loss of accuracy of a single class, in percentage points; one image of a class "
-    "may always be lost.",
+    help="Largest loss of accuracy of a single class, in percentage points, where its images show "
+    "that it is worse.",
+)
+@click.option(
+    "--significance",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Level of the test that shows it (exact, one-sided, corrected for the number of "
+    "classes); with 1 every class is held to the loss as it is measured.",
 )
 @click.option(
     "--effort",
@@ -97,6 +105,7 @@ def command(
     precision: "Precision",
     max_drop: float,
     max_class_drop: float,
+    significance: float,
     effort: Effort,
     target: Target,
     data: Path | None,
@@ -108,9 +117,10 @@ def command(
     """Export a run, or MODEL, as a bundle with a TFLite and an ONNX file.
 
     Both files hold the same network: the same integers, the same scales. If int8 lost more than
-    --max-drop on the validation images, it is improved step by step: better ranges,
-    quantization-aware training, the most sensitive layers in float. If that does not help, or if
-    the formats decide differently on more than 0.5 % of the images, nothing is written and the
+    --max-drop on the validation images, or more than --max-class-drop of a class and that is no
+    chance, it is improved step by step: better ranges, quantization-aware training, the most
+    sensitive layers in float. If that does not help, or if the formats decide differently on more
+    than 0.5 % of the images, nothing is written and the
     exit code is 1. So it is, before any of this, for a network that is no better than guessing or
     says one class of nearly all validation images (--accept-untrained).
 
@@ -145,7 +155,9 @@ def command(
 
     options = DeploymentOptions(
         precision=precision,
-        promise=Promise(max_drop=max_drop, max_class_drop=max_class_drop),
+        promise=Promise(
+            max_drop=max_drop, max_class_drop=max_class_drop, significance=significance
+        ),
         effort=effort,
         target=target,
         accept_untrained=accept_untrained,
@@ -163,6 +175,8 @@ def command(
     for what, found in reports.items():
         click.echo(_table(what, found))
     click.echo("coverage: share of images it is sure of; largest difference: of a probability")
+    click.echo(f"points lost: against torch, with the interval at {CONFIDENCE:.0%}")
+    click.echo(click.wrap_text(reports["validation"].tested, 80))
     if report is not None:
         click.echo(f"report: {report / 'parity.html'}")
     click.echo(f"bundle: {out}")
@@ -187,7 +201,7 @@ def _require_all(model: Path, imported: ImportOptions, data: Path | None) -> "tu
         size=imported.size,
         fit=imported.fit or "stretch",
         interpolation=imported.interpolation or "area",
-        overrides=imported.overrides,
+        overrides=(*imported.overrides, *videos_override(imported.videos)),
         python=imported.keras_python or Path(sys.executable),
     )
     return origin, data
@@ -206,18 +220,35 @@ def _require_run(model: Path, imported: ImportOptions) -> None:
         raise DataError(f"{', '.join(imported.options)}: a run has its own. Leave it out")
 
 
+def _made(report: ExportReport) -> str:
+    """Say what the files compute in and what made them, where that is not plain int8."""
+    effort = f" by {report.effort}" * bool(report.refusals)
+    text = describe_precision("int8", len(report.float_layers))
+    return f", {text}{effort}" if effort or report.float_layers else ""
+
+
 def _table(what: str, report: ExportReport) -> str:
     accuracy = "label accuracy" if report.task == "multilabel" else "accuracy"
     width = max(9, len(accuracy))
     lines = [
         *(f"{effort}: {refusal}" for effort, refusal in report.refusals.items()),
-        f"{report.images} {what} images" + f", int8 by {report.effort}" * bool(report.refusals),
+        f"{report.images} {what} images" + _made(report),
         f"  {'':16} {accuracy:>{width}} {'coverage':>9} {'as torch':>9} {'largest difference':>19}",
     ]
     lines += [
         f"  {f.name:16} {f.accuracy:{width}.2%} {f.coverage:9.2%} {f.agreement:9.2%} "
         f"{f.largest_difference:19.4f}"
         for f in report.formats
+    ]
+    lost = f"  {'points lost':16} {f'of {accuracy}':>27} {'of coverage':>27}"
+    lines += [
+        lost,
+        *(
+            f"  {f.name:16} {f.accuracy_drop!s:>27} {f.coverage_drop!s:>27}"
+            for f in report.formats
+            if f.name in report.shipped
+        ),
+        *(click.wrap_text(warning, 80, "  ", "  ") for warning in report.warnings),
     ]
     formats = " and ".join(report.shipped)
     same = f", same numbers on {report.identical:.2%}" * ("int8" in formats)

@@ -14,8 +14,9 @@ from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import Bundle, refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Image
+from leansight.sdk.data.dataset import show
 from leansight.sdk.data.images import images_folder, read_sample
-from leansight.sdk.data.layouts.detect import find_labels, find_samples
+from leansight.sdk.data.layouts.detect import find_data, find_labels
 from leansight.sdk.data.leakage import check_twins, check_videos, find_twins
 from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.data.splits import split_samples
@@ -100,7 +101,9 @@ def _require_known(
 
 def _split(data: Path, given: ImportedNetwork) -> Split:
     settings = given.recipe.split
-    samples = find_samples(data, given.recipe.data)
+    found = find_data(data, given.recipe.data)
+    show(found)
+    samples = found.samples
     _require_known(samples, given.labels, given.origin.labels, data)
     twins = find_twins(data, samples)
     split = split_samples(samples, settings, twins=twins)

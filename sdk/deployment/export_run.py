@@ -15,7 +15,7 @@ from leansight.runtime.bundle import Bundle
 from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.deployment.options import DeploymentOptions
-from leansight.sdk.runs.images import find_images, read_part
+from leansight.sdk.runs.images import find_images, read_part, show_lists
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.allocator import keep_freed_memory
 from leansight.sdk.system.console import tell
@@ -55,6 +55,7 @@ def export_run(
     run = Run.load(path)
     root = find_images(run, data)
     split, folder = run.split(), images_folder(root)
+    show_lists(run, root, split)
     drawn = draw(split.train, options.calibration_images)
     images = ExportImages(
         calibration=read_part(run, root, drawn, "calibration").pixels,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from leansight.exporters.verification.compare import REJECTED, Decisions, judge
 from leansight.exporters.verification.report import Verification
-from leansight.runtime.bundle import Bundle
+from leansight.runtime.bundle import Bundle, describe_precision
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.lists import LABEL_SEPARATOR
 from leansight.sdk.data.samples import Sample
@@ -139,6 +139,8 @@ def measure_parity(parity: Parity) -> dict[str, Any]:
         "task": parity.bundle.task,
         "refusal": parity.refusal or None,
         "shipped": list(report.shipped),
+        "precision": describe_precision(parity.bundle.precision, len(report.float_layers)),
+        "tested": report.tested,
         **report.to_dict(),
         "differing_images": len(parity.differing),
         "classes": sorted(classes, key=lambda row: _badness(row, report.shipped), reverse=True),

@@ -208,6 +208,40 @@ def test_eight_bit_convolutions_make_a_graph_int8(dtype: type) -> None:
     assert count.precision == "int8"
 
 
+@pytest.mark.parametrize(
+    ("int8_layers", "text"),
+    [
+        ((True, True, True), "int8"),
+        ((True, False, True), "int8, 1 layer float32"),
+        ((True, False, False), "int8, 2 layers float32"),
+        ((False, False, False), "float32"),
+    ],
+)
+def test_layers_that_are_float_beside_int8_ones_are_counted(
+    int8_layers: tuple[bool, ...], text: str
+) -> None:
+    kinds = [np.int8 if is_int8 else np.float32 for is_int8 in int8_layers]
+    graph = TfliteGraph()
+    tensors = [graph.tensor((1, 4, 4, 1)) for _ in (*kinds, "logits")]
+    nodes, constants = [], {"scale": np.array(1, np.float32)}
+    for i, kind in enumerate(kinds):
+        weights = [tensors[i], graph.constant(ones(1, 1, 1, 1, dtype=kind))]
+        graph.add("CONV_2D", weights, tensors[i + 1], None)
+        constants[f"w{i}"] = ones(1, 1, 1, 1, dtype=kind)
+        weight = f"w{i}"
+        if kind is np.int8:
+            nodes.append(helper.make_node("DequantizeLinear", [weight, "scale"], [f"d{i}"]))
+            weight = f"d{i}"
+        before = "pixels" if i == 0 else f"t{i}"
+        after = "logits" if i == len(kinds) - 1 else f"t{i + 1}"
+        nodes.append(helper.make_node("Conv", [before, weight], [after]))
+    counts = (
+        count_graph(graph.pack(tensors[0], tensors[-1]), "tflite"),
+        count_onnx(nodes, ((1, 1, 4, 4), (1, 1, 4, 4)), **constants),
+    )
+    assert [count.precision_text for count in counts] == [text, text]
+
+
 def test_a_quantized_onnx_graph_counts_like_the_float_one(tmp_path: Path, tiny_onnx: bytes) -> None:
     quantization = pytest.importorskip("onnxruntime.quantization")
     (tmp_path / "float.onnx").write_bytes(tiny_onnx)

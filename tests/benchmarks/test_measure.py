@@ -32,7 +32,8 @@ from leansight.runtime.interpreter import Format
 from leansight.sdk.commands.bench import command
 
 KEYS = [
-    *("name", "format", "precision", "size_bytes", "parameters", "macs", "peak_rss_bytes"),
+    *("name", "format", "precision", "float_layers", "size_bytes", "parameters", "macs"),
+    "peak_rss_bytes",
     *("start_ms", "latency_ms", "bundle_digest", "machine", "threads", "runs"),
 ]
 STEPS = ("preprocess", "inference", "decision", "total")
@@ -58,6 +59,7 @@ def a_result(name: str, inference_ms: float, **values: int | None) -> BenchmarkR
         name=name,
         format="tflite",
         precision="int8",
+        float_layers=0,
         size_bytes=545_100,
         parameters=545_000,
         macs=258_500_000,

@@ -11,7 +11,14 @@ from leansight.exporters.options import ExportOptions, Promise
 def test_a_promise_is_a_number_of_points(name: str, points: float) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must be 0 points or more, not "):
         Promise(**{name: points})
-    assert Promise(max_drop=0, max_class_drop=0) == Promise(**dict.fromkeys(vars(Promise()), 0))
+    assert Promise(max_drop=0, max_class_drop=0).max_class_drop == 0
+
+
+@pytest.mark.parametrize("level", [0.0, -0.05, 1.01, math.nan])
+def test_a_level_of_significance_is_a_probability(level: float) -> None:
+    with pytest.raises(ValueError, match=r"^significance must be above 0, 1 at most, not "):
+        Promise(significance=level)
+    assert Promise(significance=1).significance == 1
 
 
 @pytest.mark.parametrize(

@@ -314,6 +314,11 @@ def test_a_size_that_is_no_whole_number_is_refused(folder: Path, size: object) -
         ({"labels": [1, 2]}, "labels are text"),
         ({"labels": 3}, "does not describe a bundle"),
         ({"precision": "int4"}, "precision must be int8 or float32, not 'int4'"),
+        ({"float_layers": [3]}, "float_layers are names of layers of an int8 network, not"),
+        (
+            {"float_layers": ["conv"], "precision": "float32"},
+            "float_layers are names of layers of an int8 network, not",
+        ),
         ({"task": "detection"}, "task must be classification or multilabel, not 'detection'"),
         ({"task": None}, "task must be classification or multilabel, not None"),
         ({"preprocessing": {"size": 0}}, "size must be a whole number from 1"),
@@ -341,6 +346,33 @@ def test_a_manifest_without_a_field_is_refused(folder: Path, name: str) -> None:
     craft(folder, lambda manifest: manifest.pop(name))
     with pytest.raises(BundleError, match=f"does not describe a bundle: KeyError.'{name}'"):
         Bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("layers", "text"),
+    [
+        ((), "int8"),
+        (("stem",), "int8, 1 layer float32"),
+        (("stem", "add", "head"), "int8, 3 layers float32"),
+    ],
+)
+def test_a_bundle_says_which_layers_are_float(
+    tmp_path: Path, layers: tuple[str, ...], text: str
+) -> None:
+    bundle = write_bundle(a_bundle(tmp_path / "b", float_layers=layers), CONTENTS)
+    manifest = json.loads((bundle.path / "bundle.json").read_text())
+    assert (manifest["precision"], manifest["float_layers"]) == ("int8", list(layers))
+    assert (bundle.float_layers, bundle.precision_text) == (layers, text)
+
+
+def test_a_bundle_from_before_layers_could_be_named_is_read(folder: Path) -> None:
+    craft(folder, lambda manifest: manifest.pop("float_layers"))
+    assert Bundle.load(folder).precision_text == "int8"
+
+
+def test_a_float_bundle_is_called_float(tmp_path: Path) -> None:
+    bundle = write_bundle(a_bundle(tmp_path / "b", precision="float32"), CONTENTS)
+    assert bundle.precision_text == "float32"
 
 
 class _Bomb:

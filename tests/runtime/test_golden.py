@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,18 @@ def test_a_bundle_gives_where_it_was_made_what_it_gave(
     assert report.holds
     assert report.photos == len(tiny_models.LABELS)
     assert report.largest_difference == 0
+
+
+def test_the_report_says_what_the_bundle_is(tiny_bundle: Path) -> None:
+    path = golden_bundle(tiny_bundle)
+    assert check_golden(path).precision == "float32"
+    mixed = Bundle.load(path)
+    contents = {name: mixed.read(name) for name in mixed.files}
+    write_bundle(
+        replace(mixed, path=path.with_name("mixed"), precision="int8", float_layers=("a", "b")),
+        contents,
+    )
+    assert check_golden(path.with_name("mixed")).precision == "int8, 2 layers float32"
 
 
 def test_one_other_pixel_is_noticed(tiny_bundle: Path) -> None:

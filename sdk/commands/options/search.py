@@ -112,8 +112,8 @@ bundle_options = options_of(
             type=click.FloatRange(min=0),
             default=5.0,
             show_default=True,
-            help="Largest loss of accuracy of a single class, in percentage points; one image of a "
-            "class may always be lost.",
+            help="Largest loss of accuracy of a single class, in percentage points, where its "
+            "images show that it is worse.",
         ),
         click.option(
             "--effort",

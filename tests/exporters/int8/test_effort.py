@@ -9,9 +9,13 @@ import onnx
 import pytest
 from int8_files import TYPES, Tflite
 from residual_network import PREPROCESSING, Residual, prepared, spoil
-from shapes import LABELS
+from shapes import LABELS, photos
 from trained_networks import ignore
 
+from leansight.benchmarks.graph_count import count_graph
+from leansight.benchmarks.measure import measure_models
+from leansight.benchmarks.models import find_models
+from leansight.benchmarks.picture import synthetic_image
 from leansight.exporters import export as export_module
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number
@@ -19,9 +23,12 @@ from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.effort import attempts
 from leansight.exporters.options import EFFORTS, ExportOptions, ExportRefusedError, Promise
+from leansight.exporters.verification.float_layers import names_of_float_layers
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
+from leansight.runtime.golden import check_golden
 from leansight.runtime.interpreter import Format, load_interpreter
+from leansight.sdk.evaluation.answers import load_model
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
@@ -89,6 +96,11 @@ def test_only_what_touches_a_sensitive_activation_stays_in_float(
 ) -> None:
     shares = []
     for files in tried["float layers"]:
+        named = names_of_float_layers(files["tflite"])
+        for kind, file in files.items():
+            count = count_graph(file, kind)
+            assert (count.precision, count.float_layers) == ("int8", len(named))
+        assert len(named) >= 1
         tflite = Tflite(files["tflite"])
         kinds = [kind for kind, _, _ in tflite.operators]
         assert {"QUANTIZE", "DEQUANTIZE"} & set(kinds)
@@ -100,6 +112,25 @@ def test_only_what_touches_a_sensitive_activation_stays_in_float(
     assert shares[0] >= 1
 
 
+def a_draft(path: Path) -> Bundle:
+    return Bundle(
+        path=path,
+        name="shapes",
+        labels=LABELS,
+        preprocessing=PREPROCESSING,
+        decision=DecisionPolicy(threshold=0.5),
+        precision="int8",
+    )
+
+
+def few_images() -> ExportImages:
+    return ExportImages(
+        calibration=prepared(60, seed=1).pixels,
+        validation=prepared(200, seed=3),
+        golden=photos(3, seed=5)[0],
+    )
+
+
 @pytest.mark.slow
 def test_more_effort_keeps_a_promise_that_plain_calibration_breaks(
     network: Residual, spoilt: CalibratedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,17 +138,7 @@ def test_more_effort_keeps_a_promise_that_plain_calibration_breaks(
     other = copy.deepcopy(network)
     spoil(other)
     monkeypatch.setattr(export_module, "convert", lambda *_: spoilt.floats)
-    draft = Bundle(
-        path=tmp_path / "shapes.bundle",
-        name="shapes",
-        task="classification",
-        labels=LABELS,
-        preprocessing=PREPROCESSING,
-        decision=DecisionPolicy(threshold=0.5),
-        precision="int8",
-        provenance={},
-    )
-    images = ExportImages(calibration=prepared(60, seed=1).pixels, validation=prepared(200, seed=3))
+    draft, images = a_draft(tmp_path / "shapes.bundle"), few_images()
     with pytest.raises(ExportRefusedError, match=r"Tried: calibration\. Nothing was written"):
         export_network(
             other,
@@ -133,3 +154,30 @@ def test_more_effort_keeps_a_promise_that_plain_calibration_breaks(
     assert report.effort == "ranges"
     assert list(report.refusals) == ["calibration"]
     assert Bundle.load(draft.path).metrics["validation"]["effort"] == "ranges"
+
+
+@pytest.mark.slow
+def test_a_bundle_with_layers_in_float_is_called_that_everywhere(
+    network: Residual, spoilt: CalibratedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "convert", lambda *_: spoilt.floats)
+    monkeypatch.setattr(
+        export_module,
+        "find_refusal",
+        lambda report, _: None if report.effort == "float layers" else "of no consequence",
+    )
+    draft = a_draft(tmp_path / "mixed.bundle")
+    reports = export_network(network, draft, few_images(), ExportOptions(), progress=ignore)
+    bundle = Bundle.load(draft.path)
+    layers = bundle.float_layers
+    assert layers
+    assert reports["validation"].float_layers == layers
+    called = f"int8, {len(layers)} layer{'s' * (len(layers) > 1)} float32"
+    card = bundle.read("README.md").decode()
+    assert f"It computes in {called} (`{layers[0]}`" in card
+    assert bundle.metrics["validation"]["float_layers"] == list(layers)
+    for result in measure_models(find_models([draft.path]), synthetic_image(), runs=4, warmup=0):
+        assert (result.to_dict()["precision"], result.float_layers) == (called, len(layers))
+    for kind in bundle.formats:
+        assert check_golden(draft.path, model_format=kind).precision == called
+    assert f"tflite {called}" in load_model(draft.path).name

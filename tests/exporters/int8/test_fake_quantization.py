@@ -1,9 +1,10 @@
 import copy
+from operator import attrgetter
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from residual_network import exact, numbers, prepared
 
@@ -16,6 +17,9 @@ from leansight.runtime.interpreter import load_interpreter
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
+
+
+learnable_rounding = attrgetter("_fake_quantize_learnable_per_tensor_affine")(torch)
 
 
 @given(numbers, st.floats(-20, 0), st.floats(0.01, 20))
@@ -47,6 +51,45 @@ def test_rounding_lets_the_gradient_through_and_teaches_the_bounds() -> None:
     assert x.grad[2] == 0  # beyond the bound
     assert grid.width.grad is not None
     assert grid.width.grad < 0  # the upper bound should be higher
+
+
+@given(numbers, st.floats(-20, 0), st.floats(0.01, 20))
+def test_gradients_are_those_of_torchs_learnable_rounding(
+    values: list[float], low: float, high: float
+) -> None:
+    grid = Grid(Range(low=low, high=high))
+    scale = ((high - low) / 255 * torch.ones(1)).requires_grad_()
+    zero = torch.tensor([255.0 * grid.zero.item()]).round().requires_grad_()
+    steps = torch.tensor(values) / scale.detach()
+    kept = (steps - steps.round()).abs() < 0.49  # in the middle either level is right
+    x = torch.tensor(values)[kept]
+    assume(len(x))  # of nothing torch gives the scale for its gradient
+    weights = torch.linspace(-1, 2, len(x))
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    torch.autograd.backward((grid(ours) * weights).sum())
+    rounded = learnable_rounding(theirs, scale, zero, 0, 255, 1.0)
+    torch.autograd.backward((rounded * weights).sum())
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    assert grid.width.grad is not None
+    assert scale.grad is not None
+    torch.testing.assert_close(255 * grid.width.grad, scale.grad[0], atol=0.05, rtol=1e-3)
+    if 0 < grid.zero.item() < 1:
+        assert grid.zero.grad is not None
+        assert zero.grad is not None
+        torch.testing.assert_close(grid.zero.grad / 255, zero.grad[0], atol=1e-3, rtol=1e-3)
+
+
+def test_a_grid_keeps_one_tensor_of_the_activations_size_for_the_gradient() -> None:
+    kept: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    x = torch.rand(4, 16, 16, 16, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        Grid(Range(low=0, high=1))(x)
+    assert sum(kept) < 1.1 * x.numel()
 
 
 @pytest.mark.slow

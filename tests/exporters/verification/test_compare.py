@@ -41,10 +41,16 @@ def test_formats_are_compared_with_torch_class_by_class() -> None:
     assert [f.accuracy for f in report.formats] == [0.8, 0.6, 0.8]
     assert [f.coverage for f in report.formats] == [0.8, 0.8, 1.0]
     assert [f.agreement for f in report.formats] == [1.0, 0.8, 0.6]
-    assert (tflite.worst_class, tflite.worst_class_drop) == ("cross", 0.5)
-    assert (onnx_report.worst_class, onnx_report.worst_class_drop) == ("cross", 0.5)
-    assert tflite.worst_class_lost == 1
-    assert reference.worst_class_drop == 0
+    (loss,) = tflite.class_losses
+    assert (loss.label, loss.images, loss.lost, loss.gained, loss.drop) == ("cross", 2, 1, 0, 0.5)
+    assert onnx_report.class_losses == (loss,)
+    # The coin falls so once in two; three classes are tested.
+    assert (loss.p_value, loss.p_corrected) == (0.5, 1)
+    assert reference.class_losses == ()
+    assert report.right_by_class == {LABELS[0]: 2, LABELS[1]: 2, LABELS[2]: 0}
+    assert [f.accuracy_drop.share for f in report.formats] == pytest.approx([0, 0.2, 0])
+    assert [f.coverage_drop.share for f in report.formats] == pytest.approx([0, 0, -0.2])
+    assert onnx_report.accuracy_drop.low == -onnx_report.accuracy_drop.high < 0
     assert reference.largest_difference == 0
     exponential = np.exp(5.0)
     expected = (exponential - 1) / (exponential + 2)
@@ -110,9 +116,11 @@ def test_many_labels_are_compared_label_by_label() -> None:
     assert [f.agreement for f in report.formats] == pytest.approx([1, 5 / 6, 4 / 6])
     assert [f.coverage for f in report.formats] == [1, 1, 1]
     # "cross" is the second label: right twice in torch, once in TFLite, never in ONNX.
-    assert (tflite.worst_class, tflite.worst_class_drop) == ("cross", 0.5)
-    assert (onnx_report.worst_class, onnx_report.worst_class_drop) == ("cross", 1)
-    assert (reference.worst_class_drop, reference.largest_difference) == (0, 0)
+    assert [(c.label, c.lost, c.drop) for c in tflite.class_losses] == [("cross", 1, 0.5)]
+    assert [(c.label, c.lost, c.drop) for c in onnx_report.class_losses] == [("cross", 2, 1)]
+    assert onnx_report.class_losses[0].p_corrected == pytest.approx(3 / 4)
+    assert tflite.accuracy_drop.share == pytest.approx(1 / 6)
+    assert (reference.class_losses, reference.largest_difference) == ((), 0)
     assert tflite.largest_difference == pytest.approx(0.6 - 0.1)
     assert report.agreement == pytest.approx(5 / 6)
     assert report.images == 2
@@ -176,7 +184,18 @@ def test_reports_are_plain_json() -> None:
     values = hand_made(DecisionPolicy(threshold=0.5)).to_dict()
     assert json.loads(json.dumps(values)) == values
     assert values["agreement"] == 0.8
-    assert values["formats"][1]["worst_class"] == "cross"
+    (loss,) = values["formats"][1]["class_losses"]
+    assert loss == {
+        "label": "cross",
+        "images": 2,
+        "lost": 1,
+        "gained": 0,
+        "drop": 0.5,
+        "p_value": 0.5,
+        "p_corrected": 1,
+    }
+    assert values["formats"][1]["accuracy_drop"]["share"] == 0.2
+    assert values["promise"] == {"max_drop": 1, "max_class_drop": 5, "significance": 0.05}
 
 
 def test_every_image_is_run_once_and_told() -> None:

@@ -35,18 +35,22 @@ Exported = tuple[Path, subprocess.CompletedProcess[str]]
 @pytest.mark.slow
 def test_export_says_what_it_verified_and_where_it_wrote(exported: Exported) -> None:
     out, result = exported
-    first, *_, agreement, legend, last = result.stdout.splitlines()
+    table, last = result.stdout.split("coverage: ")
+    first, *rows, agreement = table.splitlines()
     assert first == "24 validation images"
     said = "  tflite int8 and onnx int8 decide alike on 100.00%, same numbers on 100.00%"
     assert agreement == said
-    assert legend.startswith("coverage: ")
     # What a terminal of the usual width shows in one line.
     assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
-    assert last == f"bundle: {out}"
-    named = [line[2:18].strip() for line in result.stdout.splitlines()[2:-3]]
+    assert last.endswith(f"\nbundle: {out}\n")
+    named = [line[2:18].strip() for line in rows[1:7]]
     assert named == [
         *("torch float32", "tflite int8", "onnx int8"),
+        *("points lost", "tflite int8", "onnx int8"),
     ]
+    tested = " ".join(last.split())
+    assert "McNemar's exact one-sided test" in tested
+    assert "(p at most 0.05 after Holm's correction for the number of classes, 3)" in tested
 
 
 @pytest.mark.slow

@@ -120,9 +120,9 @@ def test_a_mistake_ends_in_one_line(
     assert run_main([*arguments, *options], monkeypatch) == 1
     written = capsys.readouterr()
     assert written.out == ""
-    (line,) = [text for text in written.err.splitlines() if text.strip()]
-    assert line.startswith("leansight: ")
-    assert message in line
+    lines = [text for text in written.err.splitlines() if text.strip()]
+    assert [text for text in lines if text.startswith("leansight: ")] == lines[-1:]
+    assert message in lines[-1]
     assert sorted(out.rglob("*")) == before or prepare is a_broken_image
 
 

@@ -115,7 +115,9 @@ def test_countries_are_told_apart(tiny_bundle: Path, tmp_path: Path) -> None:
             for video in range(5):
                 file = tmp_path / "data" / country / label / f"{video}_0.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(file), tiny_models.stripes(shown if video else label))
+                picture = tiny_models.stripes(shown if video else label).copy()
+                picture[0, video] ^= label == "level"  # no photo is in two classes
+                cv2.imwrite(str(file), picture)
     data = tmp_path / "data"
     answers = ask(load_model(tiny_bundle), data, find_samples(data))
     report = measure_report(answers)
