@@ -137,7 +137,7 @@ def test_a_run_that_has_learnt_nothing_is_refused_before_any_work(
     assert re.fullmatch(
         r"leansight: the network seems to have learnt nothing: .*; accuracy \d+\.\d% \(\d.*%, 24 "
         r"images\); chance 33\.3%, always the commonest class 33\.3%\. Nothing was written: "
-        r"train it longer, or accept it as it is \(--accept-untrained\)",
+        r"train it longer, give more images, or accept it as it is \(--accept-untrained\)",
         line,
     )
     assert not out.exists()
