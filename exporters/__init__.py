@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Effort,
         ExportOptions,
         ExportRefusedError,
+        NextEffort,
         Promise,
         StepProgress,
         Target,
@@ -44,8 +45,8 @@ else:
             "export": "ExportImages export_network",
             "importers.normalisation": "Normalisation normalised",
             "importers.onnx_reader": "OnnxClassifier read_onnx",
-            "options": "EFFORTS Effort ExportOptions ExportRefusedError Promise StepProgress "
-            "TARGETS Target",
+            "options": "EFFORTS Effort ExportOptions ExportRefusedError NextEffort Promise "
+            "StepProgress TARGETS Target",
             "pruning.allocation": "spread_evenly spread_globally",
             "pruning.channels": "ChannelGroup Importance count_macs prune score_channels",
             "verification.report": "ExportReport FormatReport LabelledImages Verification",
@@ -66,6 +67,7 @@ __all__ = [
     "FormatReport",
     "Importance",
     "LabelledImages",
+    "NextEffort",
     "Normalisation",
     "OnnxClassifier",
     "Promise",

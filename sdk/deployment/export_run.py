@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from leansight.exporters.export import ExportImages, export_network
-from leansight.exporters.options import ExportOptions, ExportRefusedError, StepProgress
+from leansight.exporters.options import ExportOptions, ExportRefusedError, NextEffort, StepProgress
 from leansight.exporters.verification.report import ExportReport, Verification
 from leansight.runtime.bundle import Bundle
 from leansight.sdk.data.images import images_folder, read_sample
@@ -18,6 +18,7 @@ from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.runs.images import find_images, read_part
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.allocator import keep_freed_memory
+from leansight.sdk.system.console import console
 from leansight.sdk.system.progress import step_bars
 
 GOLDEN_PHOTOS = 8
@@ -120,6 +121,7 @@ def export_with_report(
             options,
             progress=progress,
             watch=tried.append,
+            announce=announce,
             float_files=plan is not None,
         )
     except ExportRefusedError as error:
@@ -130,6 +132,17 @@ def export_with_report(
     if plan is not None:
         _write_report(plan, draft, tried[-1])
     return reports
+
+
+def announce(effort: NextEffort) -> None:
+    """Say on standard error what is tried next, why, and what it is expected to cost."""
+    minutes = effort.expected_seconds / 60
+    duration = f"{minutes:.1f} minutes" if minutes >= 1 else "less than a minute"
+    console().print(
+        f"{effort.refusal}.\nNext effort: {effort.effort}, which is expected to take {duration}.",
+        markup=False,
+        highlight=False,
+    )
 
 
 def _write_report(
