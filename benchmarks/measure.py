@@ -99,8 +99,10 @@ def measure_models(
     place = on or ThisMachine()
     empty_bytes = place.empty_bytes
     with ExitStack() as stack:
-        picture = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "image.npy"
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        picture = folder / "image.npy"
         np.save(picture, image)
+        models = [m.in_one_file(folder / str(n)) for n, m in enumerate(models)]
         timed = []
         for model in models:
             running = stack.enter_context(place.start(model, picture, threads))
@@ -134,6 +136,7 @@ class _TimedModel:
 
     def __init__(self, model: Model, running: RunningModel) -> None:
         self._model, self._running = model, running
+        self._size_bytes = len(model.read())
         self._times_ns: dict[str, list[int]] = {step: [] for step in STEPS}
         self._peak_bytes: int | None = None
 
@@ -156,7 +159,7 @@ class _TimedModel:
             format=self._model.format,
             precision=count.precision_text,
             float_layers=count.float_layers,
-            size_bytes=len(self._model.read()),
+            size_bytes=self._size_bytes,
             parameters=count.parameters,
             macs=count.macs,
             peak_rss_bytes=above,

@@ -8,6 +8,7 @@ from leansight.benchmarks.worker import is_bare_model
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import Format, model_format
+from leansight.runtime.onnx_file import read_onnx_file, weight_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,19 @@ class Model:
         if self.digest is None:
             return self.path.read_bytes()
         return Bundle.load(self.path).read(f"model.{self.format}")
+
+    def in_one_file(self, folder: Path) -> "Model":
+        """Return the model with its weights in the file itself.
+
+        Of a bare ONNX model that keeps them in a file beside it, that is one of the same name in
+        the new `folder`.
+        """
+        if self.digest is not None or self.format != "onnx" or not weight_files(self.path):
+            return self
+        folder.mkdir()
+        copy = folder / self.path.name
+        copy.write_bytes(read_onnx_file(self.path).SerializeToString())
+        return replace(self, path=copy)
 
 
 def find_models(paths: Sequence[Path], wanted: Format | None = None) -> list[Model]:

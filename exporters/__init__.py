@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Effort,
         ExportOptions,
         ExportRefusedError,
+        ImportMistakeError,
         NextEffort,
         Promise,
         StepProgress,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         LabelledImages,
         Verification,
     )
+    from leansight.exporters.verification.skill import Skill, measure_skill
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
@@ -45,11 +47,12 @@ else:
             "export": "ExportImages export_network",
             "importers.normalisation": "Normalisation normalised",
             "importers.onnx_reader": "OnnxClassifier read_onnx",
-            "options": "EFFORTS Effort ExportOptions ExportRefusedError NextEffort Promise "
-            "StepProgress TARGETS Target",
+            "options": "EFFORTS Effort ExportOptions ExportRefusedError ImportMistakeError "
+            "NextEffort Promise StepProgress TARGETS Target",
             "pruning.allocation": "spread_evenly spread_globally",
             "pruning.channels": "ChannelGroup Importance count_macs prune score_channels",
             "verification.report": "ExportReport FormatReport LabelledImages Verification",
+            "verification.skill": "Skill measure_skill",
         },
         extra="export",
     )
@@ -65,6 +68,7 @@ __all__ = [
     "ExportRefusedError",
     "ExportReport",
     "FormatReport",
+    "ImportMistakeError",
     "Importance",
     "LabelledImages",
     "NextEffort",
@@ -72,11 +76,13 @@ __all__ = [
     "OnnxClassifier",
     "Promise",
     "PruningError",
+    "Skill",
     "StepProgress",
     "Target",
     "Verification",
     "count_macs",
     "export_network",
+    "measure_skill",
     "normalised",
     "prune",
     "read_onnx",

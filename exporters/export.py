@@ -1,19 +1,25 @@
 """From a trained network to a verified bundle, or to a refusal."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from leansight.exporters.conversion.convert import FloatGraphs, convert
+from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
+from leansight.exporters.importers.normalisation import NormalisedNetwork
 from leansight.exporters.int8.cost import Stopwatch
 from leansight.exporters.int8.effort import attempts
 from leansight.exporters.options import (
     Effort,
     ExportOptions,
     ExportRefusedError,
+    ImportMistakeError,
     NextEffort,
     Promise,
     StepProgress,
@@ -22,8 +28,10 @@ from leansight.exporters.packaging.golden import golden_file
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.packaging.model_card import model_card
 from leansight.exporters.verification.float_layers import names_of_float_layers
+from leansight.exporters.verification.import_mistakes import Trial, find_remedy, is_suspicious
 from leansight.exporters.verification.refusal import find_refusal, find_warnings
 from leansight.exporters.verification.report import ExportReport, LabelledImages, Verification
+from leansight.exporters.verification.skill import Skill, measure_skill
 from leansight.exporters.verification.verifier import Verifier
 from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
 from leansight.runtime.interpreter import Format
@@ -56,11 +64,14 @@ def export_network(
     progress: StepProgress,
     watch: Callable[[Verification], None] = lambda _: None,
     announce: Callable[[NextEffort], None] = lambda _: None,
+    watch_skill: Callable[[Skill], None] = lambda _: None,
     float_files: bool = False,
 ) -> dict[str, ExportReport]:
     """Write the bundle that `draft` describes; return what was verified, by set of images.
 
-    int8 files are made with more and more effort, until they keep the promise.
+    int8 files are made with more and more effort, until they keep the promise. Before that, a
+    network that seems to have learnt nothing is refused; for one that `normalised` returned, what
+    people get wrong is tried, if its accuracy on the validation images is below 95 %.
 
     Args:
         network: takes (N, C, S, S) float32 of (pixel - 128) / 128, returns logits (N, K).
@@ -70,11 +81,14 @@ def export_network(
         progress: told of every step.
         watch: given what is verified on the validation images, of each try.
         announce: told of each dearer effort before it is made, with what it is expected to cost.
+        watch_skill: given the network's accuracy beside chance, before anything is converted.
         float_files: whether float files are run on the images as well where int8 is shipped.
             They take as long as all the rest, and tell which conversion a difference came with.
 
     Raises:
-        ExportRefusedError: the promise is not kept; nothing is written.
+        ExportRefusedError: the network has learnt nothing, or the promise is not kept; nothing is
+            written.
+        ImportMistakeError: with another normalisation or order of the labels it would be right.
         BundleError: something is at the bundle's path already.
         ConversionError: the network does not give logits (N, K) for K labels, or the two formats
             cannot be made one network.
@@ -82,13 +96,16 @@ def export_network(
     """
     refuse_existing(draft.path)
     _require_logits(network, draft)
+    exact = _require_skill(network, draft, images.validation, options, progress, watch_skill)
     progress("converting to ONNX and TFLite", 0, 1)
     with (clock := Stopwatch()).time("converting"):
         floats = convert(network, draft.preprocessing)
     progress("converting to ONNX and TFLite", 1, 1)
 
-    def verifier(shown: LabelledImages) -> Verifier:
-        return Verifier(network, floats, draft, shown, progress, float_files=float_files)
+    def verifier(shown: LabelledImages, exact: NDArray[np.float32] | None = None) -> Verifier:
+        return Verifier(
+            network, floats, draft, shown, progress, float_files=float_files, exact=exact
+        )
 
     refusals: dict[str, str] = {}
 
@@ -98,7 +115,7 @@ def export_network(
 
     made = _int8_or_float(floats, draft, images, options, progress, clock, expect)
     files, report = _keep(
-        options.promise, made, draft, verifier(images.validation), watch, refusals
+        options.promise, made, draft, verifier(images.validation, exact), watch, refusals
     )
     reports = {"validation": report}
     if images.test is not None:
@@ -134,6 +151,37 @@ def _require_logits(network: nn.Module, draft: Bundle) -> None:
             f"the network gives {given} for 2 images: with {wanted[1]} labels logits of {wanted} "
             "are expected"
         )
+
+
+def _require_skill(
+    network: nn.Module,
+    draft: Bundle,
+    shown: LabelledImages,
+    options: ExportOptions,
+    progress: StepProgress,
+    watch_skill: Callable[[Skill], None],
+) -> NDArray[np.float32]:
+    """Return torch's logits (N, K); refuse a network that is no better than guessing."""
+
+    def step(done: int, total: int) -> None:
+        progress("verifying torch float32", done, total)
+
+    # A copy: what has predicted cannot be converted any more (its weights have changed their kind).
+    logits = predict(copy.deepcopy(network), shown.pixels, step)
+    skill = measure_skill(logits, shown.classes, draft.labels, draft.task)
+    watch_skill(skill)
+    if options.accept_untrained:
+        return logits
+    if isinstance(network, NormalisedNetwork) and is_suspicious(skill):
+        trial = Trial(shown, logits, draft.labels, draft.task)
+        if found := find_remedy(network, trial, progress):
+            raise ImportMistakeError(f"{skill}. {found}", found.remedy.settings)
+    if skill.doubt:
+        raise ExportRefusedError(
+            f"{skill.doubt}. {skill}. Nothing was written: train it longer, or accept it as it is",
+            parameter="accept_untrained",
+        )
+    return logits
 
 
 def _keep(

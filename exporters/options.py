@@ -1,7 +1,7 @@
 """What an export is asked for: limits, effort, target. No torch is imported."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,6 +19,17 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 
 class ExportRefusedError(LeansightError):
     """The exported network decides too differently from the trained one; nothing was written."""
+
+
+class ImportMistakeError(ExportRefusedError):
+    """A network from elsewhere would be far better if its import had other `settings`.
+
+    They are names of parameters of the import with what should be typed for them.
+    """
+
+    def __init__(self, message: str, settings: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.settings = settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +64,7 @@ class ExportOptions:
 
     `promise`: what each file may lose on the validation images; `effort`: the most that is tried
     to keep it in int8; `target`: where ONNX Runtime is to run the file fastest (it runs
-    everywhere).
+    everywhere); `accept_untrained`: export a network whatever its accuracy.
 
     Raises:
         ValueError: there is no such effort or target.
@@ -63,6 +74,7 @@ class ExportOptions:
     promise: Promise = Promise()
     effort: Effort = EFFORTS[-1]
     target: Target = "x86"
+    accept_untrained: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (

@@ -2,11 +2,21 @@
 
 import importlib
 import importlib.util
+import os
+import re
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from leansight.runtime.errors import MissingExtraError
 from leansight.runtime.opencv import Cv2
+from leansight.runtime.system.standard_error import drop_lines
+
+# How ONNX Runtime begins a line of its log, in colour or without.
+_ONNX_RUNTIME_LOG: Final = re.compile(rb"(\x1b\[[\d;]*m)*\d{4}-\d\d-\d\d .*onnxruntime")
+
+# OpenCV reads it when it is loaded, and refuses a larger image before it takes memory for it.
+MAX_PIXELS_VARIABLE: Final = "OPENCV_IO_MAX_IMAGE_PIXELS"
+MAX_PIXELS: Final = 100_000_000
 
 
 def require(
@@ -36,6 +46,13 @@ def check_installed(*packages: str, extra: str) -> None:
 
 def opencv() -> Cv2:
     """Return `cv2`, from pip's opencv-python-headless or from apt's python3-opencv."""
+    os.environ.setdefault(MAX_PIXELS_VARIABLE, str(MAX_PIXELS))
     module: Any = require("cv2", package="OpenCV", extra="opencv", system_package="python3-opencv")
     cv2: Cv2 = module
     return cv2
+
+
+def onnx_runtime() -> Any:
+    """Return `onnxruntime`, whose import logs that there is no GPU on machines that have none."""
+    with drop_lines(lambda line: _ONNX_RUNTIME_LOG.match(line) is not None):
+        return require("onnxruntime", package="ONNX Runtime", extra="onnx")

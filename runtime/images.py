@@ -1,52 +1,154 @@
-"""Read image files and find them in folders."""
+"""Read image files: 8-bit BGR, the right way up, without transparency."""
 
-from collections.abc import Iterable
+import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leansight.runtime.errors import DataError
-from leansight.runtime.extras import opencv
+from leansight.runtime.extras import MAX_PIXELS_VARIABLE, opencv, require
+from leansight.runtime.image_formats import (
+    HEAD_BYTES,
+    SAMPLES_PER_PIXEL,
+    exif_orientation,
+    format_of,
+    tiff_directory,
+    transparent_gray,
+    turned,
+)
 from leansight.runtime.preprocessing import Image
 
-SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+BACKGROUND: Final = 255  # gray level of what is seen through transparent pixels: white
+_OPAQUE: Final = 255
+_WITH_ALPHA: Final = 4  # channels
+_GRAY_AND_ALPHA: Final = 2
+
+Raw = NDArray[Any]
+"""Pixels as a file holds them: (H, W), (H, W, 3) BGR or (H, W, 4) BGR and alpha."""
 
 
 def read_image(path: Path) -> Image:
     """Return the image in a file as (H, W, 3) uint8 BGR, turned as its EXIF data says.
 
+    The format is known from the content, not from the name; of several pages or frames the first
+    is read. Transparent pixels are shown on white. Whole numbers of 16 bits are scaled so that the
+    smallest value of the image becomes 0 and its largest 255. The same file gives the same
+    bytes in training and on the device.
+
     Raises:
-        DataError: there is no such file, or it is no image.
+        DataError: there is no such file, it is no image, its pixels have other than 8 or 16 bits,
+            or it has more pixels than OPENCV_IO_MAX_IMAGE_PIXELS (100 million unless it is set).
+        MissingExtraError: it is HEIC, and pillow-heif is not installed.
 
     """
-    cv2 = opencv()
     try:
         data = np.fromfile(path, np.uint8)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    kind = format_of(data[:HEAD_BYTES].tobytes())
+    match kind:
+        case "png" | "webp":
+            raw = _with_alpha(_decode(path, data), data, kind)
+        case "tiff":
+            _check_tiff(path, data)
+            raw = _decode(path, data)
+        case "heic":
+            raw = _decode_heic(path, data.tobytes())
+        case _:
+            raw = _decode(path, data, oriented=kind == "jpeg")
+    # libtiff multiplies colours of 8 bits by their alpha, OpenCV's other decoders do not.
+    premultiplied = kind == "tiff" and raw.dtype == np.uint8
+    return _opaque(_eight_bits(path, raw), premultiplied=premultiplied)
+
+
+def _decode(path: Path, data: NDArray[np.uint8], *, oriented: bool = False) -> Raw:
+    """Decode with OpenCV: `oriented` turns the image as EXIF data says, and drops transparency."""
+    cv2 = opencv()
+    flags = cv2.IMREAD_COLOR if oriented else cv2.IMREAD_UNCHANGED
+    try:
+        image = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" in str(error):  # the size is checked before memory is taken
+            raise _too_large(path) from error
+        raise DataError(f"{path} is not an image that OpenCV can read") from error
     if image is None:
         raise DataError(f"{path} is not an image that OpenCV can read")
+    if image.shape[0] * image.shape[1] > _max_pixels():  # OpenCV was imported before we were
+        raise _too_large(path)
     return image
 
 
-def list_images(paths: Iterable[Path]) -> list[Path]:
-    """Return the given files, and the image files anywhere below the given folders, sorted.
+def _with_alpha(raw: Raw, data: NDArray[np.uint8], kind: Literal["png", "webp"]) -> Raw:
+    """Turn a PNG or WebP image as its EXIF data says, and give a gray one its alpha channel."""
+    level = transparent_gray(data.data) if kind == "png" and raw.ndim == len("HW") else None
+    if level is not None:
+        alpha = np.where(raw == level, 0, _OPAQUE).astype(np.uint8)
+        raw = np.dstack((raw, raw, raw, alpha))
+    return turned(raw, exif_orientation(data.data, kind))
 
-    Raises:
-        DataError: a path does not exist, or a folder holds no image.
 
+def _check_tiff(path: Path, data: NDArray[np.uint8]) -> None:
+    """Raise DataError for gray with an alpha channel, which OpenCV would drop."""
+    tags, _ = tiff_directory(data.data)
+    if tags.get(SAMPLES_PER_PIXEL) == _GRAY_AND_ALPHA:
+        raise DataError(f"{path} is a gray TIFF file with transparency: save it as PNG")
+
+
+def _decode_heic(path: Path, data: bytes) -> Raw:
+    heif: Any = require("pillow_heif", package="pillow-heif", extra="heif")
+    try:
+        file = heif.open_heif(data)
+    except ValueError as error:
+        raise DataError(f"{path} is not an image that pillow-heif can read: {error}") from error
+    width, height = file.size
+    if width * height > _max_pixels():
+        raise _too_large(path)
+    pixels: Raw = np.asarray(file)
+    return pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]] if pixels.ndim > len("HW") else pixels
+
+
+def _max_pixels() -> int:
+    return int(os.environ[MAX_PIXELS_VARIABLE])
+
+
+def _too_large(path: Path) -> DataError:
+    return DataError(
+        f"{path} has more than {_max_pixels():,} pixels: make it smaller, or set the "
+        f"environment variable {MAX_PIXELS_VARIABLE}"
+    )
+
+
+def _eight_bits(path: Path, raw: Raw) -> Image:
+    """Scale 16 bits to 8: colours by their own range, alpha by its whole range."""
+    if raw.dtype == np.uint8:
+        return raw
+    if raw.dtype != np.uint16:
+        raise DataError(f"{path} has pixels of type {raw.dtype}: save it with 8 or 16 bits")
+    wide = raw.astype(np.uint32)
+    colours = wide[..., :3] if raw.ndim > len("HW") else wide
+    low, high = int(colours.min()), int(colours.max())
+    if high > low:
+        scaled = ((colours - low) * 255 + (high - low) // 2) // (high - low)
+    else:
+        scaled = colours // 257
+    if raw.shape[2:] == (_WITH_ALPHA,):
+        scaled = np.dstack((scaled, wide[..., 3] // 257))
+    return scaled.astype(np.uint8)
+
+
+def _opaque(pixels: Image, *, premultiplied: bool) -> Image:
+    """Return (H, W, 3): gray as three equal channels, transparent pixels on `BACKGROUND`.
+
+    `premultiplied`: colours are multiplied by their alpha already.
     """
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise DataError(f"{path} does not exist")
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not inside:
-            raise DataError(f"{path} holds no image ({', '.join(sorted(SUFFIXES))})")
-        found.extend(inside)
-    return found
+    if pixels.ndim == len("HW"):
+        return np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.shape[2] != _WITH_ALPHA:
+        return pixels
+    colours, alpha = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
+    weighted = colours * (_OPAQUE if premultiplied else alpha)
+    mixed = weighted + BACKGROUND * (_OPAQUE - alpha)
+    opaque: Image = np.minimum((mixed + _OPAQUE // 2) // _OPAQUE, _OPAQUE).astype(np.uint8)
+    return opaque

@@ -6,6 +6,7 @@ points never leave this file.
 """
 
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar, get_args
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leansight.runtime.errors import BundleError, MissingExtraError
-from leansight.runtime.extras import require
+from leansight.runtime.extras import onnx_runtime
 from leansight.runtime.preprocessing import network_input
+from leansight.runtime.system.standard_error import drop_lines
 
 T = TypeVar("T")
 Format = Literal["tflite", "onnx"]
@@ -27,6 +29,8 @@ _TFLITE_MODULES: Final = (
     "tflite_runtime.interpreter",
     "tensorflow.lite.python.interpreter",
 )
+# How TensorFlow Lite and Abseil begin a line of their logs; of errors they raise the text as well.
+_LITERT_LOG: Final = re.compile(rb"(VERBOSE|INFO|WARNING|ERROR): |[IWEF]\d{4} ")
 
 
 class Interpreter(Protocol):
@@ -79,9 +83,11 @@ class LiteRtInterpreter:
     """A `.tflite` model in LiteRT, or where that is missing in tflite-runtime or TensorFlow."""
 
     def __init__(self, model: bytes, *, threads: int, name: str) -> None:
+        interpreter_class = _tflite_class()
         try:
-            self._interpreter = _tflite_class()(model_content=model, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with drop_lines(lambda line: _LITERT_LOG.match(line) is not None):
+                self._interpreter = interpreter_class(model_content=model, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{name} is not a TFLite model that can run: {error}") from error
         self._input = _only(self._interpreter.get_input_details(), "input", name)
@@ -106,10 +112,10 @@ class OnnxInterpreter:
     """An `.onnx` model in ONNX Runtime, on the CPU."""
 
     def __init__(self, model: bytes, *, threads: int, name: str) -> None:
-        ort = require("onnxruntime", package="ONNX Runtime", extra="onnx")
+        ort = onnx_runtime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors only: they are raised here as well
+        options.log_severity_level = 4  # what it logs of errors, it raises as well
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own errors share no base class

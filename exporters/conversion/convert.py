@@ -4,8 +4,6 @@ import contextlib
 import copy
 import io
 import logging
-import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from leansight.exporters.conversion.folding import fold
 from leansight.exporters.conversion.rewriting import pad_before_pooling
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.system.standard_error import drop_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,26 +90,13 @@ def _to_tflite(network: nn.Module, example: Tensor) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the converters say about themselves off the screen, unless they fail.
-
-    Their C++ parts write to the file descriptor, past Python's own standard error.
-    """
-    sys.stderr.flush()
-    screen = os.dup(2)
+    """Keep what the converters say about themselves off the screen."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryFile() as said, warnings.catch_warnings():
+    with drop_lines(lambda _: True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        os.dup2(said.fileno(), 2)
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
-        except BaseException:
-            said.seek(0)
-            os.write(screen, said.read())
-            raise
         finally:
             logging.disable(before)
-            sys.stderr.flush()
-            os.dup2(screen, 2)
-            os.close(screen)

@@ -57,23 +57,41 @@ class Normalisation:
         return np.broadcast_to(numbers, channels)
 
 
+class NormalisedNetwork(nn.Sequential):
+    """A network from elsewhere behind the layer that normalises its pixels, where it needs one."""
+
+    def __init__(self, network: nn.Module, normalisation: Normalisation, channels: int) -> None:
+        super().__init__(*_layers(normalisation, channels), network)
+        self.normalisation, self.channels = normalisation, channels
+
+    @property
+    def network(self) -> nn.Module:
+        """The network as it came, for pixels as it wants them."""
+        return self[-1]
+
+
 def normalised(network: nn.Module, normalisation: Normalisation, *, channels: int) -> nn.Module:
     """Return the network for (pixel - 128) / 128, from one that wants another normalisation.
 
     What is between the two is a layer of its own, exact but for int8's one rounding; where
     nothing is between them, there is none.
     """
+    return NormalisedNetwork(network, normalisation, channels).eval()
+
+
+def _layers(normalisation: Normalisation, channels: int) -> list[nn.Module]:
+    """Return the layer that leads from (pixel - 128) / 128 to what is wanted, or none."""
     factor, summand = normalisation.factors(channels)
-    if (factor == 1).all() and not summand.any() and not normalisation.bgr:
-        return network
-    if not normalisation.bgr:
-        norm = nn.BatchNorm2d(channels, eps=0.0)
-        norm.weight.data, norm.bias.data = _float(factor), _float(summand)
-        return nn.Sequential(norm, network).eval()
-    turned = nn.Conv2d(channels, channels, 1)
-    turned.weight.data = _float(np.diag(factor)[:, ::-1].copy())[..., None, None]
-    turned.bias = nn.Parameter(_float(summand))
-    return nn.Sequential(turned, network).eval()
+    if normalisation.bgr:
+        turned = nn.Conv2d(channels, channels, 1)
+        turned.weight.data = _float(np.diag(factor)[:, ::-1].copy())[..., None, None]
+        turned.bias = nn.Parameter(_float(summand))
+        return [turned]
+    if (factor == 1).all() and not summand.any():
+        return []
+    norm = nn.BatchNorm2d(channels, eps=0.0)
+    norm.weight.data, norm.bias.data = _float(factor), _float(summand)
+    return [norm]
 
 
 def _float(values: NDArray[np.float64]) -> Tensor:

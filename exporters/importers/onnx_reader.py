@@ -4,12 +4,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import onnx
-import onnxruntime as ort
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import helper
 from torch import fx
@@ -19,6 +17,8 @@ from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.onnx_graph import GraphReader
 from leansight.runtime.decision import sigmoid, softmax
 from leansight.runtime.errors import BundleError
+from leansight.runtime.extras import onnx_runtime
+from leansight.runtime.onnx_file import read_onnx_file
 
 End = Literal["logits", "softmax", "log-softmax", "sigmoid"]
 _ENDS: Final[Mapping[str, End]] = {
@@ -84,7 +84,7 @@ def read_onnx(path: Path, *, size: int | None, channels: int, name: str = "") ->
         name: what messages call the file.
 
     Raises:
-        BundleError: it is no ONNX file.
+        BundleError: it is no ONNX file, or the file of its weights is missing.
         ConversionError: it does not take one image or give one number a class, or holds an
             operator that is not read; the message names it.
 
@@ -111,10 +111,7 @@ def read_onnx(path: Path, *, size: int | None, channels: int, name: str = "") ->
 
 
 def _load(path: Path, name: str) -> onnx.ModelProto:
-    try:
-        model = onnx.load(path)
-    except DecodeError as error:
-        raise BundleError(f"{name} is not an ONNX file: {_first_line(error)}") from error
+    model: onnx.ModelProto = read_onnx_file(path)
     if not model.graph.node:
         raise BundleError(f"{name} is not an ONNX file: it holds no graph")
     if found := {node.op_type for node in model.graph.node} & _QUANTIZED:
@@ -177,9 +174,10 @@ def _fix_sizes(
     return channels_last, size
 
 
-def _session(model: bytes, name: str, *, simplify_into: str = "") -> ort.InferenceSession:
+def _session(model: bytes, name: str, *, simplify_into: str = "") -> Any:
+    ort = onnx_runtime()
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it logs of errors, it raises as well
     if simplify_into:  # by what any runtime knows, without ONNX Runtime's own operators
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = simplify_into

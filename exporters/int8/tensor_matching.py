@@ -12,13 +12,13 @@ from functools import lru_cache
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from leansight.exporters.conversion.torch_graph import ACTIVATIONS, IMAGE_AXES, watch
 from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.runtime.extras import onnx_runtime
 from leansight.runtime.preprocessing import Image, network_input
 
 PROBES = 4  # one picture can make two different tensors equal: all zero, say
@@ -115,6 +115,7 @@ def _run_onnx(
     computed = [name for node in model.graph.node for name in node.output]
     shown = {output.name for output in model.graph.output}
     traced.graph.output.extend(onnx.ValueInfoProto(name=n) for n in computed if n not in shown)
+    ort = onnx_runtime()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(

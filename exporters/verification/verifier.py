@@ -22,7 +22,7 @@ class Verifier:
     """Compares files with torch by their decisions on `images`.
 
     What is float is run once, whatever is tried in int8; the float files only where they are
-    shipped, or with `float_files`.
+    shipped, or with `float_files`; torch not where its logits (N, K) are given, as `exact`.
     """
 
     def __init__(
@@ -34,8 +34,9 @@ class Verifier:
         progress: StepProgress,
         *,
         float_files: bool,
+        exact: NDArray[np.float32] | None = None,
     ) -> None:
-        self._network = network
+        self._network, self._exact = network, exact
         self._floats = floats.files if float_files or draft.precision == "float32" else {}
         self._draft, self._images, self._progress = draft, images, progress
 
@@ -59,9 +60,10 @@ class Verifier:
 
     @cached_property
     def _float_logits(self) -> dict[str, NDArray[np.float32]]:
-        progress = self._step("torch float32")
-        exact = {"torch float32": predict(self._network, self._images.pixels, progress)}
-        return exact | self._run(self._floats, "float32")
+        exact = self._exact
+        if exact is None:
+            exact = predict(self._network, self._images.pixels, self._step("torch float32"))
+        return {"torch float32": exact} | self._run(self._floats, "float32")
 
     def _run(
         self, files: Mapping[Format, bytes], precision: Precision

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from leansight.sdk.augmentation.change import Change
-from leansight.sdk.augmentation.geometric import Affine, Crop, Margins, Mirror, Perspective
+from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
 from leansight.sdk.augmentation.photometric import (
     Blur,
     Coarse,
@@ -20,7 +20,7 @@ from leansight.sdk.augmentation.photometric import (
 CHANGES: Final[Mapping[str, type[Change]]] = {
     change.kind: change
     for change in (
-        *(Mirror, Affine, Margins, Crop, Perspective),
+        *(Mirror, Affine, Margins, Crop, Perspective, Elastic),
         *(Colour, Exposure, NarrowContrast, Shade),
         *(Blur, Coarse, Stroke, Noise, Erase),
     )

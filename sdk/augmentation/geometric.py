@@ -2,26 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import Literal, get_args
 
 import numpy as np
-
-if TYPE_CHECKING:  # listing recipes must not cost two seconds of importing torch
-    from torch import Tensor
-from numpy.typing import NDArray
+from numpy.random import Generator
 
 from leansight.runtime.extras import opencv
-from leansight.sdk.augmentation.change import (
-    Change,
-    Distribution,
-    Fill,
-    between,
-    from_pixels,
-    normal,
-    require_one_of,
-    to_pixels,
-    uniform,
-)
+from leansight.sdk.augmentation.change import Change, require_one_of
+from leansight.sdk.augmentation.lazy_image import Fill, LazyImage, Matrix
+
+Distribution = Literal["uniform", "normal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +42,10 @@ class Mirror(Change):
             return label
         return None
 
-    def __call__(self, image: "Tensor") -> "Tensor":
-        """Return the mirror image."""
-        return image.flip(-1)
+    def __call__(self, image: LazyImage, rng: Generator) -> None:
+        """Show the mirror image."""
+        del rng
+        image.warp(np.array([[-1.0, 0, image.width - 1], [0, 1, 0], [0, 0, 1]]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +72,21 @@ class Affine(Change):
         require_one_of(self, "distribution", self.distribution, get_args(Distribution))
         require_one_of(self, "fill", self.fill, get_args(Fill))
 
-    def __call__(self, image: "Tensor") -> "Tensor":
-        """Return the image under one random affine map."""
-        draw = normal if self.distribution == "normal" else uniform
+    def __call__(self, image: LazyImage, rng: Generator) -> None:
+        """Warp the image by one random affine map around its middle."""
+
+        def draw(amount: float) -> float:
+            normal = self.distribution == "normal"
+            return float(rng.normal(0, amount) if normal else rng.uniform(-amount, amount))
+
         zoom = max(1 + draw(self.zoom), 0.1)
         angle, shear = (math.radians(draw(d)) for d in (self.rotation_degrees, self.shear_degrees))
         cosine, sine = zoom * math.cos(angle), zoom * math.sin(angle)
         matrix = np.array([[cosine, -sine], [sine, cosine]]) @ [[1, math.tan(shear)], [0, 1]]
-        size = np.array(image.shape[:0:-1])
+        size = np.array([image.width, image.height])
         centre = (size - 1) / 2
         moved = centre + [draw(self.shift), draw(self.shift)] * size - matrix @ centre
-        return _warped(image, np.vstack((np.column_stack((matrix, moved)), [0, 0, 1])), self.fill)
+        image.warp(np.vstack((np.column_stack((matrix, moved)), [0, 0, 1])), fill=self.fill)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,20 +104,14 @@ class Margins(Change):
         super().__post_init__()
         self._at_most("inward", 0.45)
 
-    def __call__(self, image: "Tensor") -> "Tensor":
-        """Return the other crop, whose sides differ from the image's."""
-        from torchvision.transforms.v2 import functional
-
-        height, width = image.shape[-2:]
-        sides = [between(-self.outward, self.inward) for _ in range(4)]
+    def __call__(self, image: LazyImage, rng: Generator) -> None:
+        """Take the other crop, whose sides differ from the image's."""
         left, top, right, bottom = (
-            int(s * n) for s, n in zip(sides, (width, height, width, height), strict=True)
+            int(rng.uniform(-self.outward, self.inward) * side)
+            for side in (image.width, image.height) * 2
         )
-        padding = [max(0, -side) for side in (left, top, right, bottom)]
-        image = functional.pad(image, padding, padding_mode="edge")
-        height, width = image.shape[-2:]
-        cut = [max(0, side) for side in (left, top, right, bottom)]
-        return image[:, cut[1] : height - cut[3], cut[0] : width - cut[2]]
+        size = (image.width - left - right, image.height - top - bottom)
+        image.warp(_shifted(-left, -top), size=size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +121,13 @@ class Crop(Change):
     kind = "crop"
     padding: float = 0.0
 
-    def __call__(self, image: "Tensor") -> "Tensor":
-        """Return the crop."""
-        from torchvision.transforms import v2
-
-        size = [int(side) for side in image.shape[-2:]]
-        border = [round(self.padding * side) for side in reversed(size)]
-        cropped: Tensor = v2.RandomCrop(size, padding=border)(image)
-        return cropped
+    def __call__(self, image: LazyImage, rng: Generator) -> None:
+        """Move the image over black by a whole number of pixels."""
+        x, y = (round(self.padding * side) for side in (image.width, image.height))
+        image.warp(
+            _shifted(rng.integers(-x, x, endpoint=True), rng.integers(-y, y, endpoint=True)),
+            fill="black",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,26 +144,48 @@ class Perspective(Change):
         super().__post_init__()
         self._at_most("distortion", 1)
 
-    def __call__(self, image: "Tensor") -> "Tensor":
-        """Return the image seen from elsewhere."""
-        right, bottom = (side - 1 for side in image.shape[:0:-1])
+    def __call__(self, image: LazyImage, rng: Generator) -> None:
+        """Show the image as seen from elsewhere."""
+        right, bottom = image.width - 1, image.height - 1
         corners = np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], np.float32)
-        reach = self.distortion / 2
-        inwards = [[between(0, reach), between(0, reach)] for _ in corners]
+        inwards = rng.uniform(0, self.distortion / 2, corners.shape)
         seen = corners + inwards * ([right, bottom] - 2 * corners)
-        matrix = opencv().getPerspectiveTransform(corners, seen.astype(np.float32))
-        return _warped(image, matrix, "edge")
+        image.warp(opencv().getPerspectiveTransform(corners, seen.astype(np.float32)))
 
 
-def _warped(image: "Tensor", matrix: NDArray[np.float64], fill: Fill) -> "Tensor":
-    """Move every point (x, y, 1) to `matrix` (3, 3) times it.
+@dataclass(frozen=True, kw_only=True)
+class Elastic(Change):
+    """Things bend: the points of a coarse grid move on their own, what is between them smoothly.
 
-    By OpenCV, which repeats the edge without a padded copy: eight times as fast as torchvision.
+    Each of `points` × `points` places moves by a normal distribution's `sigma` (share of each
+    side) in x and in y (U-Net, arXiv 1505.04597, section 3.1). What comes in from outside repeats
+    the edge.
     """
-    cv2 = opencv()
-    height, width = image.shape[-2:]
-    border = cv2.BORDER_REPLICATE if fill == "edge" else cv2.BORDER_CONSTANT
-    moved = cv2.warpPerspective(
-        to_pixels(image), matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border
-    )
-    return from_pixels(moved)
+
+    kind = "elastic"
+    sigma: float = 0.0
+    points: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most("sigma", 0.25)
+        if self.points <= 1:
+            raise ValueError(f"augmentation elastic: points must be 2 or more, not {self.points}")
+
+    def __call__(self, image: LazyImage, rng: Generator) -> None:
+        """Bend the image."""
+        cv2 = opencv()
+        width, height = image.width, image.height
+        moves = rng.standard_normal((2, self.points, self.points), np.float32) * self.sigma
+        across, down = (
+            cv2.resize(m, (width, height), interpolation=cv2.INTER_CUBIC) for m in moves
+        )
+        x = np.arange(width, dtype=np.float32) + across * width
+        y = np.arange(height, dtype=np.float32)[:, None] + down * height
+        bent = cv2.remap(image.pixels, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+        image.pixels = np.asarray(bent, np.uint8)
+
+
+def _shifted(x: float, y: float) -> Matrix:
+    """Return the map that moves everything by x to the right and y down, in pixels."""
+    return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])

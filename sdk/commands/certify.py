@@ -1,6 +1,7 @@
 """`leansight certify`: a threshold with a guarantee, written into a bundle."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,9 @@ from leansight.runtime.extras import check_installed
 from leansight.runtime.interpreter import Format
 from leansight.sdk.commands.options.images import PATH, choose_samples, image_options
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
+
+if TYPE_CHECKING:
+    from leansight.sdk.data.samples import Part
 
 _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
@@ -54,8 +58,9 @@ def command(
     seed: int,
     per_class: bool,
     lists: Path | None,
-    part: str,
+    part: "Part | None",
     country: str,
+    videos: str | None,
     model_format: Format | None,
 ) -> None:
     """Find the lowest threshold whose error is guaranteed, and write it into a copy of BUNDLE.
@@ -72,7 +77,8 @@ def command(
     from leansight.sdk.evaluation.answers import ask, load_model
 
     model = load_model(bundle, model_format=model_format)
-    answers = ask(model, data, choose_samples(data, lists=lists, part=part, country=country))
+    samples = choose_samples(data, lists=lists, part=part, country=country, videos=videos)
+    answers = ask(model, data, samples)
     policy, found = certify_bundle(
         bundle,
         answers,

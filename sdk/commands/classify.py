@@ -1,14 +1,21 @@
 """`leansight classify`: what a bundle says of image files."""
 
 import json
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import Prediction
-from leansight.runtime.images import list_images, read_image
+from leansight.runtime.errors import DataError
+from leansight.runtime.image_files import list_images
+from leansight.runtime.images import read_image
 from leansight.runtime.interpreter import FORMATS, Format
+from leansight.sdk.commands.options.flags import line_of
+from leansight.sdk.commands.options.images import skip_bad_option
+from leansight.sdk.system.text import printable
 
 
 @click.command()
@@ -32,6 +39,7 @@ from leansight.runtime.interpreter import FORMATS, Format
     type=click.FloatRange(0, 1),
     help="Least probability at which a label is given, instead of the bundle's.",
 )
+@skip_bad_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def command(
     *,
@@ -40,24 +48,50 @@ def command(
     model_format: Format | None,
     threads: int,
     threshold: float | None,
+    skip_bad: bool,
     as_json: bool,
 ) -> None:
     """Classify IMAGES (files, or folders of them) with BUNDLE.
+
+    A file that cannot be read is named on standard error, and the others are classified; the exit
+    code is then 1, with --skip-bad 0.
 
     \b
     leansight classify signs.bundle photo.jpg
     leansight classify signs.bundle photos/ --json --threshold 0.9
     """
-    paths = list_images(images)
     classifier = Classifier.load(
         bundle, model_format=model_format, threads=threads, threshold=threshold
     )
-    for path in paths:
-        prediction = classifier(read_image(path))
-        if as_json:
-            click.echo(json.dumps({"path": str(path), **prediction.to_dict()}))
+    bad = 0
+    for path, outcome in _outcomes(classifier, images):
+        if isinstance(outcome, Exception):
+            click.echo(line_of(outcome), err=True)
+            bad += 1
+        elif as_json:
+            click.echo(json.dumps({"path": str(path), **outcome.to_dict()}))
         else:
-            click.echo(f"{path}: {_sentence(prediction)}")
+            click.echo(printable(f"{path}: {_sentence(outcome)}"))
+    if bad and not skip_bad:
+        sys.exit(1)
+
+
+def _outcomes(
+    classifier: Classifier, images: Iterable[Path]
+) -> Iterator[tuple[Path, Prediction | Exception]]:
+    """Yield each file, also those in folders, with what it shows or why it cannot be read."""
+    for image in images:
+        try:
+            files = list_images([image])
+        except (DataError, OSError) as error:
+            yield image, error
+            continue
+        for file in files:
+            try:
+                outcome: Prediction | Exception = classifier(read_image(file))
+            except (DataError, OSError) as error:
+                outcome = error
+            yield file, outcome
 
 
 def _sentence(prediction: Prediction) -> str:

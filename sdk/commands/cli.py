@@ -1,14 +1,15 @@
 """The `leansight` command: a table of sub-commands, each imported when it is called."""
 
 import importlib
-import os
 import sys
 from typing import Final
 
 import click
 
-from leansight.runtime.errors import LeansightError
-from leansight.sdk.commands.options.flags import FlagNamingGroup, line_of
+from leansight.sdk.commands.ending import exit_code_of, past_click
+from leansight.sdk.commands.options.flags import FlagNamingGroup
+from leansight.sdk.system.library_logs import without_library_logs
+from leansight.sdk.system.text import escape_what_cannot_be_printed
 
 # Name of each sub-command and the file that holds it, so that the command starts
 # fast and works on a Pi that has only the base install.
@@ -30,6 +31,11 @@ COMMANDS: Final = {
 
 class LazyGroup(FlagNamingGroup):
     """A group that finds its sub-commands in `COMMANDS`."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; it ends as programs do, not as click has it."""
+        with past_click():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the sub-commands in the order in which they are used."""
@@ -62,12 +68,7 @@ def leansight() -> None:
 
 def main() -> None:
     """Run the command; a user's mistake ends in one line and exit code 1, without a traceback."""
-    # What OpenCV logs of a file that it cannot read, the command says in one line.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    # What ai-edge-quantizer draws through our bars.
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    try:
-        leansight()
-    except (LeansightError, OSError) as error:
-        click.echo(line_of(error), err=True)
-        sys.exit(1)
+    escape_what_cannot_be_printed()
+    with without_library_logs() as library_log:
+        code = exit_code_of(leansight, library_log)
+    sys.exit(code)

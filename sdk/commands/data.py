@@ -10,6 +10,7 @@ import click
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv, require
 from leansight.sdk.commands.options.flags import FlagNamingGroup
+from leansight.sdk.commands.options.images import videos_option
 from leansight.sdk.recipes.schema import DataRecipe, Layout
 
 if TYPE_CHECKING:
@@ -35,15 +36,17 @@ def command() -> None:
 @click.option("--images", default=5000, show_default=True, help="How many images to draw.")
 @_seed_option
 def signs(out: Path, images: int, seed: int) -> None:
-    """Write images of 21 traffic signs of two countries into the new folder OUT.
+    """Write images of 21 traffic signs of three countries into the new folder OUT.
 
     They are frames of short videos, OUT/COUNTRY/CLASS/VIDEO_FRAME.png. Three in four are from
-    northland, to train on; the others, from southland, test how well a network generalises.
+    northland and eastland, to train on; the others, from southland, test how well a network
+    generalises.
     """
     opencv()
     progress = require("rich.progress", package="rich", extra="train")
     from leansight.sdk.data.synthetic import videos
-    from leansight.sdk.data.synthetic.styles import LABELS, STYLES
+    from leansight.sdk.data.synthetic.countries import STYLES
+    from leansight.sdk.data.synthetic.styles import LABELS
     from leansight.sdk.system.console import console
 
     hidden = not console().is_terminal
@@ -91,6 +94,7 @@ def video(out: Path, seed: int, seconds: float) -> None:
     is_flag=True,
     help="Measure the regions that the label files give, not whole images.",
 )
+@videos_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -102,6 +106,7 @@ def stats(
     data: Path,
     layout: Layout,
     regions: bool,
+    videos: str | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -114,12 +119,15 @@ def stats(
     if out is not None:
         require("matplotlib", package="matplotlib", extra="train")
     from leansight.sdk.data import statistics
-    from leansight.sdk.data.layouts.detect import find_samples
+    from leansight.sdk.data.dataset import show
+    from leansight.sdk.data.layouts.detect import find_data
 
     if out is not None and out.suffix.lower() not in statistics.PICTURES:
         raise DataError(f"--out {out}: name a {', '.join(statistics.PICTURES)} file")
-    samples = find_samples(data, DataRecipe(layout=layout, regions=regions))
-    found = statistics.measure(data, samples)
+    recipe = DataRecipe(layout=layout, regions=regions, videos=videos or "auto")
+    data_set = find_data(data, recipe)
+    show(data_set)
+    found = statistics.measure(data, data_set.samples)
     for problem in found.unreadable:
         click.echo(f"leansight: {problem}", err=True)
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else _table(found))

@@ -1,17 +1,28 @@
 """`leansight evaluate`: what a run or a bundle scores on labelled images, as a page and as JSON."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.runtime.interpreter import Format
-from leansight.sdk.commands.options.images import PATH, choose_samples, image_options
+from leansight.sdk.commands.options.flags import line_of
+from leansight.sdk.commands.options.images import (
+    PATH,
+    choose_samples,
+    image_options,
+    skip_bad_option,
+)
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
+from leansight.sdk.system.files import require_writable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from leansight.sdk.data.samples import Part
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers
 
 
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
     help="Folder to write report.html and report.json to.",
 )
 @click.option("--against", type=PATH, metavar="MODEL", help="Compare with this run or bundle.")
+@skip_bad_option
 @image_options
 def command(
     model: Path,
@@ -32,9 +44,11 @@ def command(
     out: Path,
     against: Path | None,
     lists: Path | None,
-    part: str,
+    part: "Part | None",
     country: str,
+    videos: str | None,
     model_format: Format | None,
+    skip_bad: bool,
 ) -> None:
     """Evaluate MODEL, a run or a bundle, on the labelled images in DATA.
 
@@ -42,6 +56,9 @@ def command(
     over videos, the figures of every class, coverage and accuracy at several thresholds, the
     calibration, the most confident mistakes, and labels that may be wrong. With --against, it
     also says which of the two models is better, if a paired comparison over videos shows it.
+
+    Images that cannot be read are named on standard error and left out; the exit code is then 1,
+    with --skip-bad 0.
 
     \b
     leansight evaluate signs.bundle photos/ --out report/
@@ -54,28 +71,47 @@ def command(
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already: choose another --out")
+    require_writable(out)
     judged = load_model(model, model_format=model_format)
-    samples = choose_samples(data, lists=lists, part=part, country=country)
-    answers = ask(judged, data, samples)
-    other = None
-    if against is not None:
-        other = ask(load_model(against, model_format=model_format), data, samples)
-        if (other.task, set(other.labels)) != (answers.task, set(answers.labels)):
-            raise DataError(f"{against} knows other classes than {model}")
+    rival = load_model(against, model_format=model_format) if against is not None else None
+    if rival and (rival.task, set(rival.labels)) != (judged.task, set(judged.labels)):
+        raise DataError(f"{against} knows other classes than {model}")
+    unreadable: list[str] = []
+    samples = choose_samples(data, lists=lists, part=part, country=country, videos=videos)
+    answers = ask(judged, data, samples, unreadable.append)
+    for problem in unreadable:
+        click.echo(line_of(DataError(problem)), err=True)
+    other = ask(rival, data, answers.samples) if rival else None
     report = measure_report(answers, other)
     write_report(report, answers, data, out, drawings=_draw_features(judged, answers, data))
-    found = report["accuracy_interval"]["all"]
-    many = answers.task == "multilabel"
+    _write_lines(report)
+    click.echo(f"report: {out / 'report.html'}")
+    if unreadable and not skip_bad:
+        sys.exit(1)
+
+
+def _write_lines(report: "Mapping[str, Any]") -> None:
+    """Write the accuracy, beside that of guesses, and what is kept at several thresholds."""
+    found, skill = report["accuracy_interval"]["all"], report["skill"]
+    many = report["task"] == "multilabel"
+    guesses = f"chance {skill['chance']:.4f}, always the commonest class {skill['commonest']:.4f}"
     if many:
-        click.echo(f"label accuracy: {report['metrics']['accuracy']:.4f} (of single labels)")
+        guesses = guesses.replace("commonest class", "commoner answer")
+        click.echo(
+            f"label accuracy: {skill['accuracy']:.4f} (of single labels, {skill['low']:.4f} to "
+            f"{skill['high']:.4f}); {guesses}"
+        )
     click.echo(
         f"{'image ' * many}accuracy: {found['mean']:.4f} ({found['low']:.4f} to "
         f"{found['high']:.4f}, {report['images']} images, {report['videos']} videos)"
+        + f"; {guesses}"
+        * (not many)
     )
+    if skill["doubt"]:
+        click.echo(skill["doubt"])
     for kept in report["selective"]["all"]:
         right = "nothing" if kept["accuracy"] is None else f"{kept['accuracy']:.4f}"
         click.echo(f"kept at {kept['threshold']:g}: {kept['share']:.4f}, right of these: {right}")
-    click.echo(f"report: {out / 'report.html'}")
 
 
 def _draw_features(model: "AnsweringModel", answers: "Answers", data: Path) -> dict[str, str]:

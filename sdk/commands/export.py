@@ -19,7 +19,7 @@ from leansight.sdk.commands.options.export import (
     import_options,
     threshold_option,
 )
-from leansight.sdk.commands.options.images import PATH, require_images
+from leansight.sdk.commands.options.images import PATH, require_images, videos_override
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MODULES
 
 if TYPE_CHECKING:
@@ -89,6 +89,11 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
     type=PATH,
     help="Folder of the labelled images; needed for a run only if they have moved.",
 )
+@click.option(
+    "--accept-untrained",
+    is_flag=True,
+    help="Export a network whatever its accuracy, also one that has learnt nothing.",
+)
 @calibration_images_option
 @threshold_option
 @import_options
@@ -104,6 +109,7 @@ def command(
     effort: Effort,
     target: Target,
     data: Path | None,
+    accept_untrained: bool,
     calibration_images: int,
     threshold: float | None,
     imported: ImportOptions,
@@ -114,11 +120,16 @@ def command(
     --max-drop on the validation images, or more than --max-class-drop of a class and that is no
     chance, it is improved step by step: better ranges, quantization-aware training, the most
     sensitive layers in float. If that does not help, or if the formats decide differently on more
-    than 0.5 % of the images, nothing is written and the exit code is 1.
+    than 0.5 % of the images, nothing is written and the
+    exit code is 1. So it is, before any of this, for a network that is no better than guessing or
+    says one class of nearly all validation images (--accept-untrained).
 
     MODEL is a float network that was trained elsewhere: an ONNX file, a Keras model (.keras,
     .h5) or a SavedModel folder. It needs --data, --labels, --colour, --mean and --std. Keras
     models and SavedModel folders need a Python environment with TensorFlow (--keras-python).
+    If MODEL is right on less than 95 % of the validation images, it is tried with the labels in
+    other orders, with red and blue swapped, and with the usual means and deviations; if one of
+    these is clearly better, the export is refused and says which.
 
     \b
     leansight export run/ --out signs.bundle
@@ -149,6 +160,7 @@ def command(
         ),
         effort=effort,
         target=target,
+        accept_untrained=accept_untrained,
         calibration_images=calibration_images,
         threshold=threshold,
     )
@@ -189,7 +201,7 @@ def _require_all(model: Path, imported: ImportOptions, data: Path | None) -> "tu
         size=imported.size,
         fit=imported.fit or "stretch",
         interpolation=imported.interpolation or "area",
-        overrides=imported.overrides,
+        overrides=(*imported.overrides, *videos_override(imported.videos)),
         python=imported.keras_python or Path(sys.executable),
     )
     return origin, data

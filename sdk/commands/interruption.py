@@ -9,7 +9,8 @@ from typing import Final
 
 import click
 
-INTERRUPTED: Final = 130  # the exit code that shells expect after Ctrl-C
+from leansight.sdk.commands.ending import INTERRUPTED
+
 AGAIN: Final = "give the same command again to go on where it was"
 
 

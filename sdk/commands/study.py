@@ -8,7 +8,7 @@ import click
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed, require
 from leansight.sdk.commands.interruption import AGAIN, stopped_in_one_line
-from leansight.sdk.commands.options.images import skip_bad_option
+from leansight.sdk.commands.options.images import skip_bad_option, videos_option, videos_override
 from leansight.sdk.commands.options.modules import TRAINING_MODULES
 from leansight.sdk.commands.options.training import (
     recipe_option,
@@ -55,6 +55,7 @@ from leansight.sdk.studies.runner import StudyRunner
 @weights_option
 @teacher_option
 @skip_bad_option
+@videos_option
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -88,6 +89,7 @@ def command(
     weights: tuple[Path, ...],
     teacher: Path | None,
     skip_bad: bool,
+    videos: str | None,
     skip_failed: bool,
     as_json: bool,
 ) -> None:
@@ -109,6 +111,7 @@ def command(
     check_installed(*TRAINING_MODULES, "matplotlib", extra="train")
     if address:
         require("ray", package="Ray", extra="cluster")
+    overrides += videos_override(videos)
     training = load_recipe(recipe_name, overrides)
     study = Study(
         data=data.resolve(),
@@ -126,6 +129,10 @@ def command(
         raise DataError(
             f"{data} does not exist: expected a folder of labelled images, or a CSV file"
         )
+    from leansight.sdk.data.dataset import show
+    from leansight.sdk.data.layouts.detect import find_data
+
+    show(find_data(study.data, training.data))
     executor: Executor = ProcessExecutor(jobs=jobs or 1)
     if address:
         executor = RayExecutor(address=address, log=out.absolute() / "ray.log", jobs=jobs)

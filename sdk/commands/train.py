@@ -7,7 +7,12 @@ import click
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line, without_alarm
-from leansight.sdk.commands.options.images import PATH, skip_bad_option
+from leansight.sdk.commands.options.images import (
+    PATH,
+    skip_bad_option,
+    videos_option,
+    videos_override,
+)
 from leansight.sdk.commands.options.modules import TRAINING_MODULES
 from leansight.sdk.commands.options.training import (
     recipe_option,
@@ -39,6 +44,7 @@ from leansight.sdk.commands.options.training import (
 @weights_option
 @teacher_option
 @skip_bad_option
+@videos_option
 @click.option("--everything", is_flag=True, help="Learn from the validation images as well.")
 @click.option("--no-test", is_flag=True, help="Keep the test images out, and do not score them.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out.")
@@ -69,6 +75,7 @@ def command(
     weights: tuple[Path, ...],
     teacher: Path | None,
     skip_bad: bool,
+    videos: str | None,
     everything: bool,
     no_test: bool,
     resume: bool,
@@ -94,6 +101,7 @@ def command(
     data = _data_of(out, data, resume=resume)
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
+    overrides += videos_override(videos)
     with stopped_in_one_line(lambda: _how_to_go_on(out)), without_alarm():
         run = train(
             data,

@@ -88,6 +88,16 @@ def require_readable(problems: dict[int, str], count: int) -> None:
         )
 
 
+def require_pictures(samples: Sequence[Sample], flat: NDArray[np.bool_]) -> None:
+    """Raise DataError if most of the samples show one flat colour; `flat`: (N,), which do."""
+    found = [str(s.path) for s, is_flat in zip(samples, flat, strict=True) if is_flat]
+    if 2 * len(found) > len(samples):
+        raise DataError(
+            f"{len(found)} of {len(samples)} images are one flat colour each: {first_five(found)}: "
+            "there is nothing to see in them. Were they saved or copied wrongly?"
+        )
+
+
 def load_labelled(
     root: Path,
     samples: Sequence[Sample],

@@ -14,7 +14,12 @@ from rich.progress import track
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
-from leansight.sdk.data.images import images_folder, require_readable, visit_images
+from leansight.sdk.data.images import (
+    images_folder,
+    require_pictures,
+    require_readable,
+    visit_images,
+)
 from leansight.sdk.data.samples import Sample, Split
 from leansight.sdk.recipes.schema import SplitBy
 from leansight.sdk.system.console import console
@@ -26,7 +31,7 @@ from leansight.sdk.system.console import console
 TWIN_DISTANCE: Final = 0.15
 _SIDE: Final = 32  # of a thumbnail, in pixels
 _BLOCK: Final = 4  # of the means that are compared first, in thumbnail pixels
-_FLAT: Final = 1.0  # levels of standard deviation: below, a thumbnail is noise
+_FLAT: Final = 1.0  # levels of standard deviation: below, a thumbnail is one colour with noise
 _ROWS: Final = 256  # images compared with all others at a time: 4 bytes × rows × images of memory
 _NAMED: Final = 3  # pairs of files in a message
 
@@ -38,7 +43,7 @@ def find_twins(root: Path, samples: Sequence[Sample]) -> list[tuple[int, ...]]:
     ones are not. Twins of twins are twins. Progress bars are shown.
 
     Raises:
-        DataError: images that cannot be read.
+        DataError: images that cannot be read, or most of them are one flat colour.
 
     """
     digests, thumbnails = _fingerprints(root, samples)
@@ -130,6 +135,7 @@ def _fingerprints(root: Path, samples: Sequence[Sample]) -> tuple[list[str], NDA
 
     problems = visit_images(root, samples, measure, what="reading images to compare them")
     require_readable(problems, len(samples))
+    require_pictures(samples, np.isnan(thumbnails[:, 0]))
     return digests, thumbnails
 
 

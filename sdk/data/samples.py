@@ -1,9 +1,10 @@
 """Labelled images: what a sample is, their pixels in memory, and lists of them on disk."""
 
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from leansight.runtime.decision import Task
 from leansight.runtime.errors import DataError
 
 Box = tuple[int, int, int, int]
+Part = Literal["", "train", "validation", "test"]
 MIN_CLASSES: Final = 2  # that a classifier tells apart
 
 
@@ -21,7 +23,8 @@ class Sample:
 
     `labels`: one for classification, any number for many labels. Images with the same `video`,
     unique over the data set, belong together; "" is no video's. `box` is the region of the image
-    that is meant: x1, y1, x2, y2 in pixels, x2 and y2 exclusive.
+    that is meant: x1, y1, x2, y2 in pixels, x2 and y2 exclusive. `part` is the split that the
+    data set itself gives, "" if it gives none; it is no part of what a sample is compared by.
     """
 
     path: Path
@@ -29,6 +32,7 @@ class Sample:
     country: str = ""
     video: str = ""
     box: Box | None = None
+    part: Part = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.box is not None:
@@ -58,7 +62,8 @@ def classes_of(samples: Sequence[Sample], labels: Sequence[str], task: Task) -> 
         DataError: a label that is not among them, or other than one label for classification.
 
     """
-    position = {label: index for index, label in enumerate(labels)}
+    # A model of an older version, or from elsewhere, may have its labels in another Unicode form.
+    position = {unicodedata.normalize("NFC", label): i for i, label in enumerate(labels)}
     marks = np.zeros((len(samples), len(labels)), np.int64)
     for row, sample in enumerate(samples):
         if task == "classification" and len(sample.labels) != 1:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from leansight.sdk.recipes.schema import DataRecipe, SplitBy, SplitRecipe
 # The images that stay together, by the name of the unit: a video's, an image's, twins'.
 Units = Mapping[str, Sequence[Sample]]
 
+_NAMED: Final = 5  # classes in a message
 _NUMBERS: Final = {1: "one", 2: "two", 3: "three"}
 
 
@@ -24,6 +26,10 @@ def split_samples(
     twins: Sequence[Sequence[int]] = (),
 ) -> Split:
     """Draw the test and the validation images within each class, over whole videos or images.
+
+    Where the data set itself has splits, they are kept: nothing of its test part is learnt from or
+    chosen by. Only what it does not give is drawn, the validation images from its training part;
+    with folds, from its training and validation parts together.
 
     `test_on` names the country that is kept for the test. `twins` are groups of positions in
     `samples` that stay on one side (near-identical images; see leaks).
@@ -38,6 +44,8 @@ def split_samples(
             the test has.
 
     """
+    if any(s.part for s in samples):
+        return _given_split(samples, recipe, test_on, twins)
     _check_country(samples, recipe, test_on)
     abroad = {i for i, s in enumerate(samples) if test_on and s.country == test_on}
     test = tuple(samples[i] for i in sorted(abroad))
@@ -55,6 +63,46 @@ def split_samples(
         validation=_samples(units, [name for name in held_out if name not in back]),
         test=test or _samples(units, [name for name in drawn if name not in back]),
     )
+
+
+def _given_split(
+    samples: Sequence[Sample], recipe: SplitRecipe, test_on: str, twins: Sequence[Sequence[int]]
+) -> Split:
+    """Return the split that the data set gives; see `split_samples`."""
+    if test_on:
+        raise DataError(
+            "the data set has splits of its own: choose no country for the test",
+            parameter="test_on",
+        )
+    folds = recipe.folds > 0
+    learnt_from = [i for i, s in enumerate(samples) if s.part in ("", "train")]
+    validation = [i for i, s in enumerate(samples) if s.part == "validation"]
+    test = [s for s in samples if s.part == "test"]
+    if folds:
+        learnt_from, validation = sorted([*learnt_from, *validation]), []
+    _require_learnt([samples[i] for i in learnt_from], [*(samples[i] for i in validation), *test])
+    if validation:
+        train = tuple(samples[i] for i in learnt_from)
+        chosen_by = tuple(samples[i] for i in validation)
+        return Split(train=train, validation=chosen_by, test=tuple(test))
+    place = {index: position for position, index in enumerate(learnt_from)}
+    inner = split_samples(
+        [replace(samples[i], part="") for i in learnt_from],
+        replace(recipe, test=0.0) if test else recipe,
+        twins=[[place[i] for i in group if i in place] for group in twins],
+    )
+    return replace(inner, test=tuple(test)) if test else inner
+
+
+def _require_learnt(train: Sequence[Sample], judges: Sequence[Sample]) -> None:
+    """Raise DataError if the training part of a data set lacks a class that other parts have."""
+    known = {label for s in train for label in s.labels}
+    strange = {label: s for s in reversed(judges) for label in s.labels if label not in known}
+    if not train or strange:
+        only = "; ".join(f"{label} ({s.path})" for label, s in sorted(strange.items())[:_NAMED])
+        raise DataError(
+            f"no image is left to learn from of {only}: the training part of the data set has none"
+        )
 
 
 def limit_classes(samples: Sequence[Sample], recipe: DataRecipe, *, seed: int) -> list[Sample]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
-from leansight.sdk.data.images import visit_images
+from leansight.sdk.data.images import require_pictures, visit_images
 from leansight.sdk.data.samples import Sample
-from leansight.sdk.system.text import first_five
+from leansight.sdk.system.text import first_five, no_formula
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,7 @@ BRIGHT: Final = 215
 LEVELS: Final = 255
 
 PICTURES: Final = (".png", ".svg", ".pdf")
+_FLAT: Final = 1.0  # levels² of variance in each colour: up to it, an image is one colour
 _BIN: Final = 8  # gray levels of one bar of the exposure histogram
 _MOST_NAMED: Final = 100  # classes that have room for their names
 _LOGARITHMIC: Final = 6  # a side this many times as long as another asks for logarithmic axes
@@ -112,7 +113,7 @@ def measure(root: Path, samples: Sequence[Sample]) -> Statistics:
     """Read every image once, one at a time in each thread, and count what there is.
 
     Raises:
-        DataError: no image can be read.
+        DataError: no image can be read, or most are one flat colour.
 
     """
     cv2 = opencv()
@@ -132,8 +133,10 @@ def measure(root: Path, samples: Sequence[Sample]) -> Statistics:
         raise DataError(
             f"none of {len(samples)} images can be read: {first_five(problems.values())}"
         )
-    mean = means[read].mean(0)
     seen = [samples[index] for index in read]
+    variances = squares[read] - means[read] ** 2
+    require_pictures(seen, variances.max(axis=1) <= _FLAT)
+    mean = means[read].mean(0)
     return Statistics(
         classes=count_classes(seen),
         images=len(seen),
@@ -317,4 +320,4 @@ def _percent(share: float) -> str:
 def _name(label: str, longest: int = 34) -> str:
     """Return a name as matplotlib shows it: not as a formula, and not longer than fits."""
     short = label if len(label) <= longest else f"{label[: longest - 1]}…"
-    return short.replace("$", r"\$")
+    return no_formula(short)

@@ -14,8 +14,9 @@ from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import Bundle, refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Image
+from leansight.sdk.data.dataset import show
 from leansight.sdk.data.images import images_folder, read_sample
-from leansight.sdk.data.layouts.detect import find_labels, find_samples
+from leansight.sdk.data.layouts.detect import find_data, find_labels
 from leansight.sdk.data.leakage import check_twins, check_videos, find_twins
 from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.data.splits import split_samples
@@ -28,7 +29,7 @@ from leansight.sdk.deployment.export_run import (
 from leansight.sdk.deployment.imported_network import ImportedNetwork, Origin, read_network
 from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.runs.images import read_part
-from leansight.sdk.system.console import console
+from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
 from leansight.sdk.system.text import first_five
 
@@ -95,17 +96,14 @@ def _require_known(
             f"{first_five(labels)}"
         )
     if absent := [label for label in labels if label not in shown]:
-        console().print(
-            f"{data} has no image of {first_five(absent)}: nothing is verified of them",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
+        tell(f"{data} has no image of {first_five(absent)}: nothing is verified of them")
 
 
 def _split(data: Path, given: ImportedNetwork) -> Split:
     settings = given.recipe.split
-    samples = find_samples(data, given.recipe.data)
+    found = find_data(data, given.recipe.data)
+    show(found)
+    samples = found.samples
     _require_known(samples, given.labels, given.origin.labels, data)
     twins = find_twins(data, samples)
     split = split_samples(samples, settings, twins=twins)

@@ -15,10 +15,10 @@ from leansight.runtime.bundle import Bundle
 from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.deployment.options import DeploymentOptions
-from leansight.sdk.runs.images import find_images, read_part
+from leansight.sdk.runs.images import find_images, read_part, show_lists
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.allocator import keep_freed_memory
-from leansight.sdk.system.console import console
+from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
 
 GOLDEN_PHOTOS = 8
@@ -55,6 +55,7 @@ def export_run(
     run = Run.load(path)
     root = find_images(run, data)
     split, folder = run.split(), images_folder(root)
+    show_lists(run, root, split)
     drawn = draw(split.train, options.calibration_images)
     images = ExportImages(
         calibration=read_part(run, root, drawn, "calibration").pixels,
@@ -122,6 +123,7 @@ def export_with_report(
             progress=progress,
             watch=tried.append,
             announce=announce,
+            watch_skill=lambda skill: tell(f"validation: {skill}"),
             float_files=plan is not None,
         )
     except ExportRefusedError as error:
@@ -138,11 +140,8 @@ def announce(effort: NextEffort) -> None:
     """Say on standard error what is tried next, why, and what it is expected to cost."""
     minutes = effort.expected_seconds / 60
     duration = f"{minutes:.1f} minutes" if minutes >= 1 else "less than a minute"
-    console().print(
-        f"{effort.refusal}.\nNext effort: {effort.effort}, which is expected to take {duration}.",
-        markup=False,
-        highlight=False,
-    )
+    tell(f"{effort.refusal}.")
+    tell(f"Next effort: {effort.effort}, which is expected to take {duration}.")
 
 
 def _write_report(

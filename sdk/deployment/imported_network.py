@@ -15,6 +15,7 @@ from leansight.exporters.importers.onnx_reader import OnnxClassifier, read_onnx
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import CHANNELS, Fit, Interpolation, Preprocessing
+from leansight.sdk.data.class_names import normalise_name
 from leansight.sdk.data.samples import MIN_CLASSES, Split
 from leansight.sdk.deployment.export_run import package_versions
 from leansight.sdk.recipes.load import override
@@ -93,9 +94,10 @@ def read_labels(file: Path) -> tuple[str, ...]:
             f"{file} is no file: the labels are expected there, one a line", parameter="labels"
         )
     try:
-        labels = tuple(line.strip() for line in file.read_text("utf-8-sig").rstrip().splitlines())
+        lines = file.read_text("utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not text in UTF-8: one label a line is expected") from error
+    labels = tuple(map(normalise_name, lines))
     for line, label in enumerate(labels, 1):
         if not label or label in labels[: line - 1]:
             what = f"{label} again" if label else "empty"

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 from rich.progress import track
 from torch import nn
 
@@ -21,12 +22,12 @@ from leansight.runtime.decision import DecisionPolicy, Task, are_sure, probabili
 from leansight.runtime.errors import DataError
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Image, Preprocessing
-from leansight.sdk.data.images import images_folder, read_sample
+from leansight.sdk.data.images import images_folder, read_sample, require_readable
 from leansight.sdk.data.samples import Sample, classes_of
 from leansight.sdk.evaluation.metrics import marks
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.console import console
-from leansight.sdk.system.text import first_five
+from leansight.sdk.system.text import first_five, printable
 
 BATCH: Final = 16
 _READ_AHEAD: Final = 4 * BATCH  # images in memory beside those that are being judged
@@ -153,22 +154,39 @@ class Answers:
         )
 
 
-def ask(model: AnsweringModel, root: Path, samples: Sequence[Sample]) -> Answers:
+def ask(
+    model: AnsweringModel,
+    root: Path,
+    samples: Sequence[Sample],
+    report_unreadable: Callable[[str], None] | None = None,
+) -> Answers:
     """Return what the model says of every sample, read while it thinks, in constant memory.
+
+    `report_unreadable` is told of each file that cannot be read, which is then left out.
 
     Raises:
         DataError: no image at all, one without a label or with one that the model does not
-            know, one that cannot be read, or an answer that is not a finite number; each names
-            the first five files.
+            know, an answer that is not a finite number, or, without `report_unreadable`, one that
+            cannot be read; each names the first five files.
 
     """
     if not samples:
         raise DataError("there is no image to judge by")
     classes = classes_of(samples, model.labels, model.task)
-    batches = _batches(images_folder(root), samples, model.preprocessing)
+    problems: dict[int, str] = {}
+    batches = _batches(images_folder(root), samples, model.preprocessing, problems)
     count = math.ceil(len(samples) / BATCH)
-    bar = track(batches, f"asking {model.name}", count, console=console(), transient=True)
-    logits = np.concatenate([model.answer(pixels) for pixels in bar])
+    what = f"asking {escape(printable(model.name))}"
+    bar = track(batches, what, count, console=console(), transient=True)
+    given = [model.answer(pixels) for pixels in bar]
+    if report_unreadable is None or not given:
+        require_readable(problems, len(samples))
+    elif problems:
+        for problem in problems.values():
+            report_unreadable(problem)
+        readable = [index for index in range(len(samples)) if index not in problems]
+        samples, classes = [samples[index] for index in readable], classes[readable]
+    logits = np.concatenate(given)
     if logits.shape[1] != len(model.labels):
         raise DataError(
             f"{model.name} gives {logits.shape[1]} numbers for {len(model.labels)} labels"
@@ -193,21 +211,33 @@ def ask(model: AnsweringModel, root: Path, samples: Sequence[Sample]) -> Answers
 
 
 def _batches(
-    folder: Path, samples: Sequence[Sample], preprocessing: Preprocessing
+    folder: Path,
+    samples: Sequence[Sample],
+    preprocessing: Preprocessing,
+    problems: dict[int, str],
 ) -> Iterator[Image]:
-    """Yield prepared images (up to BATCH, S, S, C) in order; threads read a little ahead."""
+    """Yield prepared images (up to BATCH, S, S, C) in order; threads read a little ahead.
 
-    def prepare(sample: Sample) -> Image:
-        return preprocessing(read_sample(folder, sample))
+    What is wrong with an image that cannot be read goes into `problems`, by its position.
+    """
 
-    waiting = iter(samples)
+    def prepare(index: int) -> Image | None:
+        try:
+            return preprocessing(read_sample(folder, samples[index]))
+        except DataError as error:
+            problems[index] = str(error)
+            return None
+
+    waiting = iter(range(len(samples)))
     with ThreadPoolExecutor(_READERS) as pool:
-        ahead: deque[Future[Image]] = deque(
-            pool.submit(prepare, sample) for sample in islice(waiting, _READ_AHEAD)
+        ahead: deque[Future[Image | None]] = deque(
+            pool.submit(prepare, index) for index in islice(waiting, _READ_AHEAD)
         )
         while ahead:
             batch = []
             for _ in range(min(BATCH, len(ahead))):
-                batch.append(ahead.popleft().result())
-                ahead.extend(pool.submit(prepare, sample) for sample in islice(waiting, 1))
-            yield np.concatenate(batch)
+                if (image := ahead.popleft().result()) is not None:
+                    batch.append(image)
+                ahead.extend(pool.submit(prepare, index) for index in islice(waiting, 1))
+            if batch:
+                yield np.concatenate(batch)

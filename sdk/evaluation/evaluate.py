@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from leansight.exporters.verification.skill import measure_skill
 from leansight.sdk.evaluation.answers import Answers
 from leansight.sdk.evaluation.intervals import compare_models, mean_interval
 from leansight.sdk.evaluation.label_errors import likely_label_errors, surest_mistakes
@@ -21,6 +22,9 @@ def measure_report(answers: Answers, other: Answers | None = None) -> dict[str, 
     report = _figures_of(answers) | {
         "selective": {name: _selective(part) for name, part in parts.items()},
         "selective_by_class": _selective_by_class(answers),
+        "skill": measure_skill(
+            answers.logits, answers.classes, answers.labels, answers.task
+        ).to_dict(),
         "accuracy_interval": {
             name: asdict(mean_interval(part.right, part.videos)) for name, part in parts.items()
         },

@@ -14,6 +14,7 @@ from leansight.runtime.extras import opencv
 from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.evaluation.metrics import BINS, CalibrationBin
+from leansight.sdk.system.text import no_formula
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def draw_selective(curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> s
     figure, axes = _figure(5, 3.6)
     lowest = 1.0
     for (name, (shares, accuracies)), colour in zip(curves.items(), _cycle(curves), strict=True):
-        axes.plot(100 * shares, 100 * accuracies, color=colour, label=name)
+        axes.plot(100 * shares, 100 * accuracies, color=colour, label=no_formula(name))
         lowest = min(lowest, float(accuracies.min()))
     axes.set(xlabel="share kept, %", ylabel="accuracy of what is kept, %", xlim=(0, 100))
     axes.set_ylim(max(0, 100 * lowest - 2), 100.2)
@@ -63,9 +64,9 @@ def draw_confusion(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
     figure, axes = _figure(side, side)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    places = np.arange(len(labels))
-    axes.set_xticks(places, labels, rotation=90, fontsize=7)
-    axes.set_yticks(places, labels, fontsize=7)
+    places, names = np.arange(len(labels)), [no_formula(label) for label in labels]
+    axes.set_xticks(places, names, rotation=90, fontsize=7)
+    axes.set_yticks(places, names, fontsize=7)
     axes.set(xlabel="predicted", ylabel="true")
     axes.grid(visible=False)
     if len(labels) <= _WRITTEN:
@@ -87,9 +88,9 @@ def draw_roc(
     for k, label in enumerate(labels):
         if truth[:, k].any() and not truth[:, k].all():
             false, true, _ = roc_curve(truth[:, k], probabilities[:, k])
-            axes.plot(100 * false, 100 * true, linewidth=0.8, label=label)
+            axes.plot(100 * false, 100 * true, linewidth=0.8, label=no_formula(label))
     axes.set(xlabel="false positives, %", ylabel="true positives, %", xlim=(-1, 100), ylim=(0, 101))
-    if len(labels) <= _LEGEND_INSIDE:
+    if len(labels) <= _LEGEND_INSIDE and len(axes.lines) > 1:  # of one class there is no curve
         axes.legend(frameon=False, fontsize=7)
     return _svg(figure)
 
@@ -101,7 +102,7 @@ def draw_radar(scores: Mapping[str, Sequence[float]], axes_names: Sequence[str])
     around = np.append(angles, angles[0])
     for (name, values), colour in zip(scores.items(), _cycle(scores), strict=True):
         closed = [*values, values[0]]
-        axes.plot(around, closed, color=colour, label=name)
+        axes.plot(around, closed, color=colour, label=no_formula(name))
         axes.fill(around, closed, color=colour, alpha=0.1)
     lowest = min(min(values) for values in scores.values())
     axes.set_ylim(max(0.0, lowest - 0.05), 1)
@@ -118,7 +119,7 @@ def draw_map(
     figure, axes = _figure(6.4, 4.6)
     for k in np.unique(classes):
         axes.plot(*points[classes == k].T, _MARKS[k // 10 % len(_MARKS)], markersize=3,
-                  label=labels[k])  # fmt: skip
+                  label=no_formula(labels[k]))  # fmt: skip
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     if len(labels) <= _LEGEND_BESIDE:

@@ -51,18 +51,23 @@ def likely_label_errors(answers: Answers, most: int = MOST) -> list[Mistake]:
 
 
 def _find_label_issues(answers: Answers) -> NDArray[np.int64]:
-    """Return positions, the likeliest first."""
+    """Return positions, the likeliest first; none where there is nothing to confuse."""
+    how: Any = {"return_indices_ranked_by": "self_confidence", "n_jobs": 1}
+    found: NDArray[np.int64] = np.empty(0, np.int64)
     if answers.task == "multilabel":
-        from cleanlab.multilabel_classification import filter as cleanlab
+        from cleanlab.multilabel_classification import filter as multilabel
 
-        given: Any = [np.flatnonzero(row).tolist() for row in answers.classes]
-    else:
-        from cleanlab import filter as cleanlab
+        contrasted = ~answers.classes.all(axis=0)  # a label of every image has no contrast
+        given = answers.classes[:, contrasted]
+        if given.any():
+            labels = [np.flatnonzero(row).tolist() for row in given]
+            found = multilabel.find_label_issues(
+                labels, answers.probabilities[:, contrasted], **how
+            )
+    elif len(np.unique(answers.classes)) > 1:
+        from cleanlab import filter as one_label
 
-        given = answers.classes
-    found: NDArray[np.int64] = cleanlab.find_label_issues(
-        given, answers.probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
-    )
+        found = one_label.find_label_issues(answers.classes, answers.probabilities, **how)
     return found
 
 

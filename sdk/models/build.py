@@ -29,7 +29,9 @@ def build_network(recipe: ModelRecipe, *, classes: int, channels: int) -> "Train
             body = residual_body(channels, recipe.width, recipe.blocks)
             features *= EXPANSION
         case "masks-cnn":
-            body = plain_body(channels, recipe.width, recipe.blocks)
+            body = plain_body(
+                channels, recipe.width, recipe.blocks, batch_norm=recipe.body_batch_norm
+            )
         case "mixed-blocks":
             body = mixed_body(channels, recipe.width, recipe.blocks)
             features *= EXPANSION

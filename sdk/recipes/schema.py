@@ -42,13 +42,16 @@ MAX_SEED: Final = 2**32 - 1  # numpy's
 class DataRecipe:
     """Which images are learnt from.
 
-    `layout` of the folder ("auto": found out); `regions` cuts each image to the region that its
+    `layout` of the folder ("auto": found out); `videos` says by which part of a file name frames
+    belong to one video: "auto" (found out), "none", or a regular expression for the name without
+    its suffix, with the video in parentheses; `regions` cuts each image to the region that its
     label file gives; `per_class` caps the training images of a class (0: no cap), drawn evenly
     by chance, so that rare classes stay whole; images of the rarest label are seen
     `rarest_repeats` times an epoch.
     """
 
     layout: Layout = "auto"
+    videos: str = "auto"
     regions: bool = False
     per_class: int = 0
     rarest_repeats: int = 1
@@ -92,15 +95,16 @@ class SplitRecipe:
 class ModelRecipe:
     """The network: a body, then `head` (hidden dense layers, by their width) and the output.
 
-    `width` filters in the stem and `blocks` per stage are those of our own networks; `bodies`
-    are the ensemble's. `dropout` is before the head, `head_dropout` after each hidden layer (one
-    number for each), `head_batch_norm` before its ReLU. `pretrained`: the body starts from
-    ImageNet weights.
+    `width` filters in the stem and `blocks` per stage are those of our own networks,
+    `body_batch_norm` after each convolution is for "masks-cnn"; `bodies` are the ensemble's.
+    `dropout` is before the head, `head_dropout` after each hidden layer (one number for each),
+    `head_batch_norm` before its ReLU. `pretrained`: the body starts from ImageNet weights.
     """
 
     name: ModelName = "resnet-custom"
     width: int = 16
     blocks: tuple[int, ...] = (3, 4, 6)
+    body_batch_norm: bool = False
     bodies: tuple[str, ...] = ()
     pretrained: bool = False
     dropout: float = 0.2
@@ -125,6 +129,8 @@ class ModelRecipe:
             _require(0 <= value < 1, "model.dropout", value, "from 0 to below 1")
         each = len(self.head_dropout) in (0, len(self.head))
         _require(each, "model.head_dropout", self.head_dropout, "one number for each of model.head")
+        norm = not self.body_batch_norm or self.name == "masks-cnn"
+        _require(norm, "model.body_batch_norm", "true", 'false: only "masks-cnn" has the choice')
         pretrained = self.pretrained and self.name in own[:3]
         _require(not pretrained, "model.pretrained", "true", f"false: {self.name} has no weights")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.layouts.detect import find_labels, find_samples
+from leansight.sdk.data.dataset import show
+from leansight.sdk.data.layouts.detect import find_data, find_labels
 from leansight.sdk.data.leakage import (
     check_leaks,
     check_twins,
@@ -60,7 +61,9 @@ def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> Ru
             another process begins, or has begun, a run in `out`.
 
     """
-    samples = find_samples(data, recipe.data)
+    found = find_data(data, recipe.data)
+    show(found)
+    samples = list(found.samples)
     if options.skip_bad:
         bad = {s.path for s in find_unreadable(data, samples)}
         samples = [s for s in samples if s.path not in bad]

@@ -1,13 +1,15 @@
 """The images of a run: its lists, read with its recipe's preprocessing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.sdk.data.dataset import describe_samples, show_lines
 from leansight.sdk.data.images import ImageSet, load_labelled
-from leansight.sdk.data.samples import Sample
+from leansight.sdk.data.samples import Part, Sample, Split
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.run import Run
 
@@ -40,6 +42,19 @@ def find_images(run: Run, data: Path | None) -> Path:
             parameter="data",
         )
     return root
+
+
+def show_lists(run: Run, root: Path, split: Split) -> None:
+    """Print to standard error which images a run's lists name; `root`: where they are."""
+    parts: dict[Part, tuple[Sample, ...]] = {
+        "train": split.train,
+        "validation": split.validation,
+        "test": split.test,
+    }
+    # An image that an epoch sees several times counts once.
+    samples = [replace(s, part=part) for part, own in parts.items() for s in dict.fromkeys(own)]
+    block = [f"layout: the lists of files of {run.path}", *describe_samples(samples)]
+    show_lines([f"{root}:", *(f"  {line}" for line in block)])
 
 
 def read_part(

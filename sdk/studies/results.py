@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.studies.grid import Candidate, Cell
+from leansight.sdk.system.text import no_formula
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -168,7 +169,7 @@ def write_picture(results: StudyResults, file: Path) -> None:
         percent = [100 * score for score in result.scores.values()]
         axes.plot(percent, [row] * len(percent), "o", color=colour, alpha=0.5)
         axes.plot([100 * result.mean], [row], "|", color=colour, markersize=22, markeredgewidth=3)
-    names = [r.candidate.name + " *" * (r.candidate == results.winner) for r in shown]
+    names = [no_formula(r.candidate.name) + " *" * (r.candidate == results.winner) for r in shown]
     axes.set_yticks(range(len(shown)), names)
     axes.set_ylim(len(shown) - 0.5, -0.5)  # the first on top, as in the table
     axes.grid(axis="x", alpha=0.3)

@@ -9,3 +9,8 @@ from rich.console import Console
 def console() -> Console:
     """Return the one console on standard error, made at its first use."""
     return Console(stderr=True)
+
+
+def tell(line: str) -> None:
+    """Write a line to the console as it is: it may hold names of files and classes."""
+    console().print(line, soft_wrap=True, highlight=False, markup=False)

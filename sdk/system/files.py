@@ -1,14 +1,42 @@
 """Files that are written whole or not at all."""
 
 import json
+import tempfile
 from pathlib import Path
+
+from leansight.runtime.errors import DataError
+
+
+def require_writable(out: Path, parameter: str = "out") -> None:
+    """Raise DataError if nothing can be written at `out`, before there is anything to write.
+
+    It is tried with a nameless file, in the nearest folder that is there.
+    """
+    try:
+        folder = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if out.is_file():
+            folder = out.absolute().parent
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"{out} cannot be written: {reason[:1].lower()}{reason[1:]}. Choose another path",
+            parameter=parameter,
+        ) from error
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write text under a temporary name, then rename it."""
+    """Write UTF-8 text under a temporary name, then rename it.
+
+    Names of files that are no UTF-8 are written as the bytes that they are.
+    """
     part = file.with_name(f"{file.name}.part")
-    part.write_text(text)
-    part.replace(file)
+    try:
+        part.write_text(text, encoding="utf-8", errors="surrogateescape")
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_json(file: Path, values: object) -> None:

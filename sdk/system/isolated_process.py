@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Final
 
 from leansight.runtime.errors import LeansightError
+from leansight.sdk.system.library_logs import screen_for_children, without_library_logs
 
 _DIE_WITH_PARENT: Final = 1  # Linux: PR_SET_PDEATHSIG
 
@@ -67,7 +68,8 @@ def _running(process: BaseProcess) -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         try:
-            process.start()
+            with screen_for_children():
+                process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield
@@ -95,7 +97,8 @@ def _answer(answer: Connection, parent: int, work: Callable[[], object]) -> None
         if os.getppid() != parent:
             return
     try:
-        work()
+        with without_library_logs():
+            work()
     except LeansightError as error:
         answer.send(_Ended(partial(_again, type(error), str(error), error.parameter)))
     except OSError as error:

@@ -1,6 +1,8 @@
 """Lists as people read and write them."""
 
+import sys
 from collections.abc import Iterable
+from io import TextIOWrapper
 from typing import Final
 
 _NAMED: Final = 5
@@ -16,3 +18,24 @@ def first_five(names: Iterable[str]) -> str:
 def between_commas(values: Iterable[object]) -> str:
     """Return the values as a user writes a list in an option: 1,2,3."""
     return ",".join(map(str, values))
+
+
+def no_formula(name: str) -> str:
+    """Return a name as matplotlib writes it as it is: what stands between $ would be a formula."""
+    return name.replace("$", r"\$")
+
+
+def printable(text: object) -> str:
+    """Return text on one line: control characters and the like, of names of files, are escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )
+
+
+def escape_what_cannot_be_printed() -> None:
+    """Let standard output escape, from now on, what its encoding lacks, as standard error does.
+
+    Names of files that are no UTF-8 hold such characters.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

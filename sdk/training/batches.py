@@ -18,6 +18,7 @@ from leansight.runtime.preprocessing import Image, Preprocessing
 from leansight.sdk.augmentation.catalogue import mirrored_labels
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Mirror
+from leansight.sdk.augmentation.lazy_image import LazyImage
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import Split
 from leansight.sdk.runs.images import read_part
@@ -98,12 +99,14 @@ class TrainingScenes(Dataset[Batch]):
 
     def __getitem__(self, position: tuple[int, int]) -> Batch:
         epoch, index = position
-        scene = torch.from_numpy(np.array(self._scenes.pixels[index])).permute(2, 0, 1)
-        target = self._scenes.classes[index]
         scene, target = augment(
-            scene, target, self._changes, self._mirrored, seed=(self._seed, epoch, index)
+            self._scenes.pixels[index],
+            self._scenes.classes[index],
+            self._changes,
+            self._mirrored,
+            np.random.default_rng((self._seed, epoch, index)),
         )
-        bgr = np.ascontiguousarray(scene.permute(1, 2, 0).numpy()[..., ::-1])
+        bgr = np.ascontiguousarray(scene[..., ::-1])
         return Batch(
             pixels=_channels_first(self._preprocessing(bgr)),
             targets=torch.as_tensor(target),
@@ -135,29 +138,24 @@ class PreparedImages(Dataset[Batch]):
 
 
 def augment(
-    scene: Tensor,
+    scene: Image,
     target: np.int64 | Image,
     changes: Sequence[Change],
     mirrored: Sequence[int] | None,
-    *,
-    seed: Sequence[int],
-) -> tuple[Tensor, np.int64 | Image]:
-    """Return one scene (3, H, W) uint8 changed at random, with the class that it now shows.
-
-    The same seed makes the same changes; torch's own generator is left as it was.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_seed(seed))
-        for change in changes:
-            if torch.rand(()) >= change.probability:
+    rng: np.random.Generator,
+) -> tuple[Image, np.int64 | Image]:
+    """Return one scene (H, W, 3) uint8 RGB changed at random, with the class that it now shows."""
+    image = LazyImage(scene)
+    for change in changes:
+        if rng.random() >= change.probability:
+            continue
+        if isinstance(change, Mirror) and mirrored is not None:
+            become = mirrored[int(target)]
+            if become < 0:
                 continue
-            if isinstance(change, Mirror) and mirrored is not None:
-                become = mirrored[int(target)]
-                if become < 0:
-                    continue
-                target = np.int64(become)
-            scene = change(scene)
-    return scene, target
+            target = np.int64(become)
+        change(image, rng)
+    return image.pixels, target
 
 
 def scene_preprocessing(preprocessing: Preprocessing, scale: float) -> Preprocessing:
@@ -260,8 +258,3 @@ def _single_threaded(worker: int) -> None:
 
 def _channels_first(prepared: Image) -> Tensor:
     return torch.from_numpy(prepared[0]).permute(2, 0, 1).contiguous()
-
-
-def _seed(parts: Sequence[int]) -> int:
-    """Mix the parts into one seed of 64 bits; neighbours are as far apart as any two."""
-    return int(np.random.SeedSequence(list(parts)).generate_state(1, np.uint64)[0])

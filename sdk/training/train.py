@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.verification.compare import judge
-from leansight.sdk.data.images import ImageSet
+from leansight.exporters.verification.skill import measure_skill
 from leansight.sdk.models.build import build_network, load_network
 from leansight.sdk.models.pretrained import load_pretrained
 from leansight.sdk.recipes.schema import Recipe
@@ -22,7 +22,7 @@ from leansight.sdk.runs.begin import alone_in, begin_or_join, is_first_process
 from leansight.sdk.runs.images import read_part
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, read_split
 from leansight.sdk.system.allocator import keep_freed_memory
-from leansight.sdk.system.console import console
+from leansight.sdk.system.console import console, tell
 from leansight.sdk.system.cores import crowding
 from leansight.sdk.training.batches import (
     Batch,
@@ -45,6 +45,11 @@ from leansight.sdk.training.trainer import (
 
 _SAFE_CHANNELS: Final = 16
 VALIDATION_BATCH: Final = 16  # small batches stay in the processor's cache
+WHAT_TO_TRY: Final = (
+    "Try more epochs (training.epochs), another learning rate (training.learning_rate, or "
+    "training.find_learning_rate=true), more images of each class; see whether their labels are "
+    "right"
+)
 
 
 def train(
@@ -90,7 +95,10 @@ def _train_begun(out: Path, hardware: Hardware) -> Run:
     metrics: dict[str, float] = {}
     for name, part in scored.items():
         if part is not None and len(part.classes):
-            metrics |= {f"{name} {k}": v for k, v in scores(network, part, start).items()}
+            logits = predict(network, part.pixels)
+            metrics |= {f"{name} {k}": v for k, v in scores(logits, part.classes, start).items()}
+            if name != "shifted":
+                _tell_skill(name, logits, part.classes, start)
     run = Run(path=out, data=start.data, recipe=start.recipe, labels=start.labels, metrics=metrics)
     run.save(network)
     return run
@@ -158,15 +166,26 @@ def fast_memory_format(network: nn.Module) -> torch.memory_format:
     return torch.contiguous_format if crashes else torch.channels_last
 
 
-def scores(network: nn.Module, images: ImageSet, start: RunConfig) -> dict[str, float]:
+def _tell_skill(
+    name: str, logits: NDArray[np.float32], classes: NDArray[np.int64], start: RunConfig
+) -> None:
+    """Say how good the network is beside guessing, and what to try where it is no better."""
+    skill = measure_skill(logits, classes, start.labels, start.recipe.task)
+    tell(f"{name}: {skill}")
+    if skill.doubt:
+        tell(f"{skill.doubt}. {WHAT_TO_TRY}")
+
+
+def scores(
+    logits: NDArray[np.float32], classes: NDArray[np.int64], start: RunConfig
+) -> dict[str, float]:
     """Return shares (0 to 1): accuracy and, with a threshold, the coverage and the accuracy there.
 
     With many labels, accuracy is the label accuracy (see `describe_metric`); an image is covered,
     which is kept, where none of its labels is undecided.
     """
     recipe, policy = start.recipe, start.recipe.decision
-    logits = predict(network, images.pixels)
-    judged = judge(logits, images.classes, policy, start.labels, recipe.task)
+    judged = judge(logits, classes, policy, start.labels, recipe.task)
     measured = {"accuracy": float(judged.right.mean())}
     if policy.threshold > 0:
         measured[f"kept at {policy.threshold:g}"] = float(judged.sure.mean())

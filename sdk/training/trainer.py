@@ -15,7 +15,6 @@ from pytorch_lightning.callbacks import (
     Callback,
     EarlyStopping,
     ModelCheckpoint,
-    RichProgressBar,
     WeightAveraging,
 )
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
@@ -30,6 +29,7 @@ from leansight.sdk.runs.run import RunConfig
 from leansight.sdk.system.console import console
 from leansight.sdk.training.batches import Batch
 from leansight.sdk.training.lightning_module import SCORE, LearningTask
+from leansight.sdk.training.progress_bar import OneLineBar
 
 LAST_CHECKPOINT: Final = "last.ckpt"
 FINDER_STEPS: Final = 100
@@ -76,7 +76,7 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
     callbacks: list[Callback] = [
         *(() if everything else (best,)),
         last,
-        RichProgressBar(leave=False, console_kwargs={"stderr": True}),
+        OneLineBar(),
     ]
     if training.average_decay:
         callbacks.append(WeightAveraging(avg_fn=moving_average(training.average_decay)))

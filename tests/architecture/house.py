@@ -17,13 +17,14 @@ FOLDERS = {
     "sdk": {"runtime", "exporters", "benchmarks"},
 }
 # Inside a folder, from the roof to the ground: a room imports only rooms of lower storeys.
-# `exporters/NAME.py` is a file that stands for itself; `runtime` and `benchmarks` are one room.
+# `exporters/NAME.py` is a file that stands for itself; `benchmarks` is one room.
 STOREYS = {
-    "runtime": [["runtime/stream"], ["runtime"]],
+    "runtime": [["runtime/stream"], ["runtime"], ["runtime/system"]],
     "exporters": [
         ["exporters/export.py"],
         ["exporters/int8", "exporters/packaging"],
-        ["exporters/verification", "exporters/importers", "exporters/pruning"],
+        ["exporters/verification"],
+        ["exporters/importers", "exporters/pruning"],
         ["exporters/conversion", "exporters/tflite"],
         ["exporters/options.py", "exporters/errors.py"],
     ],

@@ -448,7 +448,7 @@ def test_a_network_is_pruned_until_it_is_fast_enough_there(far: Far, tmp_path: P
     (tmp_path / "tiny.toml").write_text(recipe)
     run, out = tmp_path / "run", tmp_path / "fast"
     leansight("train", data, "--recipe", tmp_path / "tiny.toml", "--workers", 0, "--out", run)
-    allowed = ("--max-drop", 100, "--max-class-drop", 100)
+    allowed = ("--accept-untrained", "--max-drop", 100, "--max-class-drop", 100)
     leansight("export", run, *allowed, "--out", f"{run}.bundle")
     whole = (tmp_path / "run.bundle" / "model.tflite").stat().st_size
     far.python = python_that(BYTE_CLOCK, tmp_path)

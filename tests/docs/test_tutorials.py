@@ -19,7 +19,7 @@ SMALLER: Final[Mapping[str, str]] = {
     " --set model.name=resnet-custom --set model.pretrained=false"
     " --set model.width=8 --set model.blocks=[1,1]",
     # After one epoch accuracy is chance's, and so is what int8 changes of it.
-    "leansight export": "--max-drop 100 --max-class-drop 100",
+    "leansight export": "--accept-untrained --max-drop 100 --max-class-drop 100",
     "leansight bench": "--runs 5 --warmup 1",
     # No camera is plugged in here.
     "python leansight/examples/camera_stream.py": "--source drive.mp4",

@@ -6,7 +6,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from leansight.sdk.augmentation.change import Change
-from leansight.sdk.augmentation.geometric import Affine, Crop, Margins, Mirror, Perspective
+from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
+from leansight.sdk.augmentation.lazy_image import LazyImage
 from leansight.sdk.augmentation.photometric import (
     Blur,
     Coarse,
@@ -26,6 +27,7 @@ STRONG = (
     Margins(inward=0.45, outward=0.5),
     Crop(padding=0.2),
     Perspective(distortion=1),
+    Elastic(sigma=0.1, points=3),
     Colour(brightness=0.9, contrast=0.9, saturation=0.9, hue=0.5),
     Exposure(stops=3, gamma=2, cast=1),
     NarrowContrast(least=0),
@@ -39,6 +41,17 @@ STRONG = (
 
 
 KEEP_SIZE = [change for change in STRONG if not isinstance(change, Margins)]
+
+
+class Limit(np.random.Generator):
+    """Draws the upper limit of every even distribution."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def uniform(self, low: float, high: float) -> float:  # type: ignore[override]
+        del low
+        return high
 
 
 def photo(height: int = 40, width: int = 40, seed: int = 0) -> Tensor:
@@ -60,6 +73,15 @@ def place(image: Tensor) -> tuple[float, float]:
     return ndimage.center_of_mass(image[0].numpy().astype(float))
 
 
-def many(change: Change, image: Tensor, count: int = 300) -> list[Tensor]:
-    torch.manual_seed(0)
-    return [change(image) for _ in range(count)]
+def after(change: Change, image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return (3, H', W') uint8 after one random change."""
+    lazy = LazyImage(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
+    change(lazy, rng)
+    assert lazy.pixels.shape == (lazy.height, lazy.width, 3)
+    return torch.from_numpy(lazy.pixels.copy()).permute(2, 0, 1)
+
+
+def many(change: Change, image: Tensor, count: int = 300, seed: int = 0) -> list[Tensor]:
+    """Return an image after one random change, for `count` draws of one generator."""
+    rng = np.random.default_rng(seed)
+    return [after(change, image, rng) for _ in range(count)]

@@ -18,7 +18,8 @@ from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.errors import BundleError
-from leansight.runtime.images import list_images, read_image
+from leansight.runtime.image_files import list_images
+from leansight.runtime.images import read_image
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.commands import classify as cli_classify
@@ -360,7 +361,7 @@ def other_labels(bundle: Path, photos: Path) -> tuple[Path, Path]:
         (no_photo, "nowhere.png does not exist"),
         (text_as_photo, "notes.txt is not an image that OpenCV can read"),
         (empty_photo, "a.png is not an image that OpenCV can read"),
-        (empty_folder, "empty holds no image (.bmp, .jpeg, "),
+        (empty_folder, "empty holds no image"),
         (photo_as_bundle, "a.png is neither a bundle folder nor a sound zip of one"),
         (photos_as_bundle, "photos has no bundle.json: it is not a bundle"),
         (changed_byte, "model.onnx was changed after it was made"),

@@ -8,7 +8,7 @@ import click
 
 from leansight.runtime.preprocessing import Fit, Interpolation
 from leansight.sdk.commands.options.grouping import options_of
-from leansight.sdk.commands.options.images import PATH
+from leansight.sdk.commands.options.images import PATH, videos_option
 
 
 def _numbers(
@@ -37,6 +37,7 @@ class ImportOptions:
     fit: Fit | None
     interpolation: Interpolation | None
     overrides: tuple[str, ...]
+    videos: str | None
     keras_python: Path | None
 
     @property
@@ -104,6 +105,7 @@ _IMPORT_OPTIONS = (
         metavar="KEY=VALUE",
         help="Change how MODEL's images are read and split, such as split.by=image.",
     ),
+    videos_option,
     click.option(
         "--keras-python",
         type=PATH,

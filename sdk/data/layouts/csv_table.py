@@ -1,6 +1,7 @@
 """A CSV table with a path and one or many labels a row."""
 
 import csv
+import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,19 @@ from pathlib import Path
 from typing import Final
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.image_files import SUFFIXES
+from leansight.sdk.data.layouts.split_folders import part_of, split_level
 from leansight.sdk.data.lists import LABEL_SEPARATOR, LIST_FIELDS, read_box
-from leansight.sdk.data.samples import Box, Sample
+from leansight.sdk.data.samples import Box, Part, Sample
 
-_PATH_COLUMNS: Final = ("path", "file", "filename", "image")
+_PATH_COLUMNS: Final = (
+    *("path", "file", "filename", "image"),
+    *("filepath", "file_path", "file_name", "image_path", "image_name"),
+)
 _CORNER_COLUMNS: Final = ("x1", "y1", "x2", "y2")
-_OTHER_COLUMNS: Final = ("country", "video", "box", *_CORNER_COLUMNS)
+_OTHER_COLUMNS: Final = ("country", "video", "split", "box", *_CORNER_COLUMNS)
+_SEPARATORS: Final = ",;\t|"
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 # CSV
@@ -39,25 +47,53 @@ class Table:
 
 
 def read_table(file: Path) -> Table:
-    """Read a file separated by commas or, as GTSRB's and many spreadsheets', by semicolons."""
-    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as lines:
-        header = lines.readline()
-        lines.seek(0)
-        separator = ";" if header.count(";") > header.count(",") else ","
-        reader = csv.reader(lines, delimiter=separator, strict=True)
-        try:
-            names = tuple(name.strip() for name in next(reader, []))
-            rows = [(reader.line_num, row) for row in reader if row]
-        except csv.Error as error:
-            raise DataError(f"{file} line {reader.line_num}: {error}") from error
+    """Read a file separated by commas, semicolons, as of many spreadsheets, tabs or bars.
+
+    Bytes that are no UTF-8 are kept as Python keeps those of file names (surrogates).
+
+    Raises:
+        DataError: the file is UTF-16 or no table; the line is named.
+
+    """
+    text = _text(file)
+    header = text.partition("\n")[0]
+    if header.lower().startswith("sep="):  # Excel's own line before the header
+        text = text.partition("\n")[2]
+        header = text.partition("\n")[0]
+    separator = max(_SEPARATORS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        names = tuple(name.strip() for name in next(reader, []))
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise DataError(f"{file} line {reader.line_num}: {error}") from error
     for line, row in rows:
         if len(row) != len(names):
-            raise DataError(f"{file} line {line} has {len(row)} values for {len(names)} columns")
+            raise DataError(
+                f"{file} line {line} has {len(row)} values for {len(names)} columns, separated by "
+                f"{separator!r}: put a value that holds {separator!r} in quotes"
+            )
     return Table(
         file=file,
         names=names,
         rows=tuple((line, dict(zip(names, row, strict=True))) for line, row in rows),
     )
+
+
+def _text(file: Path) -> str:
+    data = file.read_bytes()
+    if data.startswith(_UTF_16) or b"\0" in data:
+        raise DataError(f'{file} is UTF-16 ("Unicode text"), not UTF-8: save it as "CSV UTF-8"')
+    return data.decode("utf-8-sig", errors="surrogateescape")
+
+
+def _require_utf_8(file: Path, line: int, text: str) -> None:
+    """Raise DataError for what was written in another encoding."""
+    if strange := [c for c in text if "\udc80" <= c <= "\udcff"]:
+        raise DataError(
+            f"{file} line {line} is not UTF-8 but in another encoding, such as Windows-1252 "
+            f'(byte 0x{ord(strange[0]) - 0xDC00:02X}): save it as "CSV UTF-8"'
+        )
 
 
 def csv_file(root: Path) -> Path:
@@ -80,32 +116,66 @@ def path_column(names: Sequence[str]) -> str | None:
 
 
 def listed_samples(file: Path) -> list[Sample]:
-    """Read one row an image: where it is, its label or labels, and what else is known of it."""
+    """Read one row an image: where it is, its label or labels, and what else is known of it.
+
+    A split is read from a column `split`, or from folders train, valid or val, and test.
+    """
     table = read_table(file)
     path = path_column(table.names)
     if path is None:
-        raise DataError(f"{file} has no column path (or {', '.join(_PATH_COLUMNS[1:])})")
+        raise DataError(
+            f"{file} has no column path (or {', '.join(_PATH_COLUMNS[1:])}){_hint(table)}"
+        )
     if len(set(table.names)) < len(table.names):
         raise DataError(f"{file} has two columns of one name: {', '.join(table.names)}")
     labels = _labels_reader(table, path)
     columns = {name.lower(): name for name in table.names}
+    for line, row in table.rows:
+        _require_utf_8(file, line, "".join(value for name, value in row.items() if name != path))
+    paths = {row[path]: _image_path(file, line, row[path]) for line, row in table.rows}
+    level = split_level(file.parent, (p.parts[:-1] for p in paths.values()), below=0)
 
     def sample(row: Mapping[str, str]) -> Sample:
         if not row[path]:
             raise ValueError("it names no image")
         other = {n: row[columns[n]] if n in columns else "" for n in _OTHER_COLUMNS}
+        image = paths[row[path]]
         return Sample(
-            path=Path(row[path]),
+            path=image,
             labels=labels(row),
             country=other["country"],
             video=other["video"],
             box=_box(other),
+            part=_part(other["split"]) or ("" if level is None else part_of(image.parts[level])),
         )
 
     samples = table.read(sample)
     if not samples:
         raise DataError(f"{file} names no image")
     return samples
+
+
+def _hint(table: Table) -> str:
+    """Say what a first line without a column of paths may be."""
+    if any(Path(name).suffix.lower() in SUFFIXES for name in table.names):
+        return ": its first line is an image, not the names of columns, such as path,label"
+    return f": its columns are {', '.join(table.names)}"
+
+
+def _image_path(file: Path, line: int, text: str) -> Path:
+    """Return the path in a row, Windows' backslashes as slashes; DataError if it is garbled."""
+    path = Path(text)
+    if not (file.parent / path).is_file():
+        _require_utf_8(file, line, text)
+        path = Path(text.strip().replace("\\", "/"))
+    return path
+
+
+def _part(text: str) -> Part:
+    part = part_of(text)
+    if text.strip() and not part:
+        raise ValueError(f"split must be train, validation or test, not {text!r}")
+    return part
 
 
 def _box(row: Mapping[str, str]) -> Box | None:

@@ -1,40 +1,63 @@
-"""One folder a class, with frames of videos in it."""
+"""One folder a class, with frames of videos in it, in splits and countries or in neither."""
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from leansight.runtime.errors import DataError
-from leansight.runtime.images import list_images
+from leansight.runtime.image_files import FoundFiles, find_image_files, no_images
+from leansight.sdk.data.layouts.split_folders import (
+    part_of,
+    refuse_splits_as_classes,
+    split_level,
+)
+from leansight.sdk.data.layouts.videos import VideoNames
 from leansight.sdk.data.samples import Sample
 
-# S1's file names: `01165_00001` is frame 1 of video 01165. Both parts are digits, so that
-# IMG_0001, IMG_0002 … are not taken for frames of one video. BelgiumTS may name the camera
-# before the pole; one sign seen by two cameras is one sign.
-_VIDEO_FRAME: Final = re.compile(r"(?P<video>\d+)_\d+")
+
+def class_folders(root: Path, videos: VideoNames) -> tuple[list[Sample], FoundFiles]:
+    """Return the images of ROOT/CLASS/IMAGE and ROOT/COUNTRY/CLASS/IMAGE, and what was left out.
+
+    Around, between or inside of these may be folders of splits: train, valid or val, test.
+    """
+    found = find_image_files(root)
+    if not found.images:
+        raise no_images(root, found)
+    paths = [path.relative_to(root) for path in found.images]
+    level = split_level(root, (path.parts[:-1] for path in paths), below=1)
+    samples = [_sample(root, path, level, videos) for path in paths]
+    without = sorted(str(s.path) for s in samples if not s.country)
+    if without and len(without) < len(samples):
+        within = next(str(s.path) for s in samples if s.country)
+        raise DataError(
+            f"{root} mixes CLASS/IMAGE and COUNTRY/CLASS/IMAGE ({without[0]} and {within}): keep "
+            "to one of them"
+        )
+    if level is None:
+        refuse_splits_as_classes(root, samples)
+    return samples, found
 
 
-def class_folders(root: Path) -> list[Sample]:
-    """Return the images of ROOT/CLASS/IMAGE and ROOT/COUNTRY/CLASS/IMAGE."""
-    samples = []
-    for path in (p.relative_to(root) for p in list_images([root])):
-        match path.parts:
-            case (label, _):
-                country = ""
-            case (country, label, _):
-                pass
-            case _:
-                raise DataError(
-                    f"{root / path} is neither {root}/CLASS/IMAGE nor {root}/COUNTRY/CLASS/IMAGE"
-                )
-        video = video_of(path, _VIDEO_FRAME)
-        samples.append(Sample(path=path, labels=(label,), country=country, video=video))
-    if len({bool(s.country) for s in samples}) > 1:
-        raise DataError(f"{root} mixes CLASS/IMAGE and COUNTRY/CLASS/IMAGE: keep to one of them")
-    return samples
+def describe_folders(samples: Sequence[Sample]) -> str:
+    """Return how the folders of images are laid out: SPLIT/COUNTRY/CLASS/IMAGE."""
+    sample = samples[0]
+    names = ["COUNTRY", "CLASS"] if sample.country else ["CLASS"]
+    if sample.part:
+        level = next(i for i, name in enumerate(sample.path.parts) if part_of(name))
+        names.insert(level, "SPLIT")
+    return "/".join([*names, "IMAGE"])
 
 
-def video_of(path: Path, pattern: re.Pattern[str]) -> str:
-    """Name the video, which is unique within a folder only."""
-    frame = pattern.fullmatch(path.stem)
-    return (path.parent / frame["video"]).as_posix() if frame else ""
+def _sample(root: Path, path: Path, level: int | None, videos: VideoNames) -> Sample:
+    folders = list(path.parts[:-1])
+    part = part_of(folders.pop(level)) if level is not None else ""
+    match folders:
+        case [label]:
+            country = ""
+        case [country, label]:
+            pass
+        case _:
+            raise DataError(
+                f"{root / path} is neither {root}/CLASS/IMAGE nor {root}/COUNTRY/CLASS/IMAGE"
+            )
+    video = videos.of(Path(*folders, path.name))
+    return Sample(path=path, labels=(label,), country=country, video=video, part=part)

@@ -19,8 +19,10 @@ from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Image
 from leansight.sdk.data.synthetic.backgrounds import Random
 from leansight.sdk.data.synthetic.camera import photograph
+from leansight.sdk.data.synthetic.countries import STYLES
+from leansight.sdk.data.synthetic.northland import NORTHLAND
 from leansight.sdk.data.synthetic.scenes import Pose, approach, draw_scene
-from leansight.sdk.data.synthetic.styles import LABELS, NORTHLAND, STYLES
+from leansight.sdk.data.synthetic.styles import LABELS
 
 FRAMES_PER_VIDEO: Final = 11
 MIN_FRAMES: Final = 2
@@ -45,9 +47,9 @@ class Video:
 
 
 def plan(images: int) -> list[Video]:
-    """Share out exactly `images` frames: 3/4 to northland, evenly over classes and videos.
+    """Share out exactly `images` frames: 3/8 to northland and eastland each, 1/4 to southland.
 
-    Video numbers are unique within a class, over both countries.
+    Evenly over classes and videos; video numbers are unique within a class, over all countries.
 
     Raises:
         DataError: too few images for two videos of each sign in each country.
@@ -59,7 +61,8 @@ def plan(images: int) -> list[Video]:
             f"in each country: ask for at least {MIN_IMAGES}"
         )
     few = images // SOUTHLAND_SHARE
-    shares = [_share(total, len(LABELS)) for total in (images - few, few)]
+    totals = (*_share(images - few, len(STYLES) - 1), few)
+    shares = [_share(total, len(LABELS)) for total in totals]
     videos = []
     for label, *share in zip(LABELS, *shares, strict=True):
         numbers = count()

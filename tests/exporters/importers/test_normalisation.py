@@ -34,7 +34,8 @@ def test_pixels_are_normalised_as_the_network_wants_them() -> None:
 
 def test_a_network_that_wants_what_ours_want_stays_as_it_is() -> None:
     network = Seen()
-    assert normalised(network, Normalisation(mean=(128,), std=(128,)), channels=3) is network
+    found = normalised(network, Normalisation(mean=(128,), std=(128,)), channels=3)
+    assert list(found.children()) == [network]
 
 
 def test_a_normalisation_of_other_units_is_refused() -> None:

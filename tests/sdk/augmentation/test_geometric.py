@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pictures import dot, many, photo, place
 
 from leansight.sdk.augmentation.catalogue import mirrored_labels
-from leansight.sdk.augmentation.geometric import Affine, Crop, Margins, Mirror, Perspective
+from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
 from leansight.sdk.augmentation.photometric import (
     Blur,
     Noise,
@@ -21,7 +21,8 @@ from leansight.sdk.augmentation.photometric import (
 def test_a_mirror_is_opencvs_flip(height: int, width: int) -> None:
     image = photo(height, width)
     expected = cv2.flip(image.permute(1, 2, 0).numpy(), 1).reshape(height, width, 3)
-    assert np.array_equal(Mirror()(image).permute(1, 2, 0).numpy(), expected)
+    (mirrored,) = many(Mirror(), image, 1)
+    assert np.array_equal(mirrored.permute(1, 2, 0).numpy(), expected)
 
 
 @pytest.mark.parametrize(
@@ -170,3 +171,16 @@ def test_another_point_of_view_moves_corners_as_far_as_it_says() -> None:
     moved = places - 2
     assert 6 < moved.max() <= 0.4 * 41 / 2 + 0.5
     assert (moved > -0.5).all()  # inwards
+
+
+def test_an_elastic_change_bends_lines_smoothly_by_its_sigma() -> None:
+    points = [(row, column) for row in (10, 50, 90) for column in (10, 50, 90)]
+    moved = []
+    for row, column in points:
+        seen = many(Elastic(sigma=0.02, points=3), dot(row, column, 101), 100)
+        moved.append(np.array([place(c) for c in seen]) - (row, column))
+    moves = np.stack(moved)  # (9, 100, 2), of the same draws
+    assert moves.std() == pytest.approx(0.02 * 101, rel=0.35)  # less between the grid's points
+    assert np.abs(moves.mean((0, 1))).max() < 0.5
+    corner, middle = moves[0, :, 0], moves[4, :, 0]
+    assert abs(np.corrcoef(corner, middle)[0, 1]) < 0.5  # not one shift of everything

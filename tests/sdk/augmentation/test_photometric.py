@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pictures import dot, many, photo
+from pictures import Limit, after, dot, many, photo
 from scipy import ndimage
 from torch import Tensor
 
@@ -78,9 +78,9 @@ def test_gamma_bends_the_curve_by_powers_of_two(
     power: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "leansight.sdk.augmentation.photometric.uniform", lambda limit: power * limit
+        Limit, "uniform", lambda _, low, high: (low + high + power * (high - low)) / 2
     )
-    seen = Exposure(gamma=1)(flat(0, 64, 255))[:, 0, 0].tolist()
+    seen = after(Exposure(gamma=1), flat(0, 64, 255), Limit())[:, 0, 0].tolist()
     assert seen == [0, round(255 * (64 / 255) ** (2**power)), 255]
 
 
@@ -118,10 +118,9 @@ def test_shade_leaves_the_middle_and_changes_the_sides() -> None:
     assert max(float(c[0, 20, 0]) for c in many(Shade(amount=0.4), grey)) > 135
 
 
-def test_blur_is_scipys_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leansight.sdk.augmentation.photometric.between", lambda _low, high: high)
+def test_blur_is_scipys_gaussian() -> None:
     image = photo()
-    seen = Blur(sigma=0.05)(image).numpy().astype(float)  # two of 40 pixels
+    seen = after(Blur(sigma=0.05), image, Limit()).numpy().astype(float)  # two of 40 pixels
     expected = ndimage.gaussian_filter(
         image.numpy().astype(float), (0, 2, 2), truncate=2.0, mode="mirror"
     )
@@ -142,14 +141,14 @@ def test_blur_is_at_most_what_it_says() -> None:
 
 
 def test_coarse_shows_what_a_smaller_image_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leansight.sdk.augmentation.photometric.between", lambda low, _high: low)
+    monkeypatch.setattr(Limit, "uniform", lambda _, low, _high: low)
     stripes = torch.zeros(3, 40, 40, dtype=torch.uint8)
     stripes[..., ::2] = 255  # finer than 10 pixels can show
-    seen = Coarse(least=0.25)(stripes)
+    seen = after(Coarse(least=0.25), stripes, Limit())
     assert (seen.int() - 127).abs().max() <= 12
     halves = torch.zeros(3, 40, 40, dtype=torch.uint8)
     halves[..., 20:] = 255
-    seen = Coarse(least=0.25)(halves)
+    seen = after(Coarse(least=0.25), halves, Limit())
     assert seen[..., :15].max() <= 8
     assert seen[..., 25:].min() >= 247
 

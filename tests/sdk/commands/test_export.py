@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import shapes
-from command_line import leansight, refusal
+from command_line import invoke, leansight, refusal
+from tiny_run import untrained_run
 
 from leansight.runtime.bundle import Bundle
 from leansight.sdk.commands import cli
@@ -115,6 +117,37 @@ def test_a_spoilt_network_is_refused_and_nothing_written(
     for row in rows:
         assert (data / row["path"]).is_file()
         assert row["label"] == Path(row["path"]).parent.name
+
+
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_a_run_that_has_learnt_nothing_is_refused_before_any_work(
+    precision: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = untrained_run(tmp_path, shapes.RECIPE)
+    monkeypatch.setattr("leansight.exporters.export.convert", lambda *_: pytest.fail("converted"))
+    out = tmp_path / "shapes.bundle"
+    arguments = ["export", str(run.path), "--out", str(out), "--precision", precision]
+    line = refusal(arguments, monkeypatch, capsys)
+    assert re.fullmatch(
+        r"leansight: the network seems to have learnt nothing: .*\. accuracy 33\.3% \(\d.*%, 24 "
+        r"images\); chance 33\.3%, always the commonest class 33\.3%\. Nothing was written: "
+        r"train it longer, or accept it as it is \(--accept-untrained\)",
+        line,
+    )
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_has_learnt_nothing_is_exported_if_that_is_accepted(tmp_path: Path) -> None:
+    run = untrained_run(tmp_path, shapes.RECIPE)
+    out = tmp_path / "shapes.bundle"
+    done = invoke("export", run.path, "--out", out, "--precision", "float32", "--accept-untrained")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "validation: accuracy 33.3% (" in done.stderr
+    assert Bundle.load(out).metrics["validation"]["images"] == 24
 
 
 @pytest.mark.slow

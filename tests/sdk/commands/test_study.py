@@ -17,9 +17,8 @@ from leansight.sdk.commands import cli
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder for the trainer above, which does not look into it."""
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
+    """Images for the trainer above, which does not look at them."""
+    return shapes.write_data_set(tmp_path / "data")
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +150,8 @@ def test_a_failure_is_told_with_the_last_line_of_its_log(
     assert process.returncode == 1
     assert "winner" not in output
     log = out / "cells" / "01-fold0-seed0.log"
-    told, advice = errors.splitlines()
+    *block, told, advice = errors.splitlines()
+    assert block[0] == f"{signs}:"
     last = log.read_text().splitlines()[-1]
     assert "nowhere" in last
     assert told == f"failed: 01-fold0-seed0: {last.removeprefix('leansight: ')} ({log})"
@@ -171,4 +171,4 @@ def test_ctrl_c_says_how_to_go_on(signs: Path, tmp_path: Path, recipe: Path) -> 
         process.kill()
         process.communicate()
     assert (process.returncode, output) == (130, "")
-    assert errors == "stopped: give the same command again to go on where it was\n"
+    assert errors.endswith("\nstopped: give the same command again to go on where it was\n")

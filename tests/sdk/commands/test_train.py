@@ -1,5 +1,6 @@
 """`leansight train` ends in one line, whatever is wrong."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import shapes
 from command_line import invoke
 
 from leansight.sdk.commands import cli
@@ -118,9 +120,9 @@ def test_a_mistake_ends_in_one_line(
     assert run_main([*arguments, *options], monkeypatch) == 1
     written = capsys.readouterr()
     assert written.out == ""
-    (line,) = [text for text in written.err.splitlines() if text.strip()]
-    assert line.startswith("leansight: ")
-    assert message in line
+    lines = [text for text in written.err.splitlines() if text.strip()]
+    assert [text for text in lines if text.startswith("leansight: ")] == lines[-1:]
+    assert message in lines[-1]
     assert sorted(out.rglob("*")) == before or prepare is a_broken_image
 
 
@@ -133,3 +135,29 @@ def test_a_mistake_ends_in_one_line_without_traceback(tmp_path: Path) -> None:
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"leansight: {tmp_path} holds no image")
+
+
+@pytest.mark.parametrize(("rate", "epochs", "learnt"), [(1e-9, 1, False), (0.05, 10, True)])
+def test_train_says_whether_the_network_has_learnt_anything(
+    rate: float,
+    epochs: int,
+    learnt: bool,  # noqa: FBT001 -- a parameter of the test
+    tmp_path: Path,
+) -> None:
+    data = shapes.write_data_set(tmp_path / "shapes")
+    (tmp_path / "tiny.toml").write_text(shapes.RECIPE)
+    done = invoke(
+        *("train", data, "--recipe", tmp_path / "tiny.toml", "--out", tmp_path / "run"),
+        *("--set", f"training.learning_rate={rate}", "--epochs", epochs, "--workers", 0),
+    )
+    assert done.exit_code == 0, (done.output, done.exception)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("validation: ")]
+    interval = r"accuracy \d+\.\d% \(\d+\.\d% to \d+\.\d%, 24 images\)"
+    assert re.search(rf"{interval}; chance 33.3%, always the commonest class 33.3%$", line)
+    said = [line for line in done.stderr.splitlines() if "learnt" in line]
+    if learnt:
+        assert said == []
+        return
+    (line,) = said
+    assert line.startswith("the network seems to have learnt nothing: ")
+    assert ". Try more epochs (training.epochs), another learning rate " in line

@@ -90,8 +90,17 @@ def test_other_pictures_are_no_twins(tmp_path: Path) -> None:
 def test_flat_pictures_are_twins_only_byte_by_byte(tmp_path: Path) -> None:
     levels = (0, 0, 1, 128, 255)
     pictures = [np.full((20, 20, 3), level, np.uint8) for level in levels]
+    pictures += [scene(seed) for seed in range(len(levels))]
     samples = [photo(tmp_path / f"a/{n}.png", p) for n, p in enumerate(pictures)]
     assert find_twins(tmp_path, samples) == [(0, 1)]
+
+
+def test_a_folder_of_mostly_flat_pictures_is_refused(tmp_path: Path) -> None:
+    pictures = [*(np.full((20, 20, 3), 90 * n, np.uint8) for n in range(3)), scene(0), scene(1)]
+    samples = [photo(tmp_path / f"a/{n}.png", p) for n, p in enumerate(pictures)]
+    with pytest.raises(DataError, match=r"3 of 5 images are one flat colour each: a/0\.png; a/1"):
+        find_twins(tmp_path, samples)
+    assert find_twins(tmp_path, samples[1:]) == []
 
 
 def test_twins_of_twins_are_twins(tmp_path: Path) -> None:

@@ -216,10 +216,10 @@ def test_a_list_is_text_with_a_header(tmp_path: Path) -> None:
 
 
 def test_a_list_is_a_data_set_of_its_own(photos: Path) -> None:
-    labels = ("a;b", " c ")  # our own lists part labels at "|" only
+    labels = ("a;b", "c d")  # our own lists part labels at "|" only
     samples = [
         Sample(path=Path("a/0.png"), labels=labels, country="n", video="7", box=(1, 2, 3, 4)),
-        Sample(path=Path("b/0.png"), labels=(" c ",)),
+        Sample(path=Path("b/0.png"), labels=("c d",)),
     ]
     write_samples(photos / "labels.csv", samples)
     assert find_samples(photos, DataRecipe(layout="csv", regions=True)) == samples

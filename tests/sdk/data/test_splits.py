@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.samples import Sample, Split
+from leansight.sdk.data.samples import Part, Sample, Split
 from leansight.sdk.data.splits import limit_classes, split_samples
 from leansight.sdk.recipes.schema import DataRecipe, SplitBy, SplitRecipe
 
@@ -393,3 +393,71 @@ def test_the_rarest_label_is_repeated() -> None:
 def test_without_a_cap_everything_is_learnt_from(data: list[Sample], seed: int) -> None:
     assert limit_classes(data, DataRecipe(), seed=seed) == data
     assert limit_classes([], DataRecipe(per_class=3, rarest_repeats=2), seed=seed) == []
+
+
+# Splits that the data set gives
+
+
+def placed(part: Part, *names: str) -> list[Sample]:
+    return [
+        Sample(path=Path(part, name), labels=(name.partition("/")[0],), part=part) for name in names
+    ]
+
+
+TRAINED = placed("train", *(f"{label}/{n}" for label in "ab" for n in range(6)))
+CHOSEN_BY = placed("validation", "a/8", "b/8")
+TESTED = placed("test", "a/9", "b/9")
+
+
+def test_a_given_split_is_kept() -> None:
+    split = split_samples([*TESTED, *TRAINED, *CHOSEN_BY], SplitRecipe(test=0.3))
+    assert sides(split) == (tuple(TRAINED), tuple(CHOSEN_BY), tuple(TESTED))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_without_a_validation_part_only_training_images_are_drawn_for_it(share: float) -> None:
+    split = split_samples([*TESTED, *TRAINED], SplitRecipe(by="image", test=share))
+    assert split.test == tuple(TESTED)
+    assert {*split.train, *split.validation} == set(TRAINED)
+    assert labels(split.validation) == {"a", "b"}
+
+
+def test_without_a_test_part_the_recipe_says_whether_one_is_drawn() -> None:
+    split = split_samples(TRAINED, SplitRecipe(by="image", test=0.3))
+    assert (len(split.train), len(split.validation), len(split.test)) == (6, 2, 4)
+
+
+def test_folds_are_of_training_and_validation_images_and_never_of_the_test() -> None:
+    samples = [*TESTED, *CHOSEN_BY, *TRAINED]
+    held_out = []
+    for fold in range(2):
+        split = split_samples(samples, SplitRecipe(by="image", folds=2, fold=fold))
+        assert split.test == tuple(TESTED)
+        assert {*split.train, *split.validation} == {*TRAINED, *CHOSEN_BY}
+        held_out += split.validation
+    assert Counter(held_out) == Counter([*TRAINED, *CHOSEN_BY])
+
+
+def test_twins_stay_together_inside_of_the_training_part() -> None:
+    samples = [*TESTED, *TRAINED]
+    twins = [(2, 3), (0, 8)]  # the second: one of the test, one of training
+    split = split_samples(samples, SplitRecipe(by="image", validation=0.5), twins=twins)
+    assert (samples[2] in split.train) == (samples[3] in split.train)
+
+
+@pytest.mark.parametrize("judges", [CHOSEN_BY, TESTED])
+def test_a_class_that_only_another_part_has_is_named(judges: list[Sample]) -> None:
+    strange = placed(judges[0].part, "c/1")
+    with pytest.raises(DataError, match=r"no image is left to learn from of c \((val|tes).*c/1\)"):
+        split_samples([*TRAINED, *judges, *strange], SplitRecipe())
+
+
+def test_a_data_set_of_a_test_part_alone_is_not_learnt_from() -> None:
+    with pytest.raises(DataError, match=r"no image is left to learn from of a \(test/a/9\)"):
+        split_samples(TESTED, SplitRecipe())
+
+
+def test_a_country_for_the_test_and_a_given_split_contradict_each_other() -> None:
+    with pytest.raises(DataError, match="has splits of its own: choose no country") as caught:
+        split_samples(TRAINED, SplitRecipe(), test_on="north")
+    assert caught.value.parameter == "test_on"

@@ -95,7 +95,10 @@ def test_badly_exposed_images_are_counted(
 ) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        assert cv2.imwrite(str(tmp_path / name / "0.png"), np.full((9, 9, 3), shade, np.uint8))
+        checks = np.full((10, 10, 3), shade, np.uint8)
+        checks[::2, ord(name) % 2 :: 2] -= 4
+        checks[1::2, ord(name) % 2 :: 2] += 4
+        assert cv2.imwrite(str(tmp_path / name / "0.png"), checks)
     exposure = json.loads(stats(tmp_path, "--json").stdout)["exposure"]
     assert (exposure["dark_share"], exposure["bright_share"]) == (dark, bright)
     assert exposure["histogram"][shade // 8] == 2
@@ -163,7 +166,7 @@ def test_countries_are_counted(photos: Path) -> None:
     root = photos.parent / "countries"
     for country in ("north", "south"):
         for label in ("a", "b"):
-            write(root / country / label / "1.png", 9, 9)
+            write(root / country / label / "1.png", 9, 9, shade=ord(country[0]) + ord(label))
     assert json.loads(stats(root, "--json").stdout)["countries"] == {"north": 2, "south": 2}
     assert "north: 2 images" in stats(root).stdout
 

@@ -1,6 +1,7 @@
 """Networks from elsewhere become bundles, and what is missing or does not fit is said."""
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -256,3 +257,40 @@ def test_a_sigmoid_for_each_label_is_of_many_labels(
     softmax_file = str(File().classes(3, 3).then("Softmax").save(tmp_path))
     line = refusal([softmax_file, *options(data, out), "--set", "task=multilabel"])
     assert "tells classes apart: leave out task=multilabel (--set)" in line
+
+
+@pytest.mark.parametrize(
+    ("options_changed", "message", "typed"),
+    [
+        (("--labels", "{labels}"), "With the labels sorted as text it would be", "(--labels FILE)"),
+        (
+            ("--mean", "0", "--std", "255"),
+            "With the mean and std of ImageNet it would be",
+            "(--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375)",
+        ),
+    ],
+)
+def test_what_people_get_wrong_is_named_with_what_to_type(
+    options_changed: tuple[str, ...],
+    message: str,
+    typed: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Refusal,
+) -> None:
+    # Each class is called by the place of its label in the file that was mixed up.
+    numbers = {label: str(number) for label, number in zip(LABELS, (10, 2, 3), strict=True)}
+    data = shapes.write_data_set(tmp_path / "shapes", videos=30, seed=8)
+    for label, number in numbers.items():
+        (data / label).rename(data / number)
+    (tmp_path / "labels.txt").write_text("10\n2\n3\n")
+    (tmp_path / "mixed.txt").write_text("2\n3\n10\n")
+    monkeypatch.setattr("leansight.exporters.export.convert", lambda *_: pytest.fail("converted"))
+    out = tmp_path / "out"
+    changed = [option.format(labels=tmp_path / "mixed.txt") for option in options_changed]
+    line = refusal([str(model), *options(data, out), *changed])
+    assert re.search(r"accuracy \d+\.\d% \(.*; chance 33\.3%, always the commonest class \d", line)
+    assert message in line
+    assert line.endswith(typed)
+    assert not out.exists()

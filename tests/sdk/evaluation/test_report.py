@@ -45,6 +45,8 @@ def test_a_bundle_is_judged_beside_another(tiny_bundle: Path, data: Path, tmp_pa
     done = invoke("evaluate", tiny_bundle, data, "--against", tiny_bundle, "--out", out)
     assert done.exit_code == 0, done.output
     assert "accuracy: 0.9167" in done.stdout
+    assert "36 videos); chance 0.3333, always the commonest class 0.3333\n" in done.stdout
+    assert "learnt" not in done.stdout
     report = json.loads((out / "report.json").read_text())
     assert report["metrics"]["accuracy"] == pytest.approx(11 / 12)
     assert (report["images"], report["videos"]) == (108, 36)
@@ -84,13 +86,38 @@ def test_a_run_is_judged_in_torch_with_what_it_sees(data: Path, tmp_path: Path) 
     assert json.loads((out / "report.json").read_text())["images"] == 40
 
 
+@pytest.mark.parametrize(
+    ("shown", "doubt"),
+    [
+        (
+            ("level", "plain"),
+            "the network seems to have learnt nothing: it says plain of 100.0% of",
+        ),
+        (("plain",), "whether the network has learnt anything cannot be told: the images show one"),
+    ],
+)
+def test_a_network_that_is_no_better_than_guessing_is_called_that(
+    shown: tuple[str, ...], doubt: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    for label in shown:
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(10):
+            picture = tiny_models.stripes("plain")
+            assert cv2.imwrite(str(tmp_path / "data" / label / f"{number}.png"), picture)
+    samples = find_samples(tmp_path / "data")
+    report = measure_report(ask(load_model(tiny_bundle), tmp_path / "data", samples))
+    assert report["skill"]["doubt"].startswith(doubt)
+
+
 def test_countries_are_told_apart(tiny_bundle: Path, tmp_path: Path) -> None:
     for country, shown in (("here", "level"), ("there", "upright")):
         for label in ("level", "upright"):
             for video in range(5):
                 file = tmp_path / "data" / country / label / f"{video}_0.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(file), tiny_models.stripes(shown if video else label))
+                picture = tiny_models.stripes(shown if video else label).copy()
+                picture[0, video] ^= label == "level"  # no photo is in two classes
+                cv2.imwrite(str(file), picture)
     data = tmp_path / "data"
     answers = ask(load_model(tiny_bundle), data, find_samples(data))
     report = measure_report(answers)

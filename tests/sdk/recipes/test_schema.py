@@ -117,6 +117,7 @@ AMOUNTS = {
     "fill": st.sampled_from(["edge", "black"]),
     "darkest": st.floats(0, 100),
     "brightest": st.floats(100, 255),
+    "points": st.integers(2, 6),
 }
 
 

@@ -1,5 +1,6 @@
 """A run's folder is begun once, and one training at a time works in it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs import begin as beginning
 from leansight.sdk.runs.begin import begin, begin_or_join
-from leansight.sdk.runs.run import LOCK, RunConfig, TrainingOptions
+from leansight.sdk.runs.run import LOCK, RunConfig, TrainingOptions, read_split
 from leansight.sdk.system.locks import exclusive
 from leansight.sdk.training.train import train
 
@@ -78,3 +79,27 @@ def test_a_second_training_in_a_folder_is_refused(
     with exclusive(out / LOCK), pytest.raises(DataError, match="run is in use: another process"):
         train(data, recipe, out=out)
     assert contents(out) == before
+
+
+def test_a_run_begins_with_what_the_folder_was_taken_for(
+    data: Path, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin(data, recipe, tmp_path / "run", TrainingOptions())
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"{data}:"
+    assert said[1].startswith("  layout: folders, because")
+
+
+def test_images_of_a_folder_test_are_never_learnt_from(
+    data: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    shutil.copytree(data, tmp_path / "given/train")
+    for label in shapes.LABELS:
+        (tmp_path / "given/test" / label).mkdir(parents=True)
+        for file in sorted((tmp_path / "given/train" / label).iterdir())[:4]:
+            file.rename(tmp_path / "given/test" / label / f"test-{file.name}")
+    begin(tmp_path / "given", recipe, tmp_path / "run", TrainingOptions(everything=True))
+    split = read_split(tmp_path / "run")
+    assert {s.path.parts[0] for s in (*split.train, *split.validation)} == {"train"}
+    assert len(split.test) == 12
+    assert {s.path.parts[0] for s in split.test} == {"test"}

@@ -201,7 +201,11 @@ def test_a_recipe_learns_from_its_own_layout(
     # One step teaches nothing: what is asked is that the formats decide alike.
     reports = export_run(
         run.path,
-        DeploymentOptions(promise=Promise(max_drop=100, max_class_drop=100), calibration_images=16),
+        DeploymentOptions(
+            promise=Promise(max_drop=100, max_class_drop=100),
+            calibration_images=16,
+            accept_untrained=True,
+        ),
         out=tmp_path / "bundle",
     )
     assert reports["validation"].agreement >= 0.995

@@ -15,8 +15,11 @@ from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
 from leansight.sdk.commands.data import command
 from leansight.sdk.data.synthetic import videos as synthetic
+from leansight.sdk.data.synthetic.countries import STYLES
+from leansight.sdk.data.synthetic.northland import NORTHLAND
 from leansight.sdk.data.synthetic.signs import draw_sign
-from leansight.sdk.data.synthetic.styles import LABELS, NORTHLAND, SOUTHLAND, STYLES, Style
+from leansight.sdk.data.synthetic.southland import SOUTHLAND
+from leansight.sdk.data.synthetic.styles import LABELS, Style
 
 NAMES = """\
 ahead-only children cyclists danger give-way keep-right left-hand-curve no-entry no-overtaking \
@@ -35,7 +38,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-# Two frames of every class in both countries: as much as there is to see, in little time.
+# Two frames of every class in every country: as much as there is to see, in little time.
 FEW = [
     synthetic.Video(country=country, label=label, number=number, frames=2)
     for label in LABELS
@@ -48,7 +51,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "signs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "plan", lambda _: FEW)
-        synthetic.write_signs(out, images=84, seed=0, workers=1, written=ignore)
+        synthetic.write_signs(out, images=126, seed=0, workers=1, written=ignore)
     return out
 
 
@@ -89,8 +92,9 @@ def test_every_two_signs_of_a_country_differ(style: Style) -> None:
 
 def test_every_sign_differs_between_the_countries() -> None:
     for label in LABELS:
-        north, south = (draw_sign(label, style, 48).astype(float) for style in STYLES.values())
-        assert (np.abs(north - south).max(axis=2) > 60).mean() > 0.1, label
+        signs = [draw_sign(label, style, 48).astype(float) for style in STYLES.values()]
+        for one, other in itertools.combinations(signs, 2):
+            assert (np.abs(one - other).max(axis=2) > 60).mean() > 0.1, label
 
 
 def test_the_curves_are_mirror_images() -> None:
@@ -100,10 +104,12 @@ def test_the_curves_are_mirror_images() -> None:
         assert np.abs(left[:, ::-1] - right).mean() < 2
 
 
-def test_the_ground_of_a_sign_is_white_in_northland_and_yellowish_in_southland() -> None:
-    north, south = (draw_sign("no-vehicles", style, 64)[32, 32, :3] for style in STYLES.values())
+def test_the_ground_of_a_sign_is_white_yellow_or_cream() -> None:
+    north, east, south = (
+        draw_sign("no-vehicles", style, 64)[32, 32, :3].astype(int) for style in STYLES.values()
+    )
     assert np.ptp(north) < 10
-    assert int(south[2]) - int(south[0]) > 50
+    assert 50 < south[2] - south[0] < 120 < east[2] - east[0]
 
 
 def test_an_unknown_sign_is_refused() -> None:
@@ -141,7 +147,7 @@ def test_a_plan_shares_out_every_image_evenly(images: int) -> None:
     for video in plan:
         per_class[video.country, video.label] += video.frames
     assert per_class.total() == images
-    for country, share in (("northland", 0.75), ("southland", 0.25)):
+    for country, share in (("northland", 3 / 8), ("eastland", 3 / 8), ("southland", 1 / 4)):
         counts = [per_class[country, label] for label in LABELS]
         assert sum(counts) == pytest.approx(images * share, abs=1)
         assert max(counts) - min(counts) <= 1
@@ -153,7 +159,7 @@ def test_a_plan_of_the_default_size_has_videos_of_10_to_12_frames() -> None:
     plan = synthetic.plan(5000)
     assert {video.frames for video in plan} <= {10, 11, 12}
     north = Counter(video.label for video in plan if video.country == "northland")
-    assert min(north.values()) == 16
+    assert min(north.values()) == 8
 
 
 def test_a_video_number_is_unique_within_a_class() -> None:
@@ -210,13 +216,13 @@ def test_some_videos_are_far_too_dark_and_some_far_too_bright(
 
 def test_files_are_country_class_video_frame(small: Path) -> None:
     names = digests(small)
-    pattern = re.compile(r"(northland|southland)/([a-z0-9-]+)/(\d{5})_(\d{5})\.png")
+    pattern = re.compile(r"(northland|eastland|southland)/([a-z0-9-]+)/(\d{5})_(\d{5})\.png")
     frames: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for name in sorted(names):
         match = pattern.fullmatch(name)
         assert match, name
         frames[match[1], match[2], match[3]].append(int(match[4]))
-    assert len(names) == 84
+    assert len(names) == 126
     assert {key[:2] for key in frames} == set(itertools.product(STYLES, LABELS))
     assert all(numbers == list(range(len(numbers))) for numbers in frames.values())
 
@@ -227,7 +233,7 @@ def test_every_file_is_a_colour_image_of_its_own(small: Path) -> None:
         assert image is not None
         assert image.shape[2] == 3
         assert image.std() > 1, path
-    assert len(set(digests(small).values())) == 84
+    assert len(set(digests(small).values())) == 126
 
 
 def test_another_seed_gives_other_pictures() -> None:
@@ -325,9 +331,11 @@ def test_the_command_writes_the_same_bytes_on_many_processes_as_on_one(
     monkeypatch.setattr(synthetic, "plan", lambda _: FEW)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     out = tmp_path / "signs"
-    result = CliRunner().invoke(command, ["signs", str(out), "--images", "84"])
+    result = CliRunner().invoke(command, ["signs", str(out), "--images", "126"])
     assert result.exit_code == 0
-    assert result.stdout == f"84 images, 21 classes, 2 countries (northland, southland): {out}\n"
+    assert result.stdout == (
+        f"126 images, 21 classes, 3 countries (northland, eastland, southland): {out}\n"
+    )
     assert digests(out) == digests(small)
 
 

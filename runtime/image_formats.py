@@ -1,0 +1,115 @@
+"""What a file holds by its first bytes, whatever it is called, and how its picture is turned."""
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+ImageFormat = Literal[
+    "avif", "bmp", "gif", "heic", "jpeg", "jpeg2000", "png", "pnm", "tiff", "webp"
+]
+
+HEAD_BYTES: Final = 32  # of a file, from which its format is known
+_SIGNATURES: Final[Mapping[ImageFormat, bytes]] = {
+    "jpeg": rb"\xff\xd8\xff",
+    "png": rb"\x89PNG\r\n\x1a\n",
+    "gif": rb"GIF8[79]a",
+    "webp": rb"RIFF....WEBP",
+    "tiff": rb"II[*+]\0|MM\0[*+]",
+    # The four bytes after the file's size are 0, and the header has one of a few lengths.
+    "bmp": rb"BM....\0{4}....[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}",
+    "pnm": rb"P[1-6]\s+[\d#]",
+    "jpeg2000": rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+    "avif": rb"....ftyp(?:avif|avis|mif1....(?:....)?avif)",
+    "heic": rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)",
+}
+# Tags of TIFF 6.0 and EXIF.
+SAMPLES_PER_PIXEL: Final = 0x0115
+_ORIENTATION: Final = 0x0112
+_SHORT: Final = 3  # the type of numbers of two bytes
+_FIT_IN_ENTRY: Final = 2
+_DEEP: Final = 16  # bits
+
+
+def format_of(head: bytes) -> ImageFormat | None:
+    """Return the image format of a file from its first `HEAD_BYTES`; None if it is no image."""
+    signatures = _SIGNATURES.items()
+    return next((name for name, sign in signatures if re.match(sign, head, re.DOTALL)), None)
+
+
+def png_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the name and the content of each chunk of a PNG file (ISO/IEC 15948)."""
+    at = 8
+    while at + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        yield name, data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def webp_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the name and the content of each chunk of a WebP file (RFC 9649)."""
+    at = 12
+    while at + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, at)
+        yield name, data[at + 8 : at + 8 + length]
+        at += 8 + length + length % 2
+
+
+def tiff_directory(data: memoryview) -> tuple[dict[int, int], bool]:
+    """Return tags and first values of the first directory of TIFF or EXIF data, and if one follows.
+
+    Only whole numbers of one or two bytes are read; the rest, and a damaged directory, is left out.
+    """
+    order = ">" if bytes(data[:2]) == b"MM" else "<"
+    tags: dict[int, int] = {}
+    try:
+        (at,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            tag, kind, values = struct.unpack_from(f"{order}HHI", data, entry)
+            if kind == _SHORT:  # up to two lie in the entry itself, more elsewhere
+                place = entry + 8
+                if values > _FIT_IN_ENTRY:
+                    (place,) = struct.unpack_from(f"{order}I", data, place)
+                (tags[tag],) = struct.unpack_from(f"{order}H", data, place)
+        (following,) = struct.unpack_from(f"{order}I", data, at + 2 + 12 * count)
+    except struct.error:
+        return tags, False
+    return tags, following != 0
+
+
+def exif_orientation(data: memoryview, kind: ImageFormat) -> int:
+    """Return the EXIF orientation, 1 to 8, of a PNG or WebP file; 1 if it has none."""
+    chunks = png_chunks(data) if kind == "png" else webp_chunks(data)
+    exif = next((bytes(content) for name, content in chunks if name in (b"eXIf", b"EXIF")), b"")
+    tags, _ = tiff_directory(memoryview(exif.removeprefix(b"Exif\0\0")))
+    return tags.get(_ORIENTATION, 1)
+
+
+def transparent_gray(data: memoryview) -> int | None:
+    """Return the level, of 255, that a gray PNG file without an alpha channel says is transparent.
+
+    OpenCV leaves this out, though not for colours and palettes.
+    """
+    chunks = dict(png_chunks(data))
+    if b"IHDR" not in chunks or b"tRNS" not in chunks:
+        return None
+    bits, colour_type = struct.unpack_from("BB", chunks[b"IHDR"], 8)
+    if colour_type != 0 or bits == _DEEP:
+        return None
+    level = int.from_bytes(chunks[b"tRNS"][:2])
+    return level * 255 // int(2**bits - 1)
+
+
+def turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Return (H, W, ...) pixels the right way up, from an EXIF orientation (CIPA DC-008, 4.6.4)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

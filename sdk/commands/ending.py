@@ -1,0 +1,87 @@
+"""How a command ends: with an exit code and at most one line, whatever has gone wrong."""
+
+import os
+import re
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import click
+
+from leansight.runtime.errors import LeansightError
+from leansight.sdk.commands.options.flags import line_of
+
+FAILED: Final = 1
+INTERRUPTED: Final = 130  # the exit code that shells expect after Ctrl-C
+READER_GONE: Final = 141  # 128 + SIGPIPE: of a program whose reader, such as `head`, has gone
+# torch raises RuntimeError where there is no memory, OpenCV cv2.error.
+_NO_MEMORY: Final = re.compile("can't allocate memory|out of memory|Insufficient memory")
+
+
+def exit_code_of(command: Callable[[], object], library_log: Callable[[], str]) -> int:
+    """Run a command of click to its end, and return the exit code of the process.
+
+    What went wrong is told in one line on standard error. `library_log` returns what libraries
+    have logged, for the report of an error that was not foreseen.
+    """
+    code = FAILED
+    try:
+        command()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else FAILED
+    except BrokenPipeError:
+        code = READER_GONE
+    except (LeansightError, OSError) as error:
+        click.echo(line_of(error), err=True)
+    except Exception as error:
+        if sys.warnoptions:  # somebody debugs
+            raise
+        click.echo(line_of(_unforeseen(error, library_log)), err=True)
+    return _with_empty_buffer(code)
+
+
+@contextmanager
+def past_click() -> Iterator[None]:
+    """Let pass what click would end in a way of its own: Ctrl-C, and a reader that has gone."""
+    try:
+        yield
+        sys.stdout.flush()
+    except KeyboardInterrupt as stop:
+        click.echo("stopped", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from stop
+    except BrokenPipeError as error:
+        raise click.exceptions.Exit(READER_GONE) from error
+    except EOFError as error:  # of a damaged file: click takes it for Ctrl-D
+        raise RuntimeError(f"EOFError: {error}") from error
+
+
+def _unforeseen(error: Exception, library_log: Callable[[], str]) -> LeansightError:
+    """Return what to tell of an error; what a developer needs goes into a file."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return LeansightError(f"there is not enough memory ({what}): end other programs")
+    with tempfile.NamedTemporaryFile(
+        *("w", -1, "utf-8"), prefix="leansight-", suffix=".log", delete=False, errors="replace"
+    ) as report:
+        report.write(f"{shlex.join(sys.argv)}\n{library_log()}\n")
+        traceback.print_exception(error, file=report)
+    command = shlex.join(["leansight", *sys.argv[1:]])
+    return LeansightError(
+        f"`{command}` failed in a way that was not foreseen, {what}: please report it, with "
+        f"{report.name}"
+    )
+
+
+def _with_empty_buffer(code: int) -> int:
+    """Drop what cannot be written any more, which Python would try again, with a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE if isinstance(error, BrokenPipeError) else FAILED
+    return code

@@ -1,0 +1,91 @@
+"""What libraries say about themselves while a command runs, kept off the screen."""
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
+
+from leansight.runtime.system.standard_error import STANDARD_ERROR, standard_error_into
+
+# Read when OpenCV and tqdm are imported: what they would say of a file, or draw through our bars.
+_SILENCE: Final = {"OPENCV_LOG_LEVEL": "OFF", "TQDM_DISABLE": "1"}
+
+
+@contextmanager
+def without_library_logs() -> Iterator[Callable[[], str]]:
+    """Keep off the screen what libraries log, warn of and print in C, while the `with` lasts.
+
+    Decoders of images, TensorFlow Lite and others write to the file descriptor 2 itself. So
+    `sys.stderr` gets a way to the screen of its own, and the descriptor leads into a nameless
+    file, which the function returns that is yielded. Who sets PYTHONWARNINGS sees all.
+    """
+    for name, value in _SILENCE.items():
+        os.environ.setdefault(name, value)
+    before = sys.stderr
+    if sys.warnoptions or not _is_the_descriptor(before):
+        yield str
+        return
+    try:
+        log = tempfile.TemporaryFile()  # noqa: SIM115 -- the `with` is below
+    except OSError:  # no room, or no right to write: the logs appear
+        yield str
+        return
+    with (
+        log,
+        _own_stream(before),
+        standard_error_into(log.fileno()),
+        _quiet_python(),
+    ):
+
+        def read() -> str:
+            log.seek(0)
+            return log.read().decode(errors="replace")
+
+        yield read
+
+
+@contextmanager
+def screen_for_children() -> Iterator[None]:
+    """Let processes that are started while the `with` lasts write where `sys.stderr` writes."""
+    if _is_the_descriptor(sys.stderr) or not hasattr(sys.stderr, "fileno"):
+        yield
+        return
+    with standard_error_into(sys.stderr.fileno()):
+        yield
+
+
+@contextmanager
+def _own_stream(before: TextIO) -> Iterator[None]:
+    """Let `sys.stderr` write to a copy of the descriptor."""
+    copy = os.dup(STANDARD_ERROR)
+    with os.fdopen(copy, "w", buffering=1, encoding=before.encoding, errors=before.errors) as own:
+        sys.stderr = own
+        try:
+            yield
+        finally:
+            sys.stderr = before
+
+
+@contextmanager
+def _quiet_python() -> Iterator[None]:
+    """Leave out warnings, and logs up to warnings."""
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
+def _is_the_descriptor(stream: TextIO | None) -> bool:
+    """Whether a stream writes to the file descriptor 2; a test's, or an IDE's, does not."""
+    try:
+        return stream is not None and stream.fileno() == STANDARD_ERROR
+    except (OSError, ValueError):  # io.UnsupportedOperation is both
+        return False

@@ -1,0 +1,78 @@
+"""Standard error is for what a command says: no library's log reaches it."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import shapes
+from command_line import MAIN
+
+# What libraries are known to write: TensorFlow Lite, Abseil, ONNX Runtime, OpenCV, libjpeg and
+# libpng, tqdm, Lightning, Python's warnings, Optuna, Ray.
+LOG = re.compile(
+    r"INFO|WARN|XNNPACK|^[IWEF]\d{4} |onnxruntime|grfmt|libpng|JPEG|it/s|v_num|💡|⚡|\[I |\(raylet"
+)
+
+
+def screen(*arguments: object, exit_code: int = 0) -> list[str]:
+    """Return the lines that the command writes to standard error, as without a terminal."""
+    command = [sys.executable, "-c", MAIN, *map(str, arguments)]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, timeout=600
+    )
+    assert done.returncode == exit_code, done.stderr
+    return done.stderr.splitlines()
+
+
+def logs(lines: Sequence[str]) -> list[str]:
+    return [line for line in lines if LOG.search(line)]
+
+
+def damaged(folder: Path) -> Path:
+    """Write files whose decoders complain: libjpeg, libpng, and OpenCV of a TIFF."""
+    folder.mkdir()
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for suffix in (".jpg", ".png", ".tif"):
+        data = cv2.imencode(suffix, picture)[1]
+        data[len(data) // 2 : len(data) // 2 + 50] ^= 0x55
+        (folder / f"photo{suffix}").write_bytes(data[: len(data) - 40].tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("model_format", ["tflite", "onnx"])
+def test_a_photo_is_classified_without_a_word(
+    model_format: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), np.zeros((8, 8, 3), np.uint8))
+    assert screen("classify", tiny_bundle, photo, "--format", model_format) == []
+
+
+def test_decoders_are_not_heard(tiny_bundle: Path, tmp_path: Path) -> None:
+    lines = screen("classify", tiny_bundle, damaged(tmp_path / "bad"), exit_code=1)
+    assert lines
+    assert all(line.startswith("leansight: ") for line in lines)
+
+
+def test_a_benchmark_is_quiet(tiny_bundle: Path) -> None:
+    assert screen("bench", tiny_bundle, "--runs", "1", "--warmup", "0") == []
+
+
+@pytest.mark.slow
+def test_training_exporting_and_pruning_show_no_log(tmp_path: Path) -> None:
+    data = shapes.write_data_set(tmp_path / "shapes")
+    recipe, run = tmp_path / "tiny.toml", tmp_path / "run"
+    recipe.write_text(shapes.RECIPE)
+    said = screen("train", data, "--recipe", recipe, "--out", run, "--workers", "1")
+    said += screen("export", run, "--out", tmp_path / "a.bundle", "--report", tmp_path / "parity")
+    smaller = ("--share", "0.3", "--epochs", "1", "--workers", "1")
+    said += screen("prune", run, "--out", tmp_path / "pruned", *smaller)  # in a process of its own
+    assert said  # the bars
+    assert not logs(said)
