@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from leansight.exporters.export import ExportImages, export_network
-from leansight.exporters.options import ExportOptions, ExportRefusedError, StepProgress
+from leansight.exporters.options import ExportOptions, ExportRefusedError, NextEffort, StepProgress
 from leansight.exporters.verification.report import ExportReport, Verification
 from leansight.runtime.bundle import Bundle
 from leansight.sdk.data.images import images_folder, read_sample
@@ -123,6 +123,7 @@ def export_with_report(
             options,
             progress=progress,
             watch=tried.append,
+            announce=announce,
             watch_skill=lambda skill: tell(f"validation: {skill}"),
             float_files=plan is not None,
         )
@@ -134,6 +135,14 @@ def export_with_report(
     if plan is not None:
         _write_report(plan, draft, tried[-1])
     return reports
+
+
+def announce(effort: NextEffort) -> None:
+    """Say on standard error what is tried next, why, and what it is expected to cost."""
+    minutes = effort.expected_seconds / 60
+    duration = f"{minutes:.1f} minutes" if minutes >= 1 else "less than a minute"
+    tell(f"{effort.refusal}.")
+    tell(f"Next effort: {effort.effort}, which is expected to take {duration}.")
 
 
 def _write_report(
