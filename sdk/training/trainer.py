@@ -29,7 +29,7 @@ from leansight.sdk.runs.run import RunConfig
 from leansight.sdk.system.console import console
 from leansight.sdk.training.batches import Batch
 from leansight.sdk.training.lightning_module import SCORE, LearningTask
-from leansight.sdk.training.progress_bar import OneLineBar
+from leansight.sdk.training.progress_bar import show_progress
 
 LAST_CHECKPOINT: Final = "last.ckpt"
 BEST_CHECKPOINT: Final = "best.ckpt"
@@ -82,7 +82,7 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
     callbacks: list[Callback] = [
         *(() if everything else (best,)),
         last,
-        OneLineBar(),
+        show_progress(),
     ]
     if training.average_decay:
         callbacks.append(WeightAveraging(avg_fn=moving_average(training.average_decay)))
@@ -104,6 +104,7 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
         logger=[_metrics_log(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
         num_sanity_val_steps=0,  # a resumed run would take it twice
         log_every_n_steps=1,
+        enable_progress_bar=console().is_terminal,
         enable_model_summary=False,
         deterministic=True,
         use_distributed_sampler=False,  # ours shares the images out itself
