@@ -178,7 +178,8 @@ def _require_skill(
             raise ImportMistakeError(f"{skill}. {found}", found.remedy.settings)
     if skill.doubt:
         raise ExportRefusedError(
-            f"{skill.doubt}. {skill}. Nothing was written: train it longer, or accept it as it is",
+            f"{skill.doubt}; {skill}. Nothing was written: train it longer, give more images, or "
+            "accept it as it is",
             parameter="accept_untrained",
         )
     return logits

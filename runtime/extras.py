@@ -44,6 +44,12 @@ def check_installed(*packages: str, extra: str) -> None:
             raise MissingExtraError(package, extra)
 
 
+def max_pixels() -> int:
+    """Return the most pixels that an image may have; OpenCV also reads suffixes, such as 200MB."""
+    text = os.environ.get(MAX_PIXELS_VARIABLE, "")
+    return int(text) if text.isdigit() else MAX_PIXELS
+
+
 def opencv() -> Cv2:
     """Return `cv2`, from pip's opencv-python-headless or from apt's python3-opencv."""
     os.environ.setdefault(MAX_PIXELS_VARIABLE, str(MAX_PIXELS))

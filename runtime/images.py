@@ -1,6 +1,5 @@
 """Read image files: 8-bit BGR, the right way up, without transparency."""
 
-import os
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leansight.runtime.errors import DataError
-from leansight.runtime.extras import MAX_PIXELS_VARIABLE, opencv, require
+from leansight.runtime.extras import MAX_PIXELS_VARIABLE, max_pixels, opencv, require
 from leansight.runtime.image_formats import (
     HEAD_BYTES,
     SAMPLES_PER_PIXEL,
@@ -75,7 +74,7 @@ def _decode(path: Path, data: NDArray[np.uint8], *, oriented: bool = False) -> R
         raise DataError(f"{path} is not an image that OpenCV can read") from error
     if image is None:
         raise DataError(f"{path} is not an image that OpenCV can read")
-    if image.shape[0] * image.shape[1] > _max_pixels():  # OpenCV was imported before we were
+    if image.shape[0] * image.shape[1] > max_pixels():  # OpenCV was imported before we were
         raise _too_large(path)
     return image
 
@@ -103,19 +102,15 @@ def _decode_heic(path: Path, data: bytes) -> Raw:
     except ValueError as error:
         raise DataError(f"{path} is not an image that pillow-heif can read: {error}") from error
     width, height = file.size
-    if width * height > _max_pixels():
+    if width * height > max_pixels():
         raise _too_large(path)
     pixels: Raw = np.asarray(file)
     return pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]] if pixels.ndim > len("HW") else pixels
 
 
-def _max_pixels() -> int:
-    return int(os.environ[MAX_PIXELS_VARIABLE])
-
-
 def _too_large(path: Path) -> DataError:
     return DataError(
-        f"{path} has more than {_max_pixels():,} pixels: make it smaller, or set the "
+        f"{path} has more than {max_pixels():,} pixels: make it smaller, or set the "
         f"environment variable {MAX_PIXELS_VARIABLE}"
     )
 

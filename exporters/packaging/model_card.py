@@ -22,7 +22,8 @@ def model_card(bundle: Bundle, report: ExportReport) -> str:
 An image classifier made with leansight (task: {bundle.task}), for {len(bundle.labels)} classes:
 {", ".join(bundle.labels)}.
 
-It takes a photo of any size, makes it {preprocessing.size}×{preprocessing.size}
+It takes a photo of any size (with transparent pixels on white), makes it
+{preprocessing.size}×{preprocessing.size}
 {preprocessing.colour} ({preprocessing.fit}, {contrast}), and {_says(bundle)}.
 
 It computes in {bundle.precision_text}{_named_layers(bundle)}.

@@ -71,12 +71,17 @@ def signs(out: Path, images: int, seed: int) -> None:
     show_default=True,
     help="Length of the video.",
 )
-def video(out: Path, seed: int, seconds: float) -> None:
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV file to write what each frame shows to: frame,label.",
+)
+def video(out: Path, seed: int, seconds: float, labels: Path | None) -> None:
     """Write the video OUT, whose name ends in .mp4: one sign after another, pauses between."""
     opencv()
     from leansight.sdk.data.synthetic import videos
 
-    frames = videos.write_video(out, seed=seed, seconds=seconds)
+    frames = videos.write_video(out, seed=seed, seconds=seconds, labels=labels)
     click.echo(f"{frames} frames of {videos.DEMO_PX} x {videos.DEMO_PX} px: {out}")
 
 

@@ -110,7 +110,8 @@ def export_with_report(
 ) -> dict[str, ExportReport]:
     """Export; write what the files that were tried last say beside torch, if that is planned.
 
-    Of refused files as well: the message says where it is.
+    Of refused files as well: the message says where it is. A network that is refused before it
+    is converted has none.
     """
     keep_freed_memory()
     tried = deque[Verification](maxlen=1)
@@ -127,7 +128,7 @@ def export_with_report(
             float_files=plan is not None,
         )
     except ExportRefusedError as error:
-        if plan is None:
+        if plan is None or not tried:  # refused before there were files
             raise
         page = _write_report(plan, draft, tried[-1], refusal=str(error))
         raise ExportRefusedError(f"{error} but {page}") from error

@@ -34,7 +34,7 @@ def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | 
         try:
             there = json.loads(file.read_text())
             name = str(there.pop("study"))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{file} is damaged: {error}") from error
         require_same(there, values, folder)
         return name

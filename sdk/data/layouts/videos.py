@@ -13,8 +13,8 @@ from leansight.sdk.data.samples import Sample
 # S1's file names: `01165_00001` is frame 1 of video 01165. Both parts are digits, so that
 # IMG_0001, IMG_0002 … are not taken for frames of one video. BelgiumTS may name the camera
 # before the pole; one sign seen by two cameras is one sign.
-_VIDEO_FRAME: Final = re.compile(r"(?P<video>\d+)_\d+")
-POLE_FRAME: Final = re.compile(r"(?:\d+\.)?(?P<video>\d+)_\d+")
+_VIDEO_FRAME: Final = re.compile(r"(?P<video>\d+)_\d{1,7}")
+POLE_FRAME: Final = re.compile(r"(?:\d+\.)?(?P<video>\d+)_\d{1,7}")
 _EPOCH: Final = re.compile(r"1\d{9}(\d{3})?")  # seconds or milliseconds since 1970
 _FIRST_YEAR, _LAST_YEAR = 1990, 2099
 
