@@ -12,7 +12,7 @@ from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.runtime.preprocessing import Image
 
 BATCH: Final = 32
-PART: Final = 8  # of a batch, whose activations are in memory at a time
+PART: Final = 4  # of a batch, whose activations are in memory at a time
 WEIGHT_RATE: Final = 3e-5  # of Adam, at its peak: what was learnt is not to be forgotten
 BOUND_RATE: Final = 1e-3  # the same, as a part of each grid's range
 
