@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leansight.runtime.errors import DataError
+from leansight.runtime.errors import DataError, MissingExtraError
 from leansight.runtime.extras import MAX_PIXELS_VARIABLE, max_pixels, opencv, require
 from leansight.runtime.image_formats import (
     HEAD_BYTES,
@@ -38,8 +38,9 @@ def read_image(path: Path) -> Image:
 
     Raises:
         DataError: there is no such file, it is no image, its pixels have other than 8 or 16 bits,
-            or it has more pixels than OPENCV_IO_MAX_IMAGE_PIXELS (100 million unless it is set).
-        MissingExtraError: it is HEIC, and pillow-heif is not installed.
+            or it has more pixels than OPENCV_IO_MAX_IMAGE_PIXELS (100 million unless it is set);
+            it is HEIC, and pillow-heif is not installed.
+        MissingExtraError: OpenCV is not installed.
 
     """
     try:
@@ -96,7 +97,10 @@ def _check_tiff(path: Path, data: NDArray[np.uint8]) -> None:
 
 
 def _decode_heic(path: Path, data: bytes) -> Raw:
-    heif: Any = require("pillow_heif", package="pillow-heif", extra="heif")
+    try:
+        heif: Any = require("pillow_heif", package="pillow-heif", extra="heif")
+    except MissingExtraError as error:
+        raise DataError(f"{path} is a HEIC image: {error}") from error
     try:
         file = heif.open_heif(data)
     except ValueError as error:

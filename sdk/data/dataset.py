@@ -9,8 +9,8 @@ from typing import Final
 from leansight.runtime.image_files import HIDDEN
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.recipes.schema import Layout
-from leansight.sdk.system.console import console
-from leansight.sdk.system.text import first_five
+from leansight.sdk.system.console import tell
+from leansight.sdk.system.text import first_five, printable
 
 _PARTS: Final = ("train", "validation", "test")
 
@@ -41,7 +41,7 @@ def show(data: DataSet) -> None:
 def show_lines(lines: Iterable[str]) -> None:
     """Print lines to standard error as they are; what cannot be printed is escaped."""
     for line in lines:
-        console().print(printable(line), soft_wrap=True, highlight=False, markup=False)
+        tell(printable(line))
 
 
 def describe(data: DataSet) -> list[str]:
@@ -74,11 +74,6 @@ def describe_samples(samples: Sequence[Sample]) -> list[str]:
     if single := sorted(label for label, count in classes.items() if count == 1):
         lines.insert(1, f"classes of one image: {first_five(single)}")
     return lines
-
-
-def printable(text: str) -> str:
-    """Return the text with control characters, and bytes that are no UTF-8, escaped."""
-    return "".join(c if c.isprintable() or c == " " else ascii(c)[1:-1] for c in text)
 
 
 def _shares(counts: Mapping[str, int]) -> str:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from leansight.sdk.data.dataset import describe, printable, show
+from leansight.sdk.data.dataset import describe, show
 from leansight.sdk.data.layouts.detect import find_data
 
 
@@ -63,5 +63,15 @@ def test_a_block_goes_to_standard_error_line_by_line(
     assert "  splits: train 3; test 1" in written.err.splitlines()
 
 
-def test_what_cannot_be_printed_is_escaped() -> None:
-    assert printable("a\nb \udce9 ü 犬　\x1b[31m") == "a\\nb \\udce9 ü 犬\\u3000\\x1b[31m"
+def test_what_cannot_be_printed_is_escaped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, name in enumerate(("a/\x1b[31m.png", "b/\udce9.png", "b/x\ny.txt")):
+        picture(tmp_path / "dir" / f"{seed}.png", seed)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "dir" / f"{seed}.png").rename(tmp_path / name)
+    (tmp_path / "b/x\ny.txt").write_text("no image")
+    show(find_data(tmp_path))
+    said = capsys.readouterr().err
+    assert r"files that are no images: 1 (b/x\ny.txt)" in said
+    assert "\x1b" not in said
