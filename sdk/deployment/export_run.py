@@ -126,7 +126,7 @@ def export_with_report(
             float_files=plan is not None,
         )
     except ExportRefusedError as error:
-        if plan is None:
+        if plan is None or not tried:  # refused before anything was made
             raise
         page = _write_report(plan, draft, tried[-1], refusal=str(error))
         raise ExportRefusedError(f"{error} but {page}") from error
