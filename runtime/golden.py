@@ -80,7 +80,12 @@ def _compare(bundle: Bundle, chosen: Format, *, threads: int) -> GoldenReport:
     if not photos:
         raise BundleError(f"{bundle.path}: {GOLDEN} holds no photos")
     pixels = np.concatenate([bundle.preprocessing(photo) for photo in photos])
-    interpreter = load_interpreter(bundle.read(f"model.{chosen}"), chosen, threads=threads)
+    interpreter = load_interpreter(
+        bundle.read(f"model.{chosen}"),
+        chosen,
+        threads=threads,
+        name=f"model.{chosen} of {bundle.path}",
+    )
     logits = np.stack([interpreter(image[None]) for image in pixels])
     expected = golden[f"logits_{chosen}"]
     now, before = (

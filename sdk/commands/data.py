@@ -12,6 +12,7 @@ from leansight.runtime.extras import opencv, require
 from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.commands.options.images import videos_option
 from leansight.sdk.recipes.schema import DataRecipe, Layout
+from leansight.sdk.system.files import require_writable
 
 if TYPE_CHECKING:
     from leansight.sdk.data.statistics import Statistics
@@ -123,6 +124,7 @@ def stats(
     require("rich", package="rich", extra="train")
     if out is not None:
         require("matplotlib", package="matplotlib", extra="train")
+        require_writable(out)
     from leansight.sdk.data import statistics
     from leansight.sdk.data.dataset import show
     from leansight.sdk.data.layouts.detect import find_data

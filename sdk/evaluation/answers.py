@@ -73,7 +73,9 @@ def load_model(
         )
     bundle = Bundle.load(path)
     chosen = bundle.choose_format(model_format)
-    interpreter = load_interpreter(bundle.read(f"model.{chosen}"), chosen, threads=threads)
+    interpreter = load_interpreter(
+        bundle.read(f"model.{chosen}"), chosen, threads=threads, name=f"model.{chosen} of {path}"
+    )
     return AnsweringModel(
         name=f"{path.name} ({chosen} {bundle.precision_text})",
         labels=bundle.labels,
