@@ -1,8 +1,6 @@
 """Where a measurement takes place: this machine, as a `Machine`."""
 
 import os
-import platform
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any, Protocol
 from leansight.benchmarks.memory import empty_process_bytes
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.worker_process import WorkerProcess
+from leansight.runtime.system.kernel import board_or_processor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +66,4 @@ class ThisMachine:
 
 def machine() -> str:
     """Name the board or the processor, and how many cores it has."""
-    board, processors = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
-    name = platform.processor() or platform.machine()
-    if board.exists():
-        name = board.read_text().rstrip("\0")
-    elif processors.exists():
-        # "Model" is what the kernel of a Pi calls the board, "model name" x86's processor.
-        found = re.search(r"^(?:Model|model name)\s*: (.*)$", processors.read_text(), re.MULTILINE)
-        name = found[1] if found else name
-    return f"{name}, {os.cpu_count()} cores"
+    return f"{board_or_processor()}, {os.cpu_count()} cores"

@@ -1,22 +1,10 @@
-"""A process's memory, from the kernel: its peak, and what an empty Python takes."""
+"""The memory that an empty Python takes, above which a model's is counted."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Final
 
-STATUS: Final = Path("/proc/self/status")
-
-
-def peak_rss_bytes(status: str) -> int | None:
-    """Return the peak resident memory that a /proc status tells, None if it does not.
-
-    VmHWM counts from exec on; getrusage's ru_maxrss would include the parent that forked.
-    """
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
-
+from leansight.runtime.system.kernel import STATUS, peak_rss_bytes
 
 _EMPTY_PROCESS: Final = f"""
 import numpy, pathlib

@@ -15,12 +15,12 @@ from typing import Final, cast
 
 import numpy as np
 
-from leansight.benchmarks.memory import STATUS, peak_rss_bytes
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, decide
 from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
 from leansight.runtime.preprocessing import CHANNELS, Image, Preprocessing
+from leansight.runtime.system.kernel import own_peak_rss_bytes
 
 STEPS: Final = ("preprocess", "inference", "decision")
 Times = tuple[int, int, int]
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
             times_ns = _time_runs(classifier, image, request["runs"])
             _answer(
                 times_ns=dict(zip(STEPS, zip(*times_ns, strict=True), strict=True)),
-                peak_rss_bytes=peak_rss_bytes(STATUS.read_text() if STATUS.exists() else ""),
+                peak_rss_bytes=own_peak_rss_bytes(),
             )
     except (LeansightError, OSError, ValueError) as error:
         place = "" if isinstance(error, LeansightError) else f"{path}: "

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ExportOptions,
         ExportRefusedError,
         ImportMistakeError,
+        NextEffort,
         Promise,
         StepProgress,
         Target,
@@ -46,8 +47,8 @@ else:
             "export": "ExportImages export_network",
             "importers.normalisation": "Normalisation normalised",
             "importers.onnx_reader": "OnnxClassifier read_onnx",
-            "options": "EFFORTS Effort ExportOptions ExportRefusedError ImportMistakeError Promise "
-            "StepProgress TARGETS Target",
+            "options": "EFFORTS Effort ExportOptions ExportRefusedError ImportMistakeError "
+            "NextEffort Promise StepProgress TARGETS Target",
             "pruning.allocation": "spread_evenly spread_globally",
             "pruning.channels": "ChannelGroup Importance count_macs prune score_channels",
             "verification.report": "ExportReport FormatReport LabelledImages Verification",
@@ -70,6 +71,7 @@ __all__ = [
     "ImportMistakeError",
     "Importance",
     "LabelledImages",
+    "NextEffort",
     "Normalisation",
     "OnnxClassifier",
     "Promise",

@@ -13,12 +13,14 @@ from leansight.exporters.conversion.convert import FloatGraphs, convert
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.normalisation import NormalisedNetwork
+from leansight.exporters.int8.cost import Stopwatch
 from leansight.exporters.int8.effort import attempts
 from leansight.exporters.options import (
     Effort,
     ExportOptions,
     ExportRefusedError,
     ImportMistakeError,
+    NextEffort,
     Promise,
     StepProgress,
 )
@@ -61,6 +63,7 @@ def export_network(
     *,
     progress: StepProgress,
     watch: Callable[[Verification], None] = lambda _: None,
+    announce: Callable[[NextEffort], None] = lambda _: None,
     watch_skill: Callable[[Skill], None] = lambda _: None,
     float_files: bool = False,
 ) -> dict[str, ExportReport]:
@@ -77,6 +80,7 @@ def export_network(
         options: what each file may lose, and how int8 files are made.
         progress: told of every step.
         watch: given what is verified on the validation images, of each try.
+        announce: told of each dearer effort before it is made, with what it is expected to cost.
         watch_skill: given the network's accuracy beside chance, before anything is converted.
         float_files: whether float files are run on the images as well where int8 is shipped.
             They take as long as all the rest, and tell which conversion a difference came with.
@@ -94,7 +98,8 @@ def export_network(
     _require_logits(network, draft)
     exact = _require_skill(network, draft, images.validation, options, progress, watch_skill)
     progress("converting to ONNX and TFLite", 0, 1)
-    floats = convert(network, draft.preprocessing)
+    with (clock := Stopwatch()).time("converting"):
+        floats = convert(network, draft.preprocessing)
     progress("converting to ONNX and TFLite", 1, 1)
 
     def verifier(shown: LabelledImages, exact: NDArray[np.float32] | None = None) -> Verifier:
@@ -102,8 +107,16 @@ def export_network(
             network, floats, draft, shown, progress, float_files=float_files, exact=exact
         )
 
-    made = _int8_or_float(floats, draft, images, options, progress)
-    files, report = _keep(options.promise, made, draft, verifier(images.validation, exact), watch)
+    refusals: dict[str, str] = {}
+
+    def expect(effort: Effort, seconds: float) -> None:
+        *_, refusal = refusals.values()
+        announce(NextEffort(effort=effort, refusal=refusal, expected_seconds=seconds))
+
+    made = _int8_or_float(floats, draft, images, options, progress, clock, expect)
+    files, report = _keep(
+        options.promise, made, draft, verifier(images.validation, exact), watch, refusals
+    )
     reports = {"validation": report}
     if images.test is not None:
         tested = _judge(verifier(images.test)(files).report, options.promise)
@@ -165,7 +178,8 @@ def _require_skill(
             raise ImportMistakeError(f"{skill}. {found}", found.remedy.settings)
     if skill.doubt:
         raise ExportRefusedError(
-            f"{skill.doubt}. {skill}. Nothing was written: train it longer, or accept it as it is",
+            f"{skill.doubt}; {skill}. Nothing was written: train it longer, give more images, or "
+            "accept it as it is",
             parameter="accept_untrained",
         )
     return logits
@@ -177,9 +191,9 @@ def _keep(
     draft: Bundle,
     verifier: Verifier,
     watch: Callable[[Verification], None],
+    refusals: dict[str, str],
 ) -> tuple[Mapping[Format, bytes], ExportReport]:
-    """Return the first files that keep the promise, with their report."""
-    refusals: dict[str, str] = {}
+    """Return the first files that keep the promise, with their report; `refusals` are noted."""
     for tried, plain in made:
         verified = verifier(files := describe(plain, draft))
         judged = _judge(verified.report, promise)
@@ -204,11 +218,20 @@ def _int8_or_float(
     images: ExportImages,
     options: ExportOptions,
     progress: StepProgress,
+    clock: Stopwatch,
+    expect: Callable[[Effort, float], None],
 ) -> Iterator[tuple[Effort, Mapping[Format, bytes]]]:
     if draft.precision == "float32":
         yield "calibration", floats.files
         return
     training = images.training or (lambda: images.calibration)
     yield from attempts(
-        floats, draft.preprocessing, images.calibration, training, options, progress
+        floats,
+        draft.preprocessing,
+        images.calibration,
+        training,
+        options,
+        progress,
+        watch=clock,
+        expect=expect,
     )

@@ -85,5 +85,17 @@ class ExportOptions:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class NextEffort:
+    """An effort that is about to be made: why (`refusal` of what came before), and its cost.
+
+    `expected_seconds` count from now to the end of the verification of its files.
+    """
+
+    effort: Effort
+    refusal: str
+    expected_seconds: float
+
+
 StepProgress = Callable[[str, int, int], None]
 """Told a step's name, how many of its parts are done, and of how many."""

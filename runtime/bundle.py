@@ -23,6 +23,7 @@ from leansight.runtime.preprocessing import Preprocessing
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "bundle.json"
 Precision = Literal["int8", "float32"]
+_MOST_BYTES: Final = 1 << 40  # of a file: what is larger is no size
 # What zipfile raises for a damaged archive: besides its own error zlib's, one for an offset
 # outside the file, and one for an encryption or compression that it does not know.
 _DAMAGED_ZIP: Final = (
@@ -43,7 +44,7 @@ class FileRecord:
     size_bytes: int
 
     def __post_init__(self) -> None:
-        if type(self.size_bytes) is not int or self.size_bytes < 0:
+        if type(self.size_bytes) is not int or not 0 <= self.size_bytes <= _MOST_BYTES:
             raise ValueError(f"size_bytes must be a whole number, not {self.size_bytes!r}")
 
     @classmethod

@@ -1,6 +1,8 @@
 """Whether a bundle gives on this machine what it gave where it was made."""
 
 import io
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import Format, load_interpreter
 
 GOLDEN = "golden.npz"
+# What numpy and zipfile raise for a damaged file, and what other arrays than these lead to.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, TypeError)
 # Kernels of different processors round differently by one step or two of the int8 output.
 MAX_DIFFERENCE = 0.02
 
@@ -58,14 +62,30 @@ def check_golden(
     bundle = Bundle.load(path)
     if GOLDEN not in bundle.files:
         raise BundleError(f"{bundle.path} has no {GOLDEN}: there is nothing to check it by")
+    try:
+        return _compare(bundle, bundle.choose_format(model_format), threads=threads)
+    except BundleError:
+        raise
+    except _DAMAGED as error:
+        raise BundleError(
+            f"{bundle.path / GOLDEN} does not hold golden photos, export the bundle again: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _compare(bundle: Bundle, chosen: Format, *, threads: int) -> GoldenReport:
     with np.load(io.BytesIO(bundle.read(GOLDEN)), allow_pickle=False) as file:
         golden = dict(file)
     photos = [golden[name] for name in sorted(golden) if name.startswith("photo_")]
     if not photos:
         raise BundleError(f"{bundle.path}: {GOLDEN} holds no photos")
     pixels = np.concatenate([bundle.preprocessing(photo) for photo in photos])
-    chosen = bundle.choose_format(model_format)
-    interpreter = load_interpreter(bundle.read(f"model.{chosen}"), chosen, threads=threads)
+    interpreter = load_interpreter(
+        bundle.read(f"model.{chosen}"),
+        chosen,
+        threads=threads,
+        name=f"model.{chosen} of {bundle.path}",
+    )
     logits = np.stack([interpreter(image[None]) for image in pixels])
     expected = golden[f"logits_{chosen}"]
     now, before = (

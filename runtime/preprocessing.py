@@ -16,6 +16,7 @@ Fit = Literal["stretch", "letterbox", "centre-crop"]
 Interpolation = Literal["area", "linear", "nearest"]
 
 CHANNELS: Final[Mapping[Colour, int]] = {"gray": 1, "rgb": 3}
+MAX_SIZE: Final = 1 << 14  # pixels of a side: more is a slip of the keyboard
 # Every network sees (pixel - 128) / 128, in [-1, 1): as int8 that is exactly pixel - 128 with
 # scale 1/128, so a quantized graph needs no arithmetic for it (docs/decisions/0002).
 PIXEL_ZERO: Final = 128
@@ -70,6 +71,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 1:
             raise ValueError(f"preprocessing.size must be a whole number from 1, not {self.size}")
+        if self.size > MAX_SIZE:
+            raise ValueError(f"preprocessing.size must be at most {MAX_SIZE}, not {self.size}")
         for name, value, allowed in (
             ("colour", self.colour, get_args(Colour)),
             ("fit", self.fit, get_args(Fit)),

@@ -7,7 +7,7 @@ most sensitive activations in float.
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +16,12 @@ from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.bias_correction import correct_biases
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.calibration import calibrate, count_values
+from leansight.exporters.int8.cost import (
+    Stopwatch,
+    expect_ranges,
+    expect_search,
+    expect_training,
+)
 from leansight.exporters.int8.equalisation import equalise
 from leansight.exporters.int8.fake_quantization import logit_error
 from leansight.exporters.int8.quantization_aware_training import fine_tune
@@ -35,6 +41,9 @@ def attempts(
     training: Callable[[], Image],
     options: ExportOptions,
     progress: StepProgress,
+    *,
+    watch: Stopwatch,
+    expect: Callable[[Effort, float], None] = lambda *_: None,
 ) -> Iterator[tuple[Effort, dict[Format, bytes]]]:
     """Give both int8 files, again and again, made with more effort each time.
 
@@ -45,26 +54,45 @@ def attempts(
         training: gives the images for QAT, when they are needed.
         options: the most that is tried, and where the files are to run fastest.
         progress: told of every step.
+        watch: has taken the time of "converting".
+        expect: told before each dearer effort how many seconds it is expected to take, with the
+            verification of its files.
 
     """
+
+    def files(in_float: Collection[str] = ()) -> dict[Format, bytes]:
+        with watch.time("writing"):
+            return found.write(in_float)
+
     found = calibrate_network(floats, calibration, progress, options.target)
-    yield "calibration", found.write()
+    with watch.time("verifying"):
+        yield "calibration", files()
     if options.effort == "calibration":
         return
+    expect("ranges", expect_ranges(found, watch))
     found = _improve_ptq(found, preprocessing, progress)
-    yield "ranges", found.write()
+    with watch.time("verifying"):
+        yield "ranges", files()
     if options.effort == "ranges":
         return
-    trained = _train(found, preprocessing, training(), progress)
+    images = training()
+    epochs = max(1, QAT_IMAGES // len(images))
+    expect("training", expect_training(found, images, epochs, watch))
+    trained = _train(found, preprocessing, images, epochs, progress)
     if trained is not found:
         found = trained
-        yield "training", found.write()
+        with watch.time("verifying"):
+            yield "training", files()
     if options.effort == "training":
         return
+    expect("float layers", expect_search(found, watch))
     sensitive = _most_sensitive(found, progress)
     for count in FLOAT_GRIDS:
         if count < len(sensitive):
-            yield "float layers", found.write(set(itertools.chain(*sensitive[:count])))
+            if count > FLOAT_GRIDS[0]:
+                expect("float layers", watch.total("writing", "verifying"))
+            with watch.time("verifying"):
+                yield "float layers", files(set(itertools.chain(*sensitive[:count])))
 
 
 def _improve_ptq(
@@ -104,7 +132,11 @@ def _equalise(found: CalibratedNetwork) -> CalibratedNetwork:
 
 
 def _train(
-    found: CalibratedNetwork, preprocessing: Preprocessing, images: Image, progress: StepProgress
+    found: CalibratedNetwork,
+    preprocessing: Preprocessing,
+    images: Image,
+    epochs: int,
+    progress: StepProgress,
 ) -> CalibratedNetwork:
     """Return the network after QAT, or as it was where that is better.
 
@@ -118,7 +150,7 @@ def _train(
         simulation,
         found.exact,
         images,
-        epochs=max(1, QAT_IMAGES // len(images)),
+        epochs=epochs,
         progress=lambda n, of: progress("quantization-aware training", n, of),
     )
     if logit_error(simulation, pixels, expected) >= before:

@@ -12,7 +12,7 @@ from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.runtime.preprocessing import Image
 
 BATCH: Final = 32
-PART: Final = 8  # of a batch, whose activations are in memory at a time
+PART: Final = 4  # of a batch, whose activations are in memory at a time
 WEIGHT_RATE: Final = 3e-5  # of Adam, at its peak: what was learnt is not to be forgotten
 BOUND_RATE: Final = 1e-3  # the same, as a part of each grid's range
 
@@ -43,7 +43,7 @@ def fine_tune(
     teacher = torch.from_numpy(predict(exact, pixels))
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(_groups(simulation))
-    steps = max(1, len(pixels) // BATCH)
+    steps = count_steps(len(pixels), epochs=1)
     rates = [group["lr"] for group in optimiser.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, rates, total_steps=max(4, epochs * steps), pct_start=0.3
@@ -57,6 +57,11 @@ def fine_tune(
             optimiser.step()
             schedule.step()
             progress(epoch * steps + step + 1, epochs * steps)
+
+
+def count_steps(images: int, epochs: int) -> int:
+    """Return how many batches are learnt from."""
+    return epochs * max(1, images // BATCH)
 
 
 def _add_gradients(simulation: FakeQuantizedNetwork, pixels: Image, expected: Tensor) -> None:

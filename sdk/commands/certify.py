@@ -9,6 +9,7 @@ from leansight.runtime.extras import check_installed
 from leansight.runtime.interpreter import Format
 from leansight.sdk.commands.options.images import PATH, choose_samples, image_options
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
+from leansight.sdk.system.files import require_new
 
 if TYPE_CHECKING:
     from leansight.sdk.data.samples import Part
@@ -73,6 +74,7 @@ def command(
     leansight certify signs.bundle held-out/ --max-error 0.02 --out certified.bundle
     """
     check_installed(*EVALUATION_MODULES, extra="evaluate")
+    require_new(out)
     from leansight.sdk.deployment.certify import certify_bundle
     from leansight.sdk.evaluation.answers import ask, load_model
 

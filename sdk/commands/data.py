@@ -12,6 +12,7 @@ from leansight.runtime.extras import opencv, require
 from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.commands.options.images import videos_option
 from leansight.sdk.recipes.schema import DataRecipe, Layout
+from leansight.sdk.system.files import require_writable
 
 if TYPE_CHECKING:
     from leansight.sdk.data.statistics import Statistics
@@ -71,12 +72,17 @@ def signs(out: Path, images: int, seed: int) -> None:
     show_default=True,
     help="Length of the video.",
 )
-def video(out: Path, seed: int, seconds: float) -> None:
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV file to write what each frame shows to: frame,label.",
+)
+def video(out: Path, seed: int, seconds: float, labels: Path | None) -> None:
     """Write the video OUT, whose name ends in .mp4: one sign after another, pauses between."""
     opencv()
     from leansight.sdk.data.synthetic import videos
 
-    frames = videos.write_video(out, seed=seed, seconds=seconds)
+    frames = videos.write_video(out, seed=seed, seconds=seconds, labels=labels)
     click.echo(f"{frames} frames of {videos.DEMO_PX} x {videos.DEMO_PX} px: {out}")
 
 
@@ -118,6 +124,7 @@ def stats(
     require("rich", package="rich", extra="train")
     if out is not None:
         require("matplotlib", package="matplotlib", extra="train")
+        require_writable(out)
     from leansight.sdk.data import statistics
     from leansight.sdk.data.dataset import show
     from leansight.sdk.data.layouts.detect import find_data

@@ -9,7 +9,7 @@ import click
 
 from leansight.exporters.options import EFFORTS, TARGETS, Effort, Promise, Target
 from leansight.exporters.verification.report import CONFIDENCE, ExportReport
-from leansight.runtime.bundle import describe_precision, refuse_existing
+from leansight.runtime.bundle import describe_precision
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.sdk.commands.interruption import stopped_in_one_line
@@ -21,6 +21,7 @@ from leansight.sdk.commands.options.export import (
 )
 from leansight.sdk.commands.options.images import PATH, require_images, videos_override
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MODULES
+from leansight.sdk.system.files import require_new, require_writable
 
 if TYPE_CHECKING:
     from leansight.runtime.bundle import Precision
@@ -146,7 +147,9 @@ def command(
     check_installed(*EXPORT_MODULES, extra="export")
     if report is not None:
         check_installed(*EVALUATION_MODULES, extra="evaluate")
-    refuse_existing(out)
+    require_new(out)
+    if report is not None:
+        require_writable(report, "report")
     require_images(data)
     from leansight.sdk.deployment.export_imported import export_imported
     from leansight.sdk.deployment.export_run import export_run

@@ -21,6 +21,7 @@ from leansight.sdk.commands.options.search import (
     choice_options,
 )
 from leansight.sdk.commands.options.training import workers_option
+from leansight.sdk.system.files import require_writable
 
 if TYPE_CHECKING:
     from leansight.sdk.runs.run import Run
@@ -134,6 +135,7 @@ def command(
         timed=timed,
         workers=workers,
     )
+    require_writable(out)
     search = Search(
         space=space,
         objectives=objectives,

@@ -22,6 +22,7 @@ from leansight.sdk.commands.options.images import PATH, require_images
 from leansight.sdk.commands.options.modules import EXPORT_MODULES, TRAINING_MODULES
 from leansight.sdk.commands.options.remote import on_option, remote_python_option
 from leansight.sdk.commands.options.training import set_option, workers_option
+from leansight.sdk.system.files import require_writable
 
 if TYPE_CHECKING:
     from leansight.exporters.pruning.channels import Importance
@@ -193,6 +194,7 @@ def command(
     leansight prune run/ --latency 1.0ms --on pi@raspberrypi.local --out fast/
     """
     check_installed(*TRAINING_MODULES, *EXPORT_MODULES, "torch_pruning", extra="all")
+    require_writable(out)
     kind, value = goal.one()
     require_images(data)
     _refuse_taken(out)

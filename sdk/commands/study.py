@@ -23,6 +23,7 @@ from leansight.sdk.studies.executors import Executor, Outcome, ProcessExecutor, 
 from leansight.sdk.studies.grid import Axis, Study
 from leansight.sdk.studies.results import StudyResults, table
 from leansight.sdk.studies.runner import StudyRunner
+from leansight.sdk.system.files import require_writable
 
 
 @click.command()
@@ -109,6 +110,7 @@ def command(
         --grid training.learning_rate=0.1,0.01,0.001 --grid model.width=8,16
     """
     check_installed(*TRAINING_MODULES, "matplotlib", extra="train")
+    require_writable(out)
     if address:
         require("ray", package="Ray", extra="cluster")
     overrides += videos_override(videos)

@@ -22,6 +22,7 @@ from leansight.sdk.commands.options.training import (
     weights_option,
     workers_option,
 )
+from leansight.sdk.system.files import require_writable
 
 
 @click.command()
@@ -93,6 +94,7 @@ def command(
     leansight train --resume --out run/
     """
     check_installed(*TRAINING_MODULES, extra="train")
+    require_writable(out)
     from leansight.sdk.recipes.load import load_recipe
     from leansight.sdk.runs.run import TrainingOptions, describe_metric
     from leansight.sdk.training.train import train

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from leansight.runtime.decision import Task
 from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
 from leansight.runtime.preprocessing import Image, Preprocessing
 from leansight.sdk.data.samples import Sample, classes_of
-from leansight.sdk.system.console import console
+from leansight.sdk.system.progress import track
 from leansight.sdk.system.text import first_five
 
 
@@ -74,7 +73,7 @@ def visit_images(
 
     with ThreadPoolExecutor() as pool:
         done = pool.map(read, range(len(samples)))
-        bar = track(done, what, len(samples), console=console(), transient=True)
+        bar = track(done, what, len(samples))
         return {index: problem for index, problem in enumerate(bar) if problem}
 
 

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv
@@ -22,7 +21,7 @@ from leansight.sdk.data.images import (
 )
 from leansight.sdk.data.samples import Sample, Split
 from leansight.sdk.recipes.schema import SplitBy
-from leansight.sdk.system.console import console
+from leansight.sdk.system.progress import track
 
 # Two images are twins if their gray thumbnails, with mean 0 and standard deviation 1, differ by
 # less than this (root mean square). Measured: a JPEG of quality 50, half the size or 3 levels
@@ -151,7 +150,7 @@ def _join_near(group: NDArray[np.int64], thumbnails: NDArray[np.float32]) -> Non
     squares = (means**2).sum(axis=1)
     limit = (TWIN_DISTANCE * _SIDE / _BLOCK) ** 2 * (1 + 1e-4)  # rounding must not lose one
     starts = range(0, len(known), _ROWS)
-    for start in track(starts, "comparing images", console=console(), transient=True):
+    for start in track(starts, "comparing images", len(starts)):
         rows = slice(start, start + _ROWS)
         apart = squares[rows, None] + squares[None, start:] - 2 * means[rows] @ means[start:].T
         near = np.triu(apart <= limit, 1)

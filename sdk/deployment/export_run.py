@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from leansight.exporters.export import ExportImages, export_network
-from leansight.exporters.options import ExportOptions, ExportRefusedError, StepProgress
+from leansight.exporters.options import ExportOptions, ExportRefusedError, NextEffort, StepProgress
 from leansight.exporters.verification.report import ExportReport, Verification
 from leansight.runtime.bundle import Bundle
 from leansight.sdk.data.images import images_folder, read_sample
@@ -110,7 +110,8 @@ def export_with_report(
 ) -> dict[str, ExportReport]:
     """Export; write what the files that were tried last say beside torch, if that is planned.
 
-    Of refused files as well: the message says where it is.
+    Of refused files as well: the message says where it is. A network that is refused before it
+    is converted has none.
     """
     keep_freed_memory()
     tried = deque[Verification](maxlen=1)
@@ -122,17 +123,26 @@ def export_with_report(
             options,
             progress=progress,
             watch=tried.append,
+            announce=announce,
             watch_skill=lambda skill: tell(f"validation: {skill}"),
             float_files=plan is not None,
         )
     except ExportRefusedError as error:
-        if plan is None:
+        if plan is None or not tried:  # refused before there were files
             raise
         page = _write_report(plan, draft, tried[-1], refusal=str(error))
         raise ExportRefusedError(f"{error} but {page}") from error
     if plan is not None:
         _write_report(plan, draft, tried[-1])
     return reports
+
+
+def announce(effort: NextEffort) -> None:
+    """Say on standard error what is tried next, why, and what it is expected to cost."""
+    minutes = effort.expected_seconds / 60
+    duration = f"{minutes:.1f} minutes" if minutes >= 1 else "less than a minute"
+    tell(f"{effort.refusal}.")
+    tell(f"Next effort: {effort.effort}, which is expected to take {duration}.")
 
 
 def _write_report(

@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
-from rich.progress import track
 from torch import nn
 
 from leansight.exporters.conversion.inference import predict
@@ -26,7 +25,7 @@ from leansight.sdk.data.images import images_folder, read_sample, require_readab
 from leansight.sdk.data.samples import Sample, classes_of
 from leansight.sdk.evaluation.metrics import marks
 from leansight.sdk.runs.run import Run
-from leansight.sdk.system.console import console
+from leansight.sdk.system.progress import track
 from leansight.sdk.system.text import first_five, printable
 
 BATCH: Final = 16
@@ -74,7 +73,9 @@ def load_model(
         )
     bundle = Bundle.load(path)
     chosen = bundle.choose_format(model_format)
-    interpreter = load_interpreter(bundle.read(f"model.{chosen}"), chosen, threads=threads)
+    interpreter = load_interpreter(
+        bundle.read(f"model.{chosen}"), chosen, threads=threads, name=f"model.{chosen} of {path}"
+    )
     return AnsweringModel(
         name=f"{path.name} ({chosen} {bundle.precision_text})",
         labels=bundle.labels,
@@ -177,7 +178,7 @@ def ask(
     batches = _batches(images_folder(root), samples, model.preprocessing, problems)
     count = math.ceil(len(samples) / BATCH)
     what = f"asking {escape(printable(model.name))}"
-    bar = track(batches, what, count, console=console(), transient=True)
+    bar = track(batches, what, count)
     given = [model.answer(pixels) for pixels in bar]
     if report_unreadable is None or not given:
         require_readable(problems, len(samples))

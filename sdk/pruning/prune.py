@@ -178,7 +178,7 @@ def _refuse_others(out: Path, asked: Mapping[str, Any]) -> None:
         # Earlier versions wrote the names of options.
         values = dict(json.loads(file.read_text()))
         earlier = {name.removeprefix("--"): value for name, value in values.items()}
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file} is damaged: {error}") from error
     require_same(earlier, asked, out)
 

@@ -28,7 +28,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     try:
         values = tomllib.loads(recipe_text(name_or_path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"recipe {name_or_path}: {error}") from error
     return _overridden(name_or_path, values, overrides)
 
@@ -71,7 +71,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text
     *tables, last = key.split(".")
     for table in tables:

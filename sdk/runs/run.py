@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,8 @@ from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.system.files import write_json
 
 WEIGHTS: Final = "model.safetensors"
+# What a damaged file, or another JSON than expected, leads to.
+_DAMAGED: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 LOCK: Final = "run.lock"  # held by the process that works on the run
 # The files of a run that are written before all others.
 LISTS: Final = frozenset({"train.csv", "validation.csv", "test.csv"})
@@ -88,10 +90,10 @@ class RunConfig:
             return cls(
                 data=Path(values["data"]),
                 recipe=Recipe.from_dict(values["recipe"]),
-                labels=tuple(values["labels"]),
+                labels=_texts(values["labels"]),
                 options=TrainingOptions.from_dict(values["options"]),
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except _DAMAGED as error:
             raise DataError(f"{file} is damaged: {error}") from error
 
     def save(self, path: Path) -> None:
@@ -134,10 +136,10 @@ class Run:
                 path=path,
                 data=Path(values["data"]),
                 recipe=Recipe.from_dict(values["recipe"]),
-                labels=tuple(values["labels"]),
+                labels=_texts(values["labels"]),
                 metrics=values["metrics"],
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except _DAMAGED as error:
             raise DataError(f"{file} is damaged: {error}") from error
 
     def save(self, network: nn.Module) -> None:
@@ -166,6 +168,12 @@ class Run:
     def split(self) -> Split:
         """Read the lists of files that the run was trained, chosen and tested on."""
         return read_split(self.path)
+
+
+def _texts(values: Sequence[object]) -> tuple[str, ...]:
+    if wrong := [value for value in values if not isinstance(value, str)]:
+        raise TypeError(f"labels are text, not {wrong[0]!r}")
+    return tuple(map(str, values))
 
 
 def describe_metric(name: str, task: Task) -> str:

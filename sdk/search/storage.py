@@ -10,6 +10,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.system.definition import require_same
@@ -34,7 +35,7 @@ def keep_definition(definition: Mapping[str, Any], folder: Path, storage: str | 
         try:
             there = json.loads(file.read_text())
             name = str(there.pop("study"))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{file} is damaged: {error}") from error
         require_same(there, values, folder)
         return name
@@ -92,7 +93,9 @@ def _open_sqlite(url: str) -> BaseStorage:
     Optuna looks for each table and then makes it, which fails if another process just has.
     """
     with locked(Path(f"{make_url(url).database}.lock")):
-        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}})
+        # A connection that waits in a pool is never closed.
+        kwargs = {"connect_args": {"timeout": _BUSY_SECONDS}, "poolclass": NullPool}
+        return RDBStorage(url, engine_kwargs=kwargs)
 
 
 def _without_password(storage: str | None) -> str | None:

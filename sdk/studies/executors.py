@@ -1,7 +1,6 @@
 """Where the cells of a study run: as processes of this machine, or on a Ray cluster."""
 
 import contextlib
-import fcntl
 import os
 import signal
 import socket
@@ -17,17 +16,11 @@ from typing import Any, Final, Protocol
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.extras import require
 from leansight.sdk.system.cores import available_cores
+from leansight.sdk.system.locks import wait_for
+from leansight.sdk.system.parent import ends_with_us
 
 # -P: a file of the current folder that is named as a library must not be imported for it.
 _TRAIN: Final = ("-P", "-c", "from leansight.sdk.commands.cli import main; main()", "train")
-# Linux kills a training whose parent has died, even by SIGKILL. Python's preexec_fn is not safe
-# among threads, so the process sets this itself (1 is PR_SET_PDEATHSIG) before it becomes the
-# training.
-_DIES_WITH_PARENT: Final = (
-    "import ctypes, os, signal, sys\n"
-    "ctypes.CDLL(None).prctl(1, signal.SIGKILL)\n"
-    "if os.getppid() == int(sys.argv[1]): os.execvp(sys.argv[2], sys.argv[2:])\n"
-)
 _GRACE_SECONDS: Final = 5
 _POLL_SECONDS: Final = 0.05
 _RAY_POLL_SECONDS: Final = 1.0
@@ -187,16 +180,13 @@ class _Process:
     def __init__(self, task: CellTask, threads: int) -> None:
         self._task = task
         command = [*(task.trainer or (sys.executable, *_TRAIN)), *task.arguments]
-        if sys.platform == "linux":
-            guard = [sys.executable, "-ISc", _DIES_WITH_PARENT, str(os.getpid())]
-            command = [*guard, *command]
         with task.log.open("ab") as log:
             # The training inherits the lock with the log, and gives it back when it has ended:
             # where one goes on in spite of its dead study or Ray node, this waits for it.
-            fcntl.flock(log, fcntl.LOCK_EX)
+            wait_for(log)
             self._log_start = log.seek(0, os.SEEK_END)  # where it now ends
             self._process = subprocess.Popen(
-                command,
+                ends_with_us(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -95,7 +95,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
     file = run / "run.json"
     try:
         metrics = json.loads(file.read_text())["metrics"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{file} is damaged ({error}): delete {run} to train it again") from error
     if not isinstance(metrics, dict):
         raise DataError(f"{file} is damaged (no metrics): delete {run} to train it again")

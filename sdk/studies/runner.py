@@ -176,7 +176,7 @@ def _tested(run: Path) -> dict[str, Any]:
 def _read(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is damaged: {error}") from error
     if not isinstance(values, dict):
         raise DataError(f"{file} is damaged: it holds no study")

@@ -4,7 +4,14 @@ import json
 import tempfile
 from pathlib import Path
 
+from leansight.runtime.bundle import refuse_existing
 from leansight.runtime.errors import DataError
+
+
+def require_new(out: Path) -> None:
+    """Raise BundleError if there is something at `out`, DataError if nothing can be put there."""
+    require_writable(out)
+    refuse_existing(out)
 
 
 def require_writable(out: Path, parameter: str = "out") -> None:

@@ -1,6 +1,5 @@
 """Work in a process of its own: errors come back as they are, and Ctrl-C ends both."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,8 +15,10 @@ from typing import Final
 
 from leansight.runtime.errors import LeansightError
 from leansight.sdk.system.library_logs import screen_for_children, without_library_logs
+from leansight.sdk.system.parent import end_with
 
-_DIE_WITH_PARENT: Final = 1  # Linux: PR_SET_PDEATHSIG
+# How the readers of a training are started: forked, they share its images. macOS can do it too.
+READERS_START: Final = "fork"
 
 
 def run_in_own_process(
@@ -92,10 +93,8 @@ class _Ended:
 def _answer(answer: Connection, parent: int, work: Callable[[], object]) -> None:
     """Work, and send how that ended."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is open is closed on the way out
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-        if os.getppid() != parent:
-            return
+    if not end_with(parent):
+        return
     try:
         with without_library_logs():
             work()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
+from typing import IO, Any
 
 from leansight.runtime.errors import DataError
 
@@ -17,11 +18,16 @@ def lock(file: Path) -> TextIOWrapper:
     """
     held = _opened(file)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        wait_for(held)
     except BaseException:  # Ctrl-C
         held.close()
         raise
     return held
+
+
+def wait_for(held: IO[Any]) -> None:
+    """Hold an open file until it is closed; wait while another process (or thread) has it."""
+    fcntl.flock(held, fcntl.LOCK_EX)
 
 
 @contextmanager

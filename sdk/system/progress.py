@@ -1,12 +1,23 @@
-"""Progress bars for steps that are named while they run."""
+"""Progress bars: of one step, and of steps that are named while they run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import rich.progress
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from leansight.sdk.system.console import console
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], step: str, total: int) -> Iterable[T]:
+    """Return the items, with a bar while they are taken; where no terminal looks on, without."""
+    hidden = not console().is_terminal  # a bar that goes away would leave an empty line in a file
+    return rich.progress.track(
+        items, step, total, console=console(), transient=True, disable=hidden
+    )
 
 
 @contextmanager

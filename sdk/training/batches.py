@@ -23,6 +23,7 @@ from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import Split
 from leansight.sdk.runs.images import read_part
 from leansight.sdk.runs.run import RunConfig
+from leansight.sdk.system.isolated_process import READERS_START
 
 
 class Batch(NamedTuple):
@@ -228,8 +229,7 @@ def training_batches(
         drop_last=len(scenes) // _processes()[1] > batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,
-        # Forked, the workers share the scenes; sent to new processes, each would have a copy.
-        multiprocessing_context="fork" if workers else None,
+        multiprocessing_context=READERS_START if workers else None,
         worker_init_fn=_single_threaded if workers else None,
     )
 

@@ -1,4 +1,4 @@
-"""The progress bar of a training: each of its parts is one line, however narrow the terminal."""
+"""What a training shows of its progress: a bar of one line on a terminal, else a line an epoch."""
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
@@ -12,7 +12,25 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from leansight.sdk.system.console import console, tell
+
 BAR_WIDTH = 16
+
+
+def show_progress() -> pl.Callback:
+    """Return what shows the progress of a training where its standard error goes."""
+    return OneLineBar() if console().is_terminal else EpochLines()
+
+
+class EpochLines(pl.Callback):
+    """One line for each epoch, for the log file of a training that runs in the background."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the losses and scores of the epoch."""
+        del pl_module
+        if trainer.is_global_zero:
+            scores = (f"{k}: {float(v):.3f}" for k, v in trainer.progress_bar_metrics.items())
+            tell(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {' '.join(scores)}")
 
 
 class OneLineBar(RichProgressBar):

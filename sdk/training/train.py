@@ -36,11 +36,14 @@ from leansight.sdk.training.batches import (
 )
 from leansight.sdk.training.lightning_module import LearningTask
 from leansight.sdk.training.trainer import (
+    BEST_CHECKPOINT,
     LAST_CHECKPOINT,
     Hardware,
     find_learning_rate,
     make_trainer,
     quiet_lightning,
+    read_checkpoint,
+    require_whole_checkpoints,
 )
 
 _SAFE_CHANNELS: Final = 16
@@ -82,6 +85,7 @@ def _train_begun(out: Path, hardware: Hardware) -> Run:
     start = RunConfig.load(out)
     split, chosen = read_split(out), start.options
     teacher = Run.load(chosen.teacher) if chosen.teacher else None
+    require_whole_checkpoints(out / "checkpoints")
     images = read_images(start, split, folder=out)
     network, trainer = train_network(
         start, images, [str(s.path) for s in split.train], out=out, teacher=teacher, on=hardware
@@ -143,13 +147,13 @@ def train_network(
         if recipe.training.find_learning_rate and not last.exists():
             start = find_learning_rate(task, batches, start, out)
             task.learning_rate = start.recipe.training.learning_rate
-        done = torch.load(last, weights_only=True)["epoch"] + 1 if last.exists() else 0
+        done = read_checkpoint(last)["epoch"] + 1 if last.exists() else 0
         assert isinstance(batches.sampler, EpochSampler)
         batches.sampler.start_at(done)
         trainer = make_trainer(recipe, folder, on, everything=start.options.everything)
         trainer.fit(task, batches, held_out or None, ckpt_path=last if last.exists() else None)
-    kept = folder / (LAST_CHECKPOINT if start.options.everything else "best.ckpt")
-    task.load_state_dict(torch.load(kept, weights_only=True)["state_dict"])
+    kept = folder / (LAST_CHECKPOINT if start.options.everything else BEST_CHECKPOINT)
+    task.load_state_dict(read_checkpoint(kept)["state_dict"])
     return network.eval(), trainer
 
 

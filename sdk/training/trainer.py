@@ -3,7 +3,7 @@
 import csv
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,9 +29,11 @@ from leansight.sdk.runs.run import RunConfig
 from leansight.sdk.system.console import console
 from leansight.sdk.training.batches import Batch
 from leansight.sdk.training.lightning_module import SCORE, LearningTask
-from leansight.sdk.training.progress_bar import OneLineBar
+from leansight.sdk.training.progress_bar import show_progress
 
 LAST_CHECKPOINT: Final = "last.ckpt"
+BEST_CHECKPOINT: Final = "best.ckpt"
+METRICS: Final = "metrics.csv"
 FINDER_STEPS: Final = 100
 
 
@@ -67,7 +69,11 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
     """Return the trainer that the recipe asks for; it writes its checkpoints into `folder`."""
     training = recipe.training
     best = ModelCheckpoint(
-        folder, filename="best", monitor=SCORE, mode="max", enable_version_counter=False
+        folder,
+        filename=BEST_CHECKPOINT.removesuffix(".ckpt"),
+        monitor=SCORE,
+        mode="max",
+        enable_version_counter=False,
     )
     # Of every epoch: Lightning's own `save_last` is of the last that was the best.
     last = ModelCheckpoint(
@@ -76,7 +82,7 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
     callbacks: list[Callback] = [
         *(() if everything else (best,)),
         last,
-        OneLineBar(),
+        show_progress(),
     ]
     if training.average_decay:
         callbacks.append(WeightAveraging(avg_fn=moving_average(training.average_decay)))
@@ -98,6 +104,7 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
         logger=[_metrics_log(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
         num_sanity_val_steps=0,  # a resumed run would take it twice
         log_every_n_steps=1,
+        enable_progress_bar=console().is_terminal,
         enable_model_summary=False,
         deterministic=True,
         use_distributed_sampler=False,  # ours shares the images out itself
@@ -143,14 +150,43 @@ def find_learning_rate(
     return start
 
 
+def read_checkpoint(file: Path) -> Mapping[str, Any]:
+    """Return what Lightning has kept of a training; DataError if the file is damaged."""
+    file.open("rb").close()  # no right to read it is another fault
+    try:
+        kept: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        _ = kept["epoch"], kept["global_step"], kept["state_dict"]
+    except Exception as error:  # torch, zipfile and pickle raise what damaged bytes lead to
+        best = file.with_name(BEST_CHECKPOINT)
+        advice = f"go on from the best epoch: put a copy of {best} in its place; or " * (
+            file != best and best.is_file()
+        )
+        raise DataError(
+            f"{file} is damaged ({_first_line(error)}). To {advice}begin again: remove it"
+        ) from error
+    return kept
+
+
+def require_whole_checkpoints(folder: Path) -> None:
+    """Raise DataError if a training cannot go on from what is in `folder`; new ones can begin."""
+    file, last = folder / METRICS, folder / LAST_CHECKPOINT
+    if last.exists():
+        steps = read_checkpoint(last)["global_step"]
+        if file.exists():
+            read_metrics(file, steps)
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first sentence of an error, or its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
+
+
 def _metrics_log(folder: Path) -> CSVLogger:
     """Log every step to `metrics.csv`; go on with the one of an interrupted run."""
-    file, last = folder / "metrics.csv", folder / LAST_CHECKPOINT
+    file, last = folder / METRICS, folder / LAST_CHECKPOINT
     earlier: list[dict[str, Any]] = []
     if file.exists() and last.exists() and is_first_process():
-        done = torch.load(last, weights_only=True)["global_step"]
-        with file.open(newline="") as rows:
-            earlier = [row for row in csv.DictReader(rows) if int(row["step"]) < done]
+        earlier = read_metrics(file, read_checkpoint(last)["global_step"])
     logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
     if earlier:
         with warnings.catch_warnings():
@@ -159,6 +195,17 @@ def _metrics_log(folder: Path) -> CSVLogger:
             logger.experiment.metrics.extend(earlier)
         logger.save()  # it has deleted them
     return logger
+
+
+def read_metrics(file: Path, steps: int) -> list[dict[str, Any]]:
+    """Return the rows of a `metrics.csv` before so many steps; DataError if it is damaged."""
+    try:
+        with file.open(newline="") as rows:
+            return [row for row in csv.DictReader(rows) if int(row["step"]) < steps]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise DataError(
+            f"{file} is damaged ({_first_line(error)}). To go on without it: remove it"
+        ) from error
 
 
 @contextmanager

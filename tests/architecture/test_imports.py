@@ -22,7 +22,7 @@ JUNK_DRAWERS = {"base", "common", "helpers", "misc", "shared", "util", "utils"}
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 COMMANDS = [path for path in MODULES if room_of(path) == "sdk/commands"]
 # They start the others: the table of commands imports each by its name when it is called.
-SHARED_BY_COMMANDS = {"cli.py", "interruption.py"}
+SHARED_BY_COMMANDS = {"cli.py", "ending.py", "interruption.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

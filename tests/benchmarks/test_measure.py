@@ -22,13 +22,13 @@ from leansight.benchmarks.measure import (
     steps,
     summary,
 )
-from leansight.benchmarks.memory import peak_rss_bytes
 from leansight.benchmarks.models import find_models
 from leansight.benchmarks.picture import synthetic_image
 from leansight.benchmarks.table import tables
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import BundleError, DataError, MissingExtraError
 from leansight.runtime.interpreter import Format
+from leansight.runtime.system.kernel import peak_rss_bytes
 from leansight.sdk.commands.bench import command
 
 KEYS = [
@@ -266,7 +266,7 @@ def test_a_user_mistake_is_one_line_on_stderr_and_exit_code_1(files: Path) -> No
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
-    assert "cut.onnx is not an ONNX model that can run" in done.stderr
+    assert "cut.onnx is not an ONNX file" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -275,8 +275,8 @@ def test_a_user_mistake_is_one_line_on_stderr_and_exit_code_1(files: Path) -> No
         ("gone.onnx", None, "gone.onnx does not exist"),
         ("gone.bundle", None, "gone.bundle does not exist"),
         ("cut.tflite", "tiny.tflite", "cut.tflite is not a TFLite model that can run"),
-        ("cut.onnx", "tiny.onnx", "cut.onnx is not an ONNX model that can run"),
-        ("text.onnx", b"Dear reader,", "text.onnx is not an ONNX model that can run"),
+        ("cut.onnx", "tiny.onnx", "cut.onnx is not an ONNX file"),
+        ("text.onnx", b"Dear reader,", "text.onnx is not an ONNX file"),
         ("text.tflite", b"Dear reader,", "text.tflite is not a TFLite model that can run"),
         ("empty.tflite", b"", "empty.tflite is empty"),
         ("notes.txt", b"Dear reader,", "neither a bundle folder nor a sound zip of one"),

@@ -139,7 +139,8 @@ def test_formats_that_disagree_are_refused(
     gray = np.full_like(no_conversion.calibration[:1], 128)
     other = quantize(no_conversion.floats, gray, ignore)
     mixture = {"tflite": no_conversion.int8["tflite"], "onnx": other["onnx"]}
-    monkeypatch.setattr(export_module, "attempts", lambda *_: iter([("calibration", mixture)]))
+    made = [("calibration", mixture)]
+    monkeypatch.setattr(export_module, "attempts", lambda *_, **__: iter(made))
     with pytest.raises(ExportRefusedError, match=r"tflite int8 and onnx int8 decide differently"):
         export_network(
             no_conversion.network,

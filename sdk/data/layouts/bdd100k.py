@@ -33,7 +33,7 @@ def _weather(file: Path) -> list[tuple[str, str]]:
 
     try:
         entries = json.loads(file.read_bytes(), object_hook=kept)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is not JSON: {error}") from error
     found = []
     for number, entry in enumerate(entries if isinstance(entries, list) else [None], 1):

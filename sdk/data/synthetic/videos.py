@@ -23,6 +23,7 @@ from leansight.sdk.data.synthetic.countries import STYLES
 from leansight.sdk.data.synthetic.northland import NORTHLAND
 from leansight.sdk.data.synthetic.scenes import Pose, approach, draw_scene
 from leansight.sdk.data.synthetic.styles import LABELS
+from leansight.sdk.system.files import write_text
 
 FRAMES_PER_VIDEO: Final = 11
 MIN_FRAMES: Final = 2
@@ -147,10 +148,13 @@ def _write_video(video: Video, *, folder: Path, seed: int) -> int:
     return video.frames
 
 
-def write_video(out: Path, *, seed: int = 0, seconds: float = 12) -> int:
+def write_video(
+    out: Path, *, seed: int = 0, seconds: float = 12, labels: Path | None = None
+) -> int:
     """Write the demo, an mp4v video of northland's signs with pauses; return its frames.
 
-    Frames are (256, 256, 3) at 12 per second. A file that exists is replaced.
+    Frames are (256, 256, 3) at 12 per second. `labels` is a CSV file, frame,label, of what each
+    frame shows: frames count from 0, a pause has no label. Files that exist are replaced.
 
     Raises:
         DataError: the name does not end in .mp4, or OpenCV cannot write such a video there.
@@ -163,25 +167,29 @@ def write_video(out: Path, *, seed: int = 0, seconds: float = 12) -> int:
     part = out.with_name(f".{out.stem}.{os.getpid()}.part.mp4")
     codec = cv2.VideoWriter.fourcc(*"mp4v")
     writer = cv2.VideoWriter(str(part), codec, DEMO_FPS, (DEMO_PX, DEMO_PX))
+    shown = ["frame,label"]
     try:
         if not writer.isOpened():
             raise DataError(f"OpenCV cannot write {out}: is the folder writable?")
-        for image in islice(_demo(seed), frames):
+        for number, (label, image) in enumerate(islice(_demo(seed), frames)):
             writer.write(image)
+            shown.append(f"{number},{label}")
         writer.release()
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
+    if labels is not None:
+        write_text(labels, "\n".join(shown) + "\n")
     return frames
 
 
-def _demo(seed: int) -> Iterator[Image]:
-    """Yield the frames of the demo without end: a pause, a sign, a pause, a sign ..."""
+def _demo(seed: int) -> Iterator[tuple[str, Image]]:
+    """Yield the demo's frames with what they show, without end: a pause, a sign, a pause ..."""
     rng = np.random.default_rng([seed, len(LABELS)])
     for label in cycle(rng.permutation(LABELS).tolist()):
         scene = replace(draw_scene(label, NORTHLAND, rng), haze=0.0, defocus_px=0.4, noise=0.01)
         for pose in _passing(rng):
-            yield photograph(scene, pose, rng)
+            yield (label if pose.fill else ""), photograph(scene, pose, rng)
 
 
 def _passing(rng: Random) -> Iterator[Pose]:

@@ -21,8 +21,15 @@ from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
+from leansight.exporters.int8.cost import Stopwatch
 from leansight.exporters.int8.effort import attempts
-from leansight.exporters.options import EFFORTS, ExportOptions, ExportRefusedError, Promise
+from leansight.exporters.options import (
+    EFFORTS,
+    ExportOptions,
+    ExportRefusedError,
+    NextEffort,
+    Promise,
+)
 from leansight.exporters.verification.float_layers import names_of_float_layers
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
@@ -38,8 +45,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_
 def tried(spoilt: CalibratedNetwork) -> dict[str, list[dict[Format, bytes]]]:
     made: dict[str, list[dict[Format, bytes]]] = {}
     training = prepared(120, seed=5).pixels
+    watch = Stopwatch()
+    with watch.time("converting"):
+        floats = spoilt.floats
     for effort, files in attempts(
-        spoilt.floats, PREPROCESSING, spoilt.pixels, lambda: training, ExportOptions(), ignore
+        floats,
+        PREPROCESSING,
+        spoilt.pixels,
+        lambda: training,
+        ExportOptions(),
+        ignore,
+        watch=watch,
     ):
         made.setdefault(effort, []).append(dict(files))
     return made
@@ -156,6 +172,19 @@ def test_more_effort_keeps_a_promise_that_plain_calibration_breaks(
     assert Bundle.load(draft.path).metrics["validation"]["effort"] == "ranges"
 
 
+def assert_announced(told: list[str | NextEffort]) -> None:
+    """Hold each dearer effort to have been announced before it was made, with its cost."""
+    announced = [one for one in told if isinstance(one, NextEffort)]
+    assert [one.effort for one in announced] == ["ranges", "training", "float layers"]
+    assert all(one.refusal == "of no consequence" for one in announced)
+    assert all(0 < one.expected_seconds < 600 for one in announced)
+    made = [one for one in told if isinstance(one, str)]
+    assert [e for e in made if e != "training"] == ["calibration", "ranges", "float layers"]
+    assert told.index("calibration") < told.index(announced[0]) < told.index("ranges")
+    assert told.index("ranges") < told.index(announced[1]) < told.index(announced[2])
+    assert told.index(announced[2]) < told.index("float layers")
+
+
 @pytest.mark.slow
 def test_a_bundle_with_layers_in_float_is_called_that_everywhere(
     network: Residual, spoilt: CalibratedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -167,7 +196,17 @@ def test_a_bundle_with_layers_in_float_is_called_that_everywhere(
         lambda report, _: None if report.effort == "float layers" else "of no consequence",
     )
     draft = a_draft(tmp_path / "mixed.bundle")
-    reports = export_network(network, draft, few_images(), ExportOptions(), progress=ignore)
+    told: list[str | NextEffort] = []
+    reports = export_network(
+        network,
+        draft,
+        few_images(),
+        ExportOptions(),
+        progress=ignore,
+        watch=lambda verified: told.append(verified.report.effort),
+        announce=told.append,
+    )
+    assert_announced(told)
     bundle = Bundle.load(draft.path)
     layers = bundle.float_layers
     assert layers

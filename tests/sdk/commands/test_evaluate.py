@@ -38,8 +38,8 @@ def test_one_bad_file_is_named_and_the_report_is_of_the_others(
 def test_without_a_good_image_there_is_no_report(
     tiny_bundle: Path, data: Path, tmp_path: Path
 ) -> None:
-    for file in data.rglob("*.png"):
-        file.write_bytes(b"not a picture")
+    for number, file in enumerate(data.rglob("*.png")):
+        file.write_bytes(b"not a picture %d" % number)
     out = tmp_path / "report"
     done = invoke("evaluate", tiny_bundle, data, "--out", out)
     assert "7 of 7 images cannot be used" in str(done.exception)

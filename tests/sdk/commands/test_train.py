@@ -137,6 +137,7 @@ def test_a_mistake_ends_in_one_line_without_traceback(tmp_path: Path) -> None:
     assert line.startswith(f"leansight: {tmp_path} holds no image")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "epochs", "learnt"), [(1e-9, 1, False), (0.05, 10, True)])
 def test_train_says_whether_the_network_has_learnt_anything(
     rate: float,

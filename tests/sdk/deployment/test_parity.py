@@ -302,6 +302,7 @@ def test_a_network_from_elsewhere_gets_a_report(tmp_path: Path) -> None:
         *("export", root / "stripes.onnx", "--data", root / "data"),
         *("--labels", root / "labels.txt", "--colour", "gray", "--mean", 128, "--std", 128),
         *("--size", 8, "--out", root / "x.bundle", "--report", root / "report"),
+        "--accept-untrained",  # six images cannot tell it from guessing
     )
     assert result.exit_code == 0, (result.output, result.exception)
     *_, report, made = result.stdout.splitlines()

@@ -27,7 +27,6 @@ from fake_study import (
 )
 
 from leansight.runtime.errors import MissingExtraError
-from leansight.sdk.studies import executors
 from leansight.sdk.studies.executors import (
     CellTask,
     RayExecutor,
@@ -193,5 +192,5 @@ def test_what_another_training_said_while_a_task_waited_is_not_its_error(
             log.write(b"epoch 9\nleansight: the disk is full\n")
         flock(file, how)
 
-    monkeypatch.setattr(executors.fcntl, "flock", wait_for_another)
+    monkeypatch.setattr(fcntl, "flock", wait_for_another)
     assert run_task(task, 1).error == "ended with exit code 1"

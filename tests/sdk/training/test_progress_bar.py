@@ -10,7 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 from rich.console import Console
 from rich.progress import Progress
 
-from leansight.sdk.training.progress_bar import OneLineBar
+from leansight.sdk.training.progress_bar import EpochLines, OneLineBar, show_progress
 
 
 def line_of(bar: OneLineBar, trainer: Trainer, *, columns: int) -> str:
@@ -48,3 +48,13 @@ def test_a_narrow_terminal_cuts_the_line_off(trainer: Trainer, columns: int) -> 
     assert "train_loss: 0" in line
     assert "…" in line
     assert len(line.rstrip("\n")) == columns
+
+
+def test_a_log_file_gets_one_line_for_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = show_progress()  # pytest is no terminal
+    assert isinstance(shown, EpochLines)
+    trainer = SimpleNamespace(
+        is_global_zero=True, current_epoch=1, max_epochs=12, progress_bar_metrics={"loss": 0.25}
+    )
+    shown.on_train_epoch_end(cast("Trainer", trainer), LightningModule())
+    assert capsys.readouterr().err == "epoch 2 of 12: loss: 0.250\n"

@@ -1,0 +1,36 @@
+"""What the kernel tells of a process and of the machine: much on Linux, little elsewhere."""
+
+import platform
+import re
+from pathlib import Path
+from typing import Final
+
+STATUS: Final = Path("/proc/self/status")
+_BOARD: Final = Path("/proc/device-tree/model")
+_PROCESSORS: Final = Path("/proc/cpuinfo")
+
+
+def peak_rss_bytes(status: str) -> int | None:
+    """Return the peak resident memory that the text of a `STATUS` tells, None if it does not.
+
+    VmHWM counts from exec on; getrusage's ru_maxrss would include the parent that forked.
+    """
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def own_peak_rss_bytes() -> int | None:
+    """Return the peak resident memory of this process, None where the kernel does not tell."""
+    return peak_rss_bytes(STATUS.read_text()) if STATUS.exists() else None
+
+
+def board_or_processor() -> str:
+    """Return the name of the board, or else of the processor."""
+    if _BOARD.exists():
+        return _BOARD.read_text().rstrip("\0")
+    name = platform.processor() or platform.machine()
+    if _PROCESSORS.exists():
+        # "Model" is what the kernel of a Pi calls the board, "model name" x86's processor.
+        found = re.search(r"^(?:Model|model name)\s*: (.*)$", _PROCESSORS.read_text(), re.MULTILINE)
+        name = found[1] if found else name
+    return name
