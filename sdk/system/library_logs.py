@@ -26,7 +26,7 @@ def without_library_logs() -> Iterator[Callable[[], str]]:
     for name, value in _SILENCE.items():
         os.environ.setdefault(name, value)
     before = sys.stderr
-    if sys.warnoptions or not _is_the_descriptor(before):
+    if sys.warnoptions or _descriptor(before) != STANDARD_ERROR:
         yield str
         return
     try:
@@ -51,10 +51,11 @@ def without_library_logs() -> Iterator[Callable[[], str]]:
 @contextmanager
 def screen_for_children() -> Iterator[None]:
     """Let processes that are started while the `with` lasts write where `sys.stderr` writes."""
-    if _is_the_descriptor(sys.stderr) or not hasattr(sys.stderr, "fileno"):
+    screen = _descriptor(sys.stderr)
+    if screen is None or screen == STANDARD_ERROR:
         yield
         return
-    with standard_error_into(sys.stderr.fileno()):
+    with standard_error_into(screen):
         yield
 
 
@@ -83,9 +84,9 @@ def _quiet_python() -> Iterator[None]:
             logging.disable(disabled)
 
 
-def _is_the_descriptor(stream: TextIO | None) -> bool:
-    """Whether a stream writes to the file descriptor 2; a test's, or an IDE's, does not."""
+def _descriptor(stream: TextIO | None) -> int | None:
+    """Return the file descriptor that a stream writes to; a test's, or an IDE's, has none."""
     try:
-        return stream is not None and stream.fileno() == STANDARD_ERROR
-    except (OSError, ValueError):  # io.UnsupportedOperation is both
-        return False
+        return None if stream is None else stream.fileno()
+    except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is both of the last
+        return None

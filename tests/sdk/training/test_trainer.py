@@ -138,7 +138,7 @@ def test_a_full_disk_loses_no_checkpoint(data: Path, recipe_file: Path, tmp_path
     )
     assert full.returncode == 1
     assert full.stderr.splitlines()[-1].startswith("leansight: ")
-    assert "File too large" in full.stderr.splitlines()[-1]
+    assert "file too large" in full.stderr.splitlines()[-1]
     assert "Traceback" not in full.stderr
     assert (out / "checkpoints" / "last.ckpt").read_bytes() == before
     train(data, longer, out=out, hardware=HERE)
