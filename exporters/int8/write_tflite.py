@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,13 @@ def quantize_tflite(
         # LiteRT warns that keeping every activation is for debugging: the quantizer reads them.
         warnings.simplefilter("ignore", UserWarning)
         try:
-            result = quantizer.Quantizer(
-                fit_biases(model, graph, ranges), _recipe(graph, in_float)
-            ).quantize(calibration, enable_progress_bar=False, enable_progress_report=False)
+            made = quantizer.Quantizer(fit_biases(model, graph, ranges), _recipe(graph, in_float))
+            # It does not pass on what it is told (0.10), and draws a bar for 100 tensors or more.
+            quiet = partial(made._get_quantized_model, enable_progress_bar=False)  # noqa: SLF001
+            made._get_quantized_model = quiet  # noqa: SLF001
+            result = made.quantize(
+                calibration, enable_progress_bar=False, enable_progress_report=False
+            )
         except ValueError as error:
             said = " ".join(str(error).split())
             raise ConversionError(

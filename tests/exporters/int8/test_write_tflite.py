@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tiny_models
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_quantizer.utils import progress_utils
 
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8.ranges import Range
@@ -40,3 +41,16 @@ def test_what_the_quantizer_refuses_is_passed_on_in_one_line() -> None:
     # It tells tensors apart by their names: here all have the same.
     with pytest.raises(ConversionError, match=r"^ai-edge-quantizer cannot .*float32 only$"):
         with_layer("HARD_SWISH", schema.HardSwishOptionsT(), named=False)
+
+
+def test_the_quantizer_draws_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Bar(progress_utils.ProgressBar):
+        def __init__(self, *args: object, enable: bool | None = None, **more: object) -> None:
+            asked.append(enable)
+            super().__init__(*args, enable=enable, **more)
+
+    monkeypatch.setattr(progress_utils, "ProgressBar", Bar)
+    with_layer("HARD_SWISH", schema.HardSwishOptionsT())
+    assert set(asked) == {False}
