@@ -2,13 +2,14 @@
 
 import re
 import warnings
-from collections.abc import Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
+from ai_edge_quantizer.utils import progress_utils
 from numpy.typing import NDArray
 
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
@@ -47,17 +48,13 @@ def quantize_tflite(
         }
         for name in graph.activations
     }
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_bars():
         # LiteRT warns that keeping every activation is for debugging: the quantizer reads them.
         warnings.simplefilter("ignore", UserWarning)
         try:
-            made = quantizer.Quantizer(fit_biases(model, graph, ranges), _recipe(graph, in_float))
-            # It does not pass on what it is told (0.10), and draws a bar for 100 tensors or more.
-            quiet = partial(made._get_quantized_model, enable_progress_bar=False)  # noqa: SLF001
-            made._get_quantized_model = quiet  # noqa: SLF001
-            result = made.quantize(
-                calibration, enable_progress_bar=False, enable_progress_report=False
-            )
+            result = quantizer.Quantizer(
+                fit_biases(model, graph, ranges), _recipe(graph, in_float)
+            ).quantize(calibration, enable_progress_report=False)
         except ValueError as error:
             said = " ".join(str(error).split())
             raise ConversionError(
@@ -66,6 +63,21 @@ def quantize_tflite(
             ) from error
     assert result.quantized_model is not None
     return bytes(result.quantized_model)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Let the quantizer draw no bars: it forgets half of what `enable_progress_bar` says (0.10)."""
+    bar = progress_utils.ProgressBar
+
+    def hidden(*steps: Any, **options: Any) -> Any:
+        return bar(*steps, **options | {"enable": False})
+
+    progress_utils.ProgressBar = hidden
+    try:
+        yield
+    finally:
+        progress_utils.ProgressBar = bar
 
 
 def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) -> bytearray:
