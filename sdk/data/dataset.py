@@ -66,8 +66,9 @@ def describe_samples(samples: Sequence[Sample]) -> list[str]:
     parts = Counter(s.part for s in samples if s.part)
     given = {part: parts[part] for part in _PARTS if parts[part]}
     videos = len({s.video for s in samples if s.video})
+    kinds = "class" if len(classes) == 1 else "classes"
     lines = [
-        f"images: {len(samples):,} in {len(classes)} classes: {_shares(classes)}",
+        f"images: {len(samples):,} in {len(classes)} {kinds}: {_shares(classes)}",
         f"countries: {_shares(countries) or 'none'}{_doubt(samples)}",
         f"splits: {_shares(given) or 'none given, they are drawn'}{_absent(samples, given)}",
         f"videos: {f'{videos:,}' if videos else 'none recognised'}",
