@@ -3,7 +3,8 @@
     python tests/perf/augmentation_speed.py [--recipe traffic-signs-tiny] [--images 1000]
 
 The bare loop is what one would write by hand: one call of OpenCV or numpy for each of nine
-changes, made always. It is no equal work: a recipe has more changes, each with a probability. Both run on one thread, in turns; images per second and their ratio.
+changes, made always. It is no equal work: a recipe has more changes, each with a probability.
+Both run on one thread, in turns; images per second and their ratio.
 """
 
 import argparse
