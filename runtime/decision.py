@@ -95,8 +95,7 @@ class Prediction:
 def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
     """Return the probabilities along the last axis, float64, same shape."""
     scaled = np.asarray(logits, np.float64) / temperature
-    largest = np.maximum.reduce(scaled, axis=-1, keepdims=True)
-    exponentials = np.exp(scaled - largest)
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return probabilities
 
@@ -152,10 +151,16 @@ class DecisionRule:
             raise ValueError(
                 f"expected {len(self._labels)} logits, one per label, not {logits.shape}"
             )
-        # Both find a NaN as well; numpy's isfinite takes longer than the rest of the decision.
-        if not (isfinite(logits[logits.argmin()]) and isfinite(logits[logits.argmax()])):
+        scaled = logits.astype(np.float64) / self._temperature
+        # Of a NaN both give the place; numpy's own max, min and isfinite take longer.
+        largest, smallest = scaled[scaled.argmax()], scaled[scaled.argmin()]
+        if not (isfinite(largest) and isfinite(smallest)):
             raise ValueError("the network returned a value that is not a finite number")
-        return probabilities_of(logits, self._task, self._temperature)
+        if self._task == "multilabel":
+            return sigmoid(scaled)
+        exponentials = np.exp(scaled - largest)
+        probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
+        return probabilities
 
     def __call__(self, logits: NDArray[np.floating[Any]], *, top: int = 3) -> Prediction:
         """Decide upon the logits (K,) of one image; `top` classes are named with probabilities.
