@@ -2,8 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -49,6 +48,7 @@ class Classifier:
     name: str = ""
     digest: str = ""
     format: Format | None = None
+    _rule: DecisionRule = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.interpreter.input_shape != self.preprocessing.shape:
@@ -56,6 +56,7 @@ class Classifier:
                 f"the model takes {self.interpreter.input_shape}, but the preprocessing gives "
                 f"{self.preprocessing.shape}: they do not belong together"
             )
+        object.__setattr__(self, "_rule", DecisionRule(self.labels, self.policy, self.task))
 
     @classmethod
     def load(
@@ -169,10 +170,6 @@ class Classifier:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @cached_property
-    def _rule(self) -> DecisionRule:
-        return DecisionRule(self.labels, self.policy, self.task)
 
     def _logits(self, image: ImageInput, *, rgb: bool) -> NDArray[np.float32]:
         logits = self.interpreter(self.preprocessing(to_bgr(image, rgb=rgb)))
