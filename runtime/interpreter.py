@@ -102,6 +102,7 @@ class SharedInterpreter:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it is loaded from."""
+        self._check_open()
         return SharedInterpreter, self._arguments
 
     def close(self) -> None:
@@ -118,12 +119,15 @@ class SharedInterpreter:
         self._interpreter = None
 
     def _load(self) -> "LiteRtInterpreter | OnnxInterpreter":
+        self._check_open()
         model, model_format, threads, name = self._arguments
-        if self._is_closed:
-            raise ValueError(f"{name} is closed: load it again")
         kind = LiteRtInterpreter if model_format == "tflite" else OnnxInterpreter
         self._interpreter = interpreter = kind(model, threads=threads, name=name)
         return interpreter
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ValueError(f"{self._arguments[-1]} is closed: load it again")
 
 
 _INTERPRETERS: Final[WeakSet[SharedInterpreter]] = WeakSet()
