@@ -96,7 +96,7 @@ def prepare(
         image.strides[0],
         channels,
         ctypes.addressof(settings),
-        pixels.ctypes.data,
+        ctypes.addressof(ctypes.c_char.from_buffer(pixels)),  # twice as fast as pixels.ctypes
     )
     if failed:
         raise MemoryError(f"no memory to prepare an image of {image.shape} as {shape}")
