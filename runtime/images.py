@@ -47,23 +47,50 @@ def read_image(path: Path) -> Image:
         data = np.fromfile(path, np.uint8)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
+    return decode_image(data, str(path))
+
+
+def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
+    """Return what `read_image` returns of a file, from the file's bytes (N,) uint8.
+
+    Raises:
+        DataError: as `read_image`, with `name` as the file.
+        MissingExtraError: OpenCV is not installed.
+
+    """
     kind = format_of(data[:HEAD_BYTES].tobytes())
     match kind:
         case "png" | "webp":
-            raw = _with_alpha(_decode(path, data), data, kind)
+            raw = _with_alpha(_decode(name, data), data, kind)
         case "tiff":
-            _check_tiff(path, data)
-            raw = _decode(path, data)
+            _check_tiff(name, data)
+            raw = _decode(name, data)
         case "heic":
-            raw = _decode_heic(path, data.tobytes())
+            raw = _decode_heic(name, data.tobytes())
         case _:
-            raw = _decode(path, data, oriented=kind == "jpeg")
+            raw = _decode(name, data, oriented=kind == "jpeg")
     # libtiff multiplies colours of 8 bits by their alpha, OpenCV's other decoders do not.
     premultiplied = kind == "tiff" and raw.dtype == np.uint8
-    return _opaque(_eight_bits(path, raw), premultiplied=premultiplied)
+    return opaque(_eight_bits(name, raw), premultiplied=premultiplied)
 
 
-def _decode(path: Path, data: NDArray[np.uint8], *, oriented: bool = False) -> Raw:
+def opaque(pixels: Image, *, premultiplied: bool = False) -> Image:
+    """Return (H, W, 3): gray as three equal channels, transparent pixels on `BACKGROUND`.
+
+    `premultiplied`: colours are multiplied by their alpha already.
+    """
+    if pixels.ndim == len("HW"):
+        return np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.shape[2] != _WITH_ALPHA:
+        return pixels
+    colours, alpha = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
+    weighted = colours * (_OPAQUE if premultiplied else alpha)
+    mixed = weighted + BACKGROUND * (_OPAQUE - alpha)
+    clear: Image = np.minimum((mixed + _OPAQUE // 2) // _OPAQUE, _OPAQUE).astype(np.uint8)
+    return clear
+
+
+def _decode(name: str, data: NDArray[np.uint8], *, oriented: bool = False) -> Raw:
     """Decode with OpenCV: `oriented` turns the image as EXIF data says, and drops transparency."""
     cv2 = opencv()
     flags = cv2.IMREAD_COLOR if oriented else cv2.IMREAD_UNCHANGED
@@ -71,12 +98,12 @@ def _decode(path: Path, data: NDArray[np.uint8], *, oriented: bool = False) -> R
         image = cv2.imdecode(data, flags) if data.size else None
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):  # the size is checked before memory is taken
-            raise _too_large(path) from error
-        raise DataError(f"{path} is not an image that OpenCV can read") from error
+            raise _too_large(name) from error
+        raise DataError(f"{name} is not an image that OpenCV can read") from error
     if image is None:
-        raise DataError(f"{path} is not an image that OpenCV can read")
+        raise DataError(f"{name} is not an image that OpenCV can read")
     if image.shape[0] * image.shape[1] > max_pixels():  # OpenCV was imported before we were
-        raise _too_large(path)
+        raise _too_large(name)
     return image
 
 
@@ -89,42 +116,42 @@ def _with_alpha(raw: Raw, data: NDArray[np.uint8], kind: Literal["png", "webp"])
     return turned(raw, exif_orientation(data.data, kind))
 
 
-def _check_tiff(path: Path, data: NDArray[np.uint8]) -> None:
+def _check_tiff(name: str, data: NDArray[np.uint8]) -> None:
     """Raise DataError for gray with an alpha channel, which OpenCV would drop."""
     tags, _ = tiff_directory(data.data)
     if tags.get(SAMPLES_PER_PIXEL) == _GRAY_AND_ALPHA:
-        raise DataError(f"{path} is a gray TIFF file with transparency: save it as PNG")
+        raise DataError(f"{name} is a gray TIFF file with transparency: save it as PNG")
 
 
-def _decode_heic(path: Path, data: bytes) -> Raw:
+def _decode_heic(name: str, data: bytes) -> Raw:
     try:
         heif: Any = require("pillow_heif", package="pillow-heif", extra="heif")
     except MissingExtraError as error:
-        raise DataError(f"{path} is a HEIC image: {error}") from error
+        raise DataError(f"{name} is a HEIC image: {error}") from error
     try:
         file = heif.open_heif(data)
     except ValueError as error:
-        raise DataError(f"{path} is not an image that pillow-heif can read: {error}") from error
+        raise DataError(f"{name} is not an image that pillow-heif can read: {error}") from error
     width, height = file.size
     if width * height > max_pixels():
-        raise _too_large(path)
+        raise _too_large(name)
     pixels: Raw = np.asarray(file)
     return pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]] if pixels.ndim > len("HW") else pixels
 
 
-def _too_large(path: Path) -> DataError:
+def _too_large(name: str) -> DataError:
     return DataError(
-        f"{path} has more than {max_pixels():,} pixels: make it smaller, or set the "
+        f"{name} has more than {max_pixels():,} pixels: make it smaller, or set the "
         f"environment variable {MAX_PIXELS_VARIABLE}"
     )
 
 
-def _eight_bits(path: Path, raw: Raw) -> Image:
+def _eight_bits(name: str, raw: Raw) -> Image:
     """Scale 16 bits to 8: colours by their own range, alpha by its whole range."""
     if raw.dtype == np.uint8:
         return raw
     if raw.dtype != np.uint16:
-        raise DataError(f"{path} has pixels of type {raw.dtype}: save it with 8 or 16 bits")
+        raise DataError(f"{name} has pixels of type {raw.dtype}: save it with 8 or 16 bits")
     wide = raw.astype(np.uint32)
     colours = wide[..., :3] if raw.ndim > len("HW") else wide
     low, high = int(colours.min()), int(colours.max())
@@ -135,19 +162,3 @@ def _eight_bits(path: Path, raw: Raw) -> Image:
     if raw.shape[2:] == (_WITH_ALPHA,):
         scaled = np.dstack((scaled, wide[..., 3] // 257))
     return scaled.astype(np.uint8)
-
-
-def _opaque(pixels: Image, *, premultiplied: bool) -> Image:
-    """Return (H, W, 3): gray as three equal channels, transparent pixels on `BACKGROUND`.
-
-    `premultiplied`: colours are multiplied by their alpha already.
-    """
-    if pixels.ndim == len("HW"):
-        return np.repeat(pixels[..., None], 3, axis=2)
-    if pixels.shape[2] != _WITH_ALPHA:
-        return pixels
-    colours, alpha = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
-    weighted = colours * (_OPAQUE if premultiplied else alpha)
-    mixed = weighted + BACKGROUND * (_OPAQUE - alpha)
-    opaque: Image = np.minimum((mixed + _OPAQUE // 2) // _OPAQUE, _OPAQUE).astype(np.uint8)
-    return opaque
