@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from leansight.runtime.errors import MissingExtraError
-from leansight.runtime.opencv import Cv2
+from leansight.runtime.pixels.opencv import Cv2
 from leansight.runtime.system.standard_error import drop_lines
 
 # How ONNX Runtime begins a line of its log, in colour or without.
