@@ -73,7 +73,7 @@ def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
     has_opencv = importlib.util.find_spec("cv2") is not None
     match kind:
         case "jpeg" | "png" if not has_opencv:
-            raw = _decode_with_pillow(path, data.tobytes(), kind)
+            raw = _decode_with_pillow(name, data.tobytes(), kind)
         case "png" | "webp":
             raw = _with_alpha(_decode(name, data), data, kind)
         case "tiff":
@@ -121,26 +121,26 @@ def _decode(name: str, data: NDArray[np.uint8], *, oriented: bool = False) -> Ra
     return image
 
 
-def _decode_with_pillow(path: Path, data: bytes, kind: Literal["jpeg", "png"]) -> Raw:
+def _decode_with_pillow(name: str, data: bytes, kind: Literal["jpeg", "png"]) -> Raw:
     """Return (H, W, 3) of a JPEG and (H, W, 4) of a PNG file, turned as its EXIF data says."""
-    image = _open_with_pillow(path, data, kind)
+    image = _open_with_pillow(name, data, kind)
     if image.width * image.height > max_pixels():
-        raise _too_large(path)
+        raise _too_large(name)
     if image.mode == "CMYK" or (kind == "png" and data[_PNG_BITS_AT] > _EIGHT_BITS):
         raise DataError(
-            f"{path} has four colours or 16 bits, which Pillow reads otherwise than OpenCV: "
+            f"{name} has four colours or 16 bits, which Pillow reads otherwise than OpenCV: "
             "save it as RGB with 8 bits, or: pip install 'leansight[opencv]'"
         )
     try:
         pixels = np.asarray(image.convert("RGB" if kind == "jpeg" else "RGBA"))
     except _PILLOW_ERRORS as error:
-        raise _not_read_by_pillow(path, error) from error
+        raise _not_read_by_pillow(name, error) from error
     exif = image.info.get("exif", b"")
     turn = orientation_of(exif) if kind == "jpeg" else exif_orientation(memoryview(data), kind)
     return turned(pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]], turn)
 
 
-def _open_with_pillow(path: Path, data: bytes, kind: Literal["jpeg", "png"]) -> "PillowImage":
+def _open_with_pillow(name: str, data: bytes, kind: Literal["jpeg", "png"]) -> "PillowImage":
     """Return an image whose size is known and whose pixels are not decoded yet."""
     pillow: Any = require(
         "PIL.Image", package="OpenCV or Pillow", extra="opencv", system_package="python3-pil"
@@ -150,14 +150,14 @@ def _open_with_pillow(path: Path, data: bytes, kind: Literal["jpeg", "png"]) -> 
             warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
             image: PillowImage = pillow.open(io.BytesIO(data), formats=[kind])
     except pillow.DecompressionBombError as error:
-        raise _too_large(path) from error
+        raise _too_large(name) from error
     except _PILLOW_ERRORS as error:
-        raise _not_read_by_pillow(path, error) from error
+        raise _not_read_by_pillow(name, error) from error
     return image
 
 
-def _not_read_by_pillow(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} is not an image that Pillow can read: {error}")
+def _not_read_by_pillow(name: str, error: Exception) -> DataError:
+    return DataError(f"{name} is not an image that Pillow can read: {error}")
 
 
 def _with_alpha(raw: Raw, data: NDArray[np.uint8], kind: Literal["png", "webp"]) -> Raw:
