@@ -1,7 +1,10 @@
 """Read image files: 8-bit BGR, the right way up, without transparency."""
 
+import importlib.util
+import io
+import warnings
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +16,23 @@ from leansight.runtime.image_formats import (
     SAMPLES_PER_PIXEL,
     exif_orientation,
     format_of,
+    orientation_of,
     tiff_directory,
     transparent_gray,
     turned,
 )
 from leansight.runtime.preprocessing import Image
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
 BACKGROUND: Final = 255  # gray level of what is seen through transparent pixels: white
 _OPAQUE: Final = 255
+_EIGHT_BITS: Final = 8
+_PILLOW_ERRORS: Final = (OSError, SyntaxError, ValueError)  # of files that are damaged
 _WITH_ALPHA: Final = 4  # channels
 _GRAY_AND_ALPHA: Final = 2
+_PNG_BITS_AT: Final = 24  # the byte of a PNG file that says how many bits a value has
 
 Raw = NDArray[Any]
 """Pixels as a file holds them: (H, W), (H, W, 3) BGR or (H, W, 4) BGR and alpha."""
@@ -34,13 +44,14 @@ def read_image(path: Path) -> Image:
     The format is known from the content, not from the name; of several pages or frames the first
     is read. Transparent pixels are shown on white. Whole numbers of 16 bits are scaled so that the
     smallest value of the image becomes 0 and its largest 255. The same file gives the same
-    bytes in training and on the device.
+    bytes in training and on the device: where OpenCV is not installed, Pillow reads JPEG and PNG
+    files and gives what OpenCV gives, but refuses CMYK and 16 bits.
 
     Raises:
         DataError: there is no such file, it is no image, its pixels have other than 8 or 16 bits,
             or it has more pixels than OPENCV_IO_MAX_IMAGE_PIXELS (100 million unless it is set);
             it is HEIC, and pillow-heif is not installed.
-        MissingExtraError: OpenCV is not installed.
+        MissingExtraError: OpenCV is not installed, nor Pillow for a JPEG or PNG file.
 
     """
     try:
@@ -59,7 +70,10 @@ def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
 
     """
     kind = format_of(data[:HEAD_BYTES].tobytes())
+    has_opencv = importlib.util.find_spec("cv2") is not None
     match kind:
+        case "jpeg" | "png" if not has_opencv:
+            raw = _decode_with_pillow(name, data.tobytes(), kind)
         case "png" | "webp":
             raw = _with_alpha(_decode(name, data), data, kind)
         case "tiff":
@@ -105,6 +119,45 @@ def _decode(name: str, data: NDArray[np.uint8], *, oriented: bool = False) -> Ra
     if image.shape[0] * image.shape[1] > max_pixels():  # OpenCV was imported before we were
         raise _too_large(name)
     return image
+
+
+def _decode_with_pillow(name: str, data: bytes, kind: Literal["jpeg", "png"]) -> Raw:
+    """Return (H, W, 3) of a JPEG and (H, W, 4) of a PNG file, turned as its EXIF data says."""
+    image = _open_with_pillow(name, data, kind)
+    if image.width * image.height > max_pixels():
+        raise _too_large(name)
+    if image.mode == "CMYK" or (kind == "png" and data[_PNG_BITS_AT] > _EIGHT_BITS):
+        raise DataError(
+            f"{name} has four colours or 16 bits, which Pillow reads otherwise than OpenCV: "
+            "save it as RGB with 8 bits, or: pip install 'leansight[opencv]'"
+        )
+    try:
+        pixels = np.asarray(image.convert("RGB" if kind == "jpeg" else "RGBA"))
+    except _PILLOW_ERRORS as error:
+        raise _not_read_by_pillow(name, error) from error
+    exif = image.info.get("exif", b"")
+    turn = orientation_of(exif) if kind == "jpeg" else exif_orientation(memoryview(data), kind)
+    return turned(pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]], turn)
+
+
+def _open_with_pillow(name: str, data: bytes, kind: Literal["jpeg", "png"]) -> "PillowImage":
+    """Return an image whose size is known and whose pixels are not decoded yet."""
+    pillow: Any = require(
+        "PIL.Image", package="OpenCV or Pillow", extra="opencv", system_package="python3-pil"
+    )
+    try:
+        with warnings.catch_warnings():  # of many pixels: we allow another number
+            warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
+            image: PillowImage = pillow.open(io.BytesIO(data), formats=[kind])
+    except pillow.DecompressionBombError as error:
+        raise _too_large(name) from error
+    except _PILLOW_ERRORS as error:
+        raise _not_read_by_pillow(name, error) from error
+    return image
+
+
+def _not_read_by_pillow(name: str, error: Exception) -> DataError:
+    return DataError(f"{name} is not an image that Pillow can read: {error}")
 
 
 def _with_alpha(raw: Raw, data: NDArray[np.uint8], kind: Literal["png", "webp"]) -> Raw:

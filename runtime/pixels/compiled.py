@@ -84,9 +84,8 @@ def prepare(
 
     """
     channels = image.shape[2] if image.shape[2:] else 1
-    if (
-        image.strides[1:] != (channels, 1)[: image.ndim - 1]
-    ):  # pixels of a row that are not in a row
+    beside_each_other = (channels, 1)[: image.ndim - 1]
+    if image.strides[1:] != beside_each_other:
         image = np.ascontiguousarray(image)
     pixels = np.empty(shape, np.uint8)
     failed = function(
@@ -96,7 +95,9 @@ def prepare(
         image.strides[0],
         channels,
         ctypes.addressof(settings),
-        pixels.ctypes.data,
+        ctypes.addressof(
+            ctypes.c_char.from_buffer(pixels.data)
+        ),  # pixels.ctypes takes twice as long
     )
     if failed:
         raise MemoryError(f"no memory to prepare an image of {image.shape} as {shape}")

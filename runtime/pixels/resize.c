@@ -138,25 +138,27 @@ static inline void take_sums(const uint16_t *restrict sums, uint64_t *restrict c
     }
 }
 
-/* Blocks of 2 by 2, whose half OpenCV rounds up: all neighbours at once, then every other pixel. */
-static inline void take_means_of_four(uint16_t *restrict sums, byte *restrict means,
-                                      int64_t columns, int depth)
+/* Blocks of 2 by 2, whose half OpenCV rounds up: of all neighbours, then every other of them. */
+static void take_means_of_four(const uint16_t *restrict sums, byte *restrict all,
+                               byte *restrict means, int64_t columns, int depth)
 {
     for (int64_t i = 0; i < (2 * columns - 1) * depth; i++)
-        sums[i] = (uint16_t)((sums[i] + sums[i + depth] + 2) >> 2);
-    for (int64_t x = 0; x < columns; x++)
-        for (int c = 0; c < depth; c++)
-            means[x * depth + c] = (byte)sums[2 * x * depth + c];
+        all[i] = (byte)((sums[i] + sums[i + depth] + 2) >> 2);
+    int64_t x = 0;
+    for (; depth == 1 && x < columns; x++)
+        means[x] = all[2 * x];
+    for (; x < columns - 1; x++)
+        memcpy(means + 3 * x, all + 6 * x, 4); /* one more, which the next one overwrites */
+    for (; x < columns; x++)
+        memcpy(means + 3 * x, all + 6 * x, 3);
 }
 
-static void take(uint16_t *sums, uint64_t *carry, byte *means, int64_t columns, int64_t down,
+static void take(const uint16_t *sums, uint64_t *carry, byte *means, int64_t columns, int64_t down,
                  int64_t across, int depth)
 {
     const float scale = 1.0f / (float)(down * across);
-    if (down == 2 && across == 2 && depth == 1)
-        take_means_of_four(sums, means, columns, 1);
-    else if (down == 2 && across == 2)
-        take_means_of_four(sums, means, columns, 3);
+    if (down == 2 && across == 2)
+        take_means_of_four(sums, (byte *)carry, means, columns, depth);
     else if (depth == 1)
         take_sums(sums, carry, means, columns, across, 1, scale);
     else
