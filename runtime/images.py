@@ -1,8 +1,9 @@
 """Read image files: 8-bit BGR, the right way up, without transparency."""
 
-import importlib.util
 import io
+import sys
 import warnings
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -70,9 +71,8 @@ def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
 
     """
     kind = format_of(data[:HEAD_BYTES].tobytes())
-    has_opencv = importlib.util.find_spec("cv2") is not None
     match kind:
-        case "jpeg" | "png" if not has_opencv:
+        case "jpeg" | "png" if not _has_opencv():
             raw = _decode_with_pillow(name, data.tobytes(), kind)
         case "png" | "webp":
             raw = _with_alpha(_decode(name, data), data, kind)
@@ -102,6 +102,13 @@ def opaque(pixels: Image, *, premultiplied: bool = False) -> Image:
     mixed = weighted + BACKGROUND * (_OPAQUE - alpha)
     clear: Image = np.minimum((mixed + _OPAQUE // 2) // _OPAQUE, _OPAQUE).astype(np.uint8)
     return clear
+
+
+def _has_opencv() -> bool:
+    """Tell whether `cv2` is there, also while another thread imports it."""
+    if "cv2" in sys.modules:
+        return sys.modules["cv2"] is not None
+    return PathFinder.find_spec("cv2") is not None
 
 
 def _decode(name: str, data: NDArray[np.uint8], *, oriented: bool = False) -> Raw:
