@@ -20,8 +20,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="+", metavar="photo")
     args = parser.parse_args()
     classifier = runtime.Classifier.load(args.bundle)
-    for photo in args.photos:
-        prediction = classifier(runtime.read_image(photo))
+    for photo, prediction in classifier.classify_batch(args.photos):
         none = "no label" if prediction.status == "sure" else "not sure"
         answer = ", ".join(prediction.labels) or none
         top = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top)

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -131,3 +133,15 @@ def test_a_batch_names_files_that_cannot_be_read_and_goes_on(
         list(classifier.classify_batch(files))
     with pytest.raises(ValueError, match="float64 pixels"):  # a slip of the program
         list(classifier.classify_batch([np.zeros(3)], on_error=lambda *_: None))
+
+
+# Many frames
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_a_process_does_not_grow_with_its_frames(tiny_bundle: Path, wanted: Format) -> None:
+    script = Path(__file__).parents[1] / "perf" / "endurance.py"
+    command = [sys.executable, script, tiny_bundle, "--frames", "50000", "--format", wanted]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
