@@ -170,7 +170,8 @@ def test_pil_is_not_imported_for_it() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_opencv_is_what_reads_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_or_pillow_read_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(extras.MissingExtraError, match="OpenCV"):
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(extras.MissingExtraError, match="OpenCV or Pillow"):
         to_bgr(b"\xff\xd8\xff")
