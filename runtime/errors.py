@@ -34,3 +34,7 @@ class MissingExtraError(LeansightError, ImportError):
         super().__init__(
             f"{package} is not installed. Type: pip install 'leansight[{extra}]'{other}"
         )
+
+
+class BrokenPackageError(LeansightError, ImportError):
+    """A package is installed but cannot be imported; the message gives the reason and a remedy."""

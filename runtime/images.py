@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leansight.runtime.errors import DataError, MissingExtraError
+from leansight.runtime.errors import BrokenPackageError, DataError, MissingExtraError
 from leansight.runtime.extras import MAX_PIXELS_VARIABLE, max_pixels, opencv, require
 from leansight.runtime.image_formats import (
     HEAD_BYTES,
@@ -99,7 +99,7 @@ def _check_tiff(path: Path, data: NDArray[np.uint8]) -> None:
 def _decode_heic(path: Path, data: bytes) -> Raw:
     try:
         heif: Any = require("pillow_heif", package="pillow-heif", extra="heif")
-    except MissingExtraError as error:
+    except (MissingExtraError, BrokenPackageError) as error:
         raise DataError(f"{path} is a HEIC image: {error}") from error
     try:
         file = heif.open_heif(data)
