@@ -24,7 +24,7 @@ from leansight.sdk.models.build import build_network
 from leansight.sdk.recipes.load import load_recipe
 
 RECIPES: dict[str, Precision] = {"traffic-signs-tiny": "int8", "traffic-signs-small": "float32"}
-LABELS = tuple(f"class {number}" for number in range(12))
+LABELS = tuple(f"class {number}" for number in range(43))
 GOLDEN_PHOTOS = 8
 # Weights by chance decide by a hair: int8 may decide otherwise than torch as often as it likes.
 OPTIONS = ExportOptions(
@@ -55,7 +55,7 @@ def make_bundle(folder: Path, recipe_name: str, precision: Precision) -> None:
         decision=DecisionPolicy(threshold=0.5),
         precision=precision,
     )
-    photos = [draw_image(seeded("photo", number)) for number in range(3 * len(LABELS))]
+    photos = [draw_image(seeded("photo", number)) for number in range(len(LABELS))]
     pixels = np.concatenate([recipe.preprocessing(photo) for photo in photos])
     images = ExportImages(
         calibration=pixels,
