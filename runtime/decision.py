@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 NEVER: Final = 2.0  # the threshold of a label that is never given
+_FEW: Final = 8  # so many largest values are found sooner one by one than by sorting
 Status = Literal["sure", "not sure"]
 Task = Literal["classification", "multilabel"]  # one of K labels, or any number of them
 
@@ -116,13 +118,81 @@ def are_sure(
     probabilities: NDArray[np.float64], task: Task, thresholds: ArrayLike
 ) -> NDArray[np.bool_]:
     """Return for probabilities (..., K) and thresholds (K,) or one which images (...) are sure."""
-    limits = np.broadcast_to(np.asarray(thresholds), probabilities.shape[-1:])
+    limits = np.asarray(thresholds)
     if task == "classification":
         best = probabilities.argmax(axis=-1)
-        sure: NDArray[np.bool_] = probabilities.max(axis=-1) >= limits[best]
+        each = np.broadcast_to(limits, probabilities.shape[-1:])
+        sure: NDArray[np.bool_] = probabilities.max(axis=-1) >= each[best]
         return sure
     undecided = (1 - limits < probabilities) & (probabilities < limits) & (limits < NEVER)
     return np.logical_not(undecided.any(axis=-1))
+
+
+class DecisionRule:
+    """A policy for one network's labels: what is the same for every image is made once."""
+
+    def __init__(
+        self, labels: Sequence[str], policy: DecisionPolicy, task: Task = "classification"
+    ) -> None:
+        """Raise ValueError if the policy has a threshold of a label that is not there."""
+        self._labels = tuple(labels)
+        self._task: Task = task
+        self._temperature = policy.temperature
+        self._thresholds = policy.thresholds_of(labels)
+
+    def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return the probabilities (K,) of one image's logits (K,), in the order of the labels.
+
+        Raises:
+            ValueError: the logits are not one finite number per label.
+
+        """
+        if logits.shape != self._thresholds.shape:
+            raise ValueError(
+                f"expected {len(self._labels)} logits, one per label, not {logits.shape}"
+            )
+        scaled = logits.astype(np.float64) / self._temperature
+        # Of a NaN both give the place; numpy's own max, min and isfinite take longer.
+        largest, smallest = scaled[scaled.argmax()], scaled[scaled.argmin()]
+        if not (isfinite(largest) and isfinite(smallest)):
+            raise ValueError("the network returned a value that is not a finite number")
+        if self._task == "multilabel":
+            return sigmoid(scaled)
+        exponentials = np.exp(scaled - largest)
+        probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
+        return probabilities
+
+    def __call__(self, logits: NDArray[np.floating[Any]], *, top: int = 3) -> Prediction:
+        """Decide upon the logits (K,) of one image; `top` classes are named with probabilities.
+
+        Raises:
+            ValueError: the logits are not one finite number per label, or `top` is negative.
+
+        """
+        if top < 0:
+            raise ValueError(f"top must be 0 or more, not {top}")
+        probabilities = self.probabilities(logits)
+        best_first = _best_first(probabilities, max(top, 1))
+        given, sure = self._given(probabilities, best_first[0])
+        names = tuple(self._labels[i] for i in given)
+        return Prediction(
+            label=names[0] if names else None,
+            labels=names,
+            score=float(probabilities[best_first[0]]),
+            status="sure" if sure else "not sure",
+            top=tuple((self._labels[i], float(probabilities[i])) for i in best_first[:top]),
+            task=self._task,
+        )
+
+    def _given(self, probabilities: NDArray[np.float64], best: int) -> tuple[list[int], bool]:
+        """Return the numbers of the labels given, most probable first, and if that is sure."""
+        if self._task == "classification":
+            given = [best] if probabilities[best] >= self._thresholds[best] else []
+            return given, bool(given)
+        (reached,) = (probabilities >= self._thresholds).nonzero()
+        order = (-probabilities[reached]).argsort(kind="stable")
+        sure = bool(are_sure(probabilities, self._task, self._thresholds))
+        return reached[order].tolist(), sure
 
 
 def decide(
@@ -133,27 +203,23 @@ def decide(
     task: Task = "classification",
     top: int = 3,
 ) -> Prediction:
-    """Apply the policy to the logits (K,) of one image.
+    """Apply the policy to the logits (K,) of one image; for many images, make a `DecisionRule`.
 
     Raises:
-        ValueError: the logits are not one finite number per label.
+        ValueError: the logits are not one finite number per label, `top` is negative, or the
+            policy has a threshold of a label that is not there.
 
     """
-    if logits.shape != (len(labels),):
-        raise ValueError(f"expected {len(labels)} logits, one per label, not {logits.shape}")
-    if not np.isfinite(logits).all():
-        raise ValueError("the network returned a value that is not a finite number")
-    probabilities = probabilities_of(logits, task, policy.temperature)
-    thresholds = policy.thresholds_of(labels)
-    best_first = np.argsort(-probabilities, kind="stable")
-    ranked = tuple((labels[i], float(probabilities[i])) for i in best_first)
-    possible = best_first[:1] if task == "classification" else best_first
-    given = tuple(labels[i] for i in possible if probabilities[i] >= thresholds[i])
-    return Prediction(
-        label=given[0] if given else None,
-        labels=given,
-        score=ranked[0][1],
-        status="sure" if are_sure(probabilities, task, thresholds) else "not sure",
-        top=ranked[:top],
-        task=task,
-    )
+    return DecisionRule(labels, policy, task)(logits, top=top)
+
+
+def _best_first(probabilities: NDArray[np.float64], count: int) -> list[int]:
+    """Return the numbers of the most probable classes; of equal ones the first comes first."""
+    if count > _FEW:
+        order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
+        return order
+    rest, best = probabilities.copy(), []
+    for _ in range(min(count, len(rest))):
+        best.append(int(rest.argmax()))  # of equal ones the first
+        rest[best[-1]] = -1
+    return best

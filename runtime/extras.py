@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from leansight.runtime.errors import BrokenPackageError, MissingExtraError
-from leansight.runtime.opencv import Cv2
+from leansight.runtime.pixels.opencv import Cv2
 from leansight.runtime.system.standard_error import drop_if_it_fails, drop_lines
 
 # How ONNX Runtime begins a line of its log, in colour or without. Debian's registers its operators

@@ -85,6 +85,11 @@ def exif_orientation(data: memoryview, kind: ImageFormat) -> int:
     """Return the EXIF orientation, 1 to 8, of a PNG or WebP file; 1 if it has none."""
     chunks = png_chunks(data) if kind == "png" else webp_chunks(data)
     exif = next((bytes(content) for name, content in chunks if name in (b"eXIf", b"EXIF")), b"")
+    return orientation_of(exif)
+
+
+def orientation_of(exif: bytes) -> int:
+    """Return the orientation, 1 to 8, that EXIF data names; 1 if it names none."""
     tags, _ = tiff_directory(memoryview(exif.removeprefix(b"Exif\0\0")))
     return tags.get(_ORIENTATION, 1)
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leansight.runtime.extras import opencv
+from leansight.runtime.pixels import compiled, with_opencv
 
 Image = NDArray[np.uint8]
 """Pixels: one picture (H, W, 3) or (H, W) uint8, BGR as a camera gives it, or a batch of them."""
@@ -17,17 +19,15 @@ Interpolation = Literal["area", "linear", "nearest"]
 
 CHANNELS: Final[Mapping[Colour, int]] = {"gray": 1, "rgb": 3}
 MAX_SIZE: Final = 1 << 14  # pixels of a side: more is a slip of the keyboard
+MAX_TILES: Final = 1 << 8
 # Every network sees (pixel - 128) / 128, in [-1, 1): as int8 that is exactly pixel - 128 with
 # scale 1/128, so a quantized graph needs no arithmetic for it (docs/decisions/0002).
 PIXEL_ZERO: Final = 128
 PIXEL_SCALE: Final = 1 / 128
-# Letterbox bars are black, as the zero padding of a photo's surroundings in training is.
-BAR_VALUE: Final = 0
-# Gaussians of 1 and 1.6 pixels (Marr & Hildreth, 1980) in 256ths, and what their difference is
-# multiplied by: the sharpest edge from black to white then takes 111 of the 128 levels.
-_NARROW: Final = (1, 14, 62, 102, 62, 14, 1)
-_WIDE: Final = (3, 11, 29, 53, 64, 53, 29, 11, 3)
-_DIFFERENCE_GAIN: Final = 4
+# Version 2 gives the same bytes on every processor; 1 is that of bundles without a version
+# (docs/decisions/0003).
+VERSION: Final = 2
+VERSIONS: Final = (1, VERSION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Clahe:
     """Contrast-limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994).
 
     `clip_limit` is OpenCV's (a multiple of the mean bin height, > 0); the picture is divided
-    into `tiles` × `tiles` regions (1 or more).
+    into `tiles` × `tiles` regions (1 to 256), whose side is rounded up.
     """
 
     clip_limit: float = 2.0
@@ -46,6 +46,8 @@ class Clahe:
             raise ValueError(f"clahe.clip_limit must be above 0, not {self.clip_limit}")
         if not isinstance(self.tiles, int) or self.tiles < 1:
             raise ValueError(f"clahe.tiles must be a whole number from 1, not {self.tiles}")
+        if self.tiles > MAX_TILES:
+            raise ValueError(f"clahe.tiles must be at most {MAX_TILES}, not {self.tiles}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +59,13 @@ class Preprocessing:
     where it enlarges it is `linear`. With `difference_of_gaussians` there is one more channel,
     the last: the edges of the gray picture after CLAHE, 128 where there are none
     (docs/decisions/0006). Normalisation belongs to the network's graph, so pixels stay uint8.
-    The same image gives the same bytes on x86 and ARM; `read_image` makes it of a file, with
-    transparent pixels on white and 16 bits scaled by their own range (docs/decisions/0018).
+    `read_image` makes the image of a file, with transparent pixels on white and 16 bits scaled by
+    their own range (docs/decisions/0018).
+
+    With any settings the same image gives the same bytes on x86 and ARM, in C (pixels/prepare.c)
+    and, where that was not compiled, with OpenCV. A bundle made before there was a `version` has
+    version 1 and gets the bytes that it always got, from OpenCV: with CLAHE whose tiles' side is
+    no power of two, they differ between processors.
     """
 
     size: int
@@ -67,6 +74,7 @@ class Preprocessing:
     fit: Fit = "stretch"
     interpolation: Interpolation = "area"
     difference_of_gaussians: bool = False
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 1:
@@ -85,6 +93,10 @@ class Preprocessing:
         if not isinstance(edges := self.difference_of_gaussians, bool):
             raise ValueError(
                 f"preprocessing.difference_of_gaussians must be true or false, not {edges!r}"
+            )
+        if type(self.version) is not int or self.version not in VERSIONS:
+            raise ValueError(
+                f"preprocessing.version is {self.version!r}; this leansight knows 1 and {VERSION}"
             )
 
     @property
@@ -108,18 +120,42 @@ class Preprocessing:
 
         Raises:
             ValueError: another shape or dtype.
-            MissingExtraError: OpenCV is not installed.
+            MissingExtraError: OpenCV is needed and not installed.
 
         """
         check_image(image)
+        library = compiled.library() if self.version == VERSION else None
+        if library is None:
+            return self._with_opencv(image)
+        return compiled.prepare(library, image, self._settings, self.shape)
+
+    @cached_property
+    def _settings(self) -> compiled.Settings:
+        clahe = self.clahe or Clahe()
+        return compiled.Settings.of(
+            size=self.size,
+            gray=self.colour == "gray",
+            fit=self.fit,
+            interpolation=self.interpolation,
+            tiles=0 if self.clahe is None else clahe.tiles,
+            clip_limit=clahe.clip_limit,
+            edges=self.difference_of_gaussians,
+        )
+
+    def _with_opencv(self, image: Image) -> Image:
+        cv2 = opencv()
+        old = self.version < VERSION
+        resized = with_opencv.resized_version_1 if old else with_opencv.resized
+        equalised = with_opencv.equalised_version_1 if old else with_opencv.equalised
         if self.colour == "gray":
-            pixels = _resized(_fitted(_gray(image), self.fit), self.size, self.interpolation)
-        else:
-            pixels = _rgb(_resized(_fitted(image, self.fit), self.size, self.interpolation))
+            image = with_opencv.gray(cv2, image)
+        pixels = resized(cv2, with_opencv.fitted(image, self.fit), self.size, self.interpolation)
+        if self.colour == "rgb":
+            pixels = with_opencv.rgb(cv2, pixels)
         if self.clahe is not None:
-            pixels = _equalised(pixels, self.clahe)
+            pixels = equalised(cv2, pixels, self.clahe.clip_limit, self.clahe.tiles)
         if self.difference_of_gaussians:
-            pixels = np.dstack((pixels, _edges(pixels)))
+            pixels = np.dstack((pixels, with_opencv.edges(cv2, pixels)))
         return pixels.reshape(self.shape).copy()  # never a view of the camera's own buffer
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,7 +164,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """Build from `to_dict`'s form.
+        """Build from `to_dict`'s form; what has no version is of version 1.
 
         Raises:
             ValueError: a value is out of its range.
@@ -136,7 +172,8 @@ class Preprocessing:
 
         """
         clahe = values.get("clahe")
-        return cls(**{**values, "clahe": None if clahe is None else Clahe(**clahe)})
+        known = {"version": 1, **values, "clahe": None if clahe is None else Clahe(**clahe)}
+        return cls(**known)
 
 
 def check_image(image: Image) -> None:
@@ -154,98 +191,6 @@ def check_image(image: Image) -> None:
     )
 
 
-def _is_gray(image: Image) -> bool:
-    """Whether an image (H, W) or (H, W, 3) has no axis of channels."""
-    return len(image.shape[2:]) == 0
-
-
 def network_input(pixels: Image) -> NDArray[np.float32]:
     """Turn uint8 pixels into what a float network takes: float32 in [-1, 1), same shape."""
     return (pixels.astype(np.float32) - np.float32(PIXEL_ZERO)) * np.float32(PIXEL_SCALE)
-
-
-def _gray(image: Image) -> Image:
-    if _is_gray(image):
-        return image
-    cv2 = opencv()
-    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-
-
-def _rgb(image: Image) -> Image:
-    cv2 = opencv()
-    code = cv2.COLOR_GRAY2RGB if _is_gray(image) else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(image, code)
-
-
-def _fitted(image: Image, fit: Fit) -> Image:
-    """Make the image square by cutting or by adding bars; a stretch leaves it as it is."""
-    height, width = image.shape[:2]
-    if fit == "stretch" or height == width:
-        return image
-    if fit == "centre-crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        return image[top : top + side, left : left + side]
-    side = max(height, width)
-    square = np.full((side, side, *image.shape[2:]), BAR_VALUE, np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = image
-    return square
-
-
-def _resized(image: Image, size: int, interpolation: Interpolation) -> Image:
-    cv2 = opencv()
-    if image.shape[:2] == (size, size):
-        return image
-    # Only what gives the same bytes on every processor (docs/decisions/0003): INTER_LINEAR
-    # differs between x86 and ARM by up to 12, INTER_AREA by 1 unless the factor is whole.
-    if interpolation == "nearest":
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
-    if interpolation == "area":
-        image = _averaged(image, size)
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
-
-
-def _averaged(image: Image, size: int) -> Image:
-    """Shrink by the whole factors that leave at least `size` pixels on each side.
-
-    What is left over of a block, less than one pixel of the result, is cut off on both sides.
-    """
-    factors = [max(1, side // size) for side in image.shape[:2]]
-    if factors == [1, 1]:
-        return image
-    cv2 = opencv()
-    (height, top), (width, left) = (
-        (side // factor, side % factor // 2)
-        for side, factor in zip(image.shape[:2], factors, strict=True)
-    )
-    whole = image[top : top + height * factors[0], left : left + width * factors[1]]
-    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _equalised(pixels: Image, clahe: Clahe) -> Image:
-    """Equalise gray pixels, or the lightness of RGB ones in CIELAB."""
-    cv2 = opencv()
-    equalise = cv2.createCLAHE(clahe.clip_limit, (clahe.tiles, clahe.tiles)).apply
-    if _is_gray(pixels):
-        return equalise(pixels)
-    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
-    lab[..., 0] = equalise(lab[..., 0])
-    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
-
-
-def _edges(pixels: Image) -> Image:
-    """Return the difference of two Gaussian blurs of gray or RGB pixels, around 128.
-
-    In float32, yet exact: every sum is a whole number of at most 255 × 256², which is below
-    2²⁴, so no order of additions and no fused instruction can change it. Rounding is half to even.
-    """
-    cv2 = opencv()
-    gray = pixels if _is_gray(pixels) else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    narrow, wide = (
-        cv2.sepFilter2D(gray, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
-        for kernel in (np.array(_NARROW, np.float32), np.array(_WIDE, np.float32))
-    )
-    difference = (narrow - wide) * (_DIFFERENCE_GAIN / 256**2)
-    edges: Image = np.clip(np.rint(difference) + PIXEL_ZERO, 0, 255).astype(np.uint8)
-    return edges

@@ -1,7 +1,9 @@
 """What the kernel tells of a process and of the machine: much on Linux, little elsewhere."""
 
+import os
 import platform
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -34,3 +36,9 @@ def board_or_processor() -> str:
         found = re.search(r"^(?:Model|model name)\s*: (.*)$", _PROCESSORS.read_text(), re.MULTILINE)
         name = found[1] if found else name
     return name
+
+
+def call_after_fork(function: Callable[[], None]) -> None:
+    """Call `function` first of all in every process that is forked from now on."""
+    if hasattr(os, "register_at_fork"):  # nothing is forked where it is missing
+        os.register_at_fork(after_in_child=function)

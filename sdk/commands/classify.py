@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -11,7 +11,6 @@ from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import Prediction
 from leansight.runtime.errors import DataError
 from leansight.runtime.image_files import list_images
-from leansight.runtime.images import read_image
 from leansight.runtime.interpreter import FORMATS, Format
 from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.images import skip_bad_option
@@ -64,34 +63,34 @@ def command(
         bundle, model_format=model_format, threads=threads, threshold=threshold
     )
     bad = 0
-    for path, outcome in _outcomes(classifier, images):
-        if isinstance(outcome, Exception):
-            click.echo(line_of(outcome), err=True)
-            bad += 1
-        elif as_json:
-            click.echo(json.dumps({"path": str(path), **outcome.to_dict()}))
+
+    def name_bad(_: Path, error: DataError | OSError) -> None:
+        nonlocal bad
+        bad += 1
+        click.echo(line_of(error), err=True)
+
+    for path, prediction in _predictions(classifier, images, name_bad):
+        if as_json:
+            click.echo(json.dumps({"path": str(path), **prediction.to_dict()}))
         else:
-            click.echo(printable(f"{path}: {_sentence(outcome)}"))
+            click.echo(printable(f"{path}: {_sentence(prediction)}"))
     if bad and not skip_bad:
         sys.exit(1)
 
 
-def _outcomes(
-    classifier: Classifier, images: Iterable[Path]
-) -> Iterator[tuple[Path, Prediction | Exception]]:
-    """Yield each file, also those in folders, with what it shows or why it cannot be read."""
+def _predictions(
+    classifier: Classifier,
+    images: Iterable[Path],
+    on_error: Callable[[Path, DataError | OSError], None],
+) -> Iterator[tuple[Path, Prediction]]:
+    """Yield each file, also those in folders, with what it shows."""
     for image in images:
         try:
             files = list_images([image])
         except (DataError, OSError) as error:
-            yield image, error
+            on_error(image, error)
             continue
-        for file in files:
-            try:
-                outcome: Prediction | Exception = classifier(read_image(file))
-            except (DataError, OSError) as error:
-                outcome = error
-            yield file, outcome
+        yield from classifier.classify_batch(files, on_error=on_error)
 
 
 def _sentence(prediction: Prediction) -> str:

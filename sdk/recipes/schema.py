@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from leansight.runtime.decision import DecisionPolicy, Task
-from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.preprocessing import VERSION, Preprocessing
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.recipes.parse import build_section
 
@@ -248,6 +248,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _one_of("task", self.task, get_args(Task))
+        version = self.preprocessing.version
+        _require(version == VERSION, "preprocessing.version", version, f"{VERSION}, or left out")
         shifted = self.shift or self.training.choose_by != "shifted accuracy"
         _require(bool(shifted), "shift", "[]", "a list of changes: training.choose_by needs it")
 

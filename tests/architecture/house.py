@@ -19,7 +19,7 @@ FOLDERS = {
 # Inside a folder, from the roof to the ground: a room imports only rooms of lower storeys.
 # `exporters/NAME.py` is a file that stands for itself; `benchmarks` is one room.
 STOREYS = {
-    "runtime": [["runtime/stream"], ["runtime"], ["runtime/system"]],
+    "runtime": [["runtime/stream"], ["runtime"], ["runtime/pixels", "runtime/system"]],
     "exporters": [
         ["exporters/export.py"],
         ["exporters/int8", "exporters/packaging"],

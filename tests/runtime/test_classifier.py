@@ -97,6 +97,9 @@ class FakeInterpreter:
         self.batch = batch
         return self.logits
 
+    def close(self) -> None:
+        """There is nothing to give back."""
+
 
 def test_any_interpreter_serves_and_sees_the_preprocessed_batch() -> None:
     interpreter = FakeInterpreter(np.array([0, 5], np.float32))
@@ -133,6 +136,17 @@ def test_a_picture_gets_all_its_labels(tagging_bundle: Path, wanted: Format) -> 
     assert prediction.score == pytest.approx(1 / (1 + np.exp(-4)), abs=1e-5)
     strict = Classifier.load(tagging_bundle, model_format=wanted, threshold=0.9)(grey)
     assert (strict.labels, strict.status) == (("plain",), "not sure")  # of the other two
+
+
+def test_to_warm_up_is_to_run_what_an_image_runs() -> None:
+    interpreter = FakeInterpreter(np.array([0, 5], np.float32))
+    Classifier(
+        preprocessing=Preprocessing(size=4),
+        interpreter=interpreter,
+        labels=("no", "yes"),
+        policy=DecisionPolicy(),
+    ).warm_up()
+    assert interpreter.batch is not None
 
 
 # What is refused

@@ -1,15 +1,18 @@
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from leansight.runtime.decision import (
     NEVER,
     DecisionPolicy,
+    DecisionRule,
     Prediction,
     Task,
     decide,
@@ -300,7 +303,71 @@ def test_the_same_threshold_for_each_label_is_one_threshold(
     assert decide(values, labels, each, task=task) == decide(values, labels, one, task=task)
 
 
+# One rule for many images
+
+
+def by_definition(
+    logits: NDArray[np.float32], labels: tuple[str, ...], policy: DecisionPolicy, task: Task
+) -> Prediction:
+    """Decide with a whole stable sort, and each threshold by its name."""
+    turn = softmax if task == "classification" else sigmoid
+    probabilities = turn(logits, policy.temperature).tolist()
+    limits = [policy.label_thresholds.get(label, policy.threshold) for label in labels]
+    ranks = sorted(range(len(labels)), key=lambda i: -probabilities[i])  # stable
+    possible = ranks[:1] if task == "classification" else ranks
+    given_labels = tuple(labels[i] for i in possible if probabilities[i] >= limits[i])
+    pairs = list(zip(probabilities, limits, strict=True))
+    undecided = any(1 - t < p < t != NEVER for p, t in pairs)
+    sure = bool(given_labels) if task == "classification" else not undecided
+    return Prediction(
+        label=given_labels[0] if given_labels else None,
+        labels=given_labels,
+        score=probabilities[ranks[0]],
+        status="sure" if sure else "not sure",
+        top=tuple((labels[i], probabilities[i]) for i in ranks),
+        task=task,
+    )
+
+
+# Few different values: equal logits, and probabilities exactly at a threshold, are common.
+few_values = st.sampled_from([-1e38, -30.0, -1.0, 0.0, 0.0, 1e-30, 1.0, 2.0, 40.0, 1e38])
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data(), task=st.sampled_from(["classification", "multilabel"]))
+def test_a_rule_decides_as_the_definition_does(data: st.DataObject, task: Task) -> None:
+    logits = data.draw(st.lists(few_values, min_size=1, max_size=40))
+    labels = tuple(f"label {number}" for number in range(len(logits)))
+    thresholds = st.sampled_from([0, 0.3, 0.5, 0.9, 1, 1 / len(logits)])
+    policy = DecisionPolicy(
+        threshold=data.draw(thresholds),
+        temperature=data.draw(st.sampled_from([0.5, 1.0, 1.7])),
+        label_thresholds=data.draw(
+            st.dictionaries(st.sampled_from(labels), thresholds | st.just(NEVER))
+        ),
+    )
+    top = data.draw(st.integers(0, len(logits) + 2))
+    values = np.array(logits, np.float32)
+    expected = by_definition(values, labels, policy, task)
+    rule = DecisionRule(labels, policy, task)
+    assert rule(values, top=top) == replace(expected, top=expected.top[:top])
+    assert decide(values, labels, policy, task=task, top=top) == rule(values, top=top)
+    assert rule.probabilities(values).tolist() == [dict(expected.top)[name] for name in labels]
+
+
+@pytest.mark.parametrize("top", [3, 8, 9, 1000])
+def test_of_a_thousand_equal_classes_the_first_come_first(top: int) -> None:
+    labels = tuple(map(str, range(1000)))
+    prediction = decide(np.zeros(1000, np.float32), labels, DecisionPolicy(), top=top)
+    assert [label for label, _ in prediction.top] == list(labels[:top])
+
+
 # Errors
+
+
+def test_a_negative_top_is_refused() -> None:
+    with pytest.raises(ValueError, match="top must be 0 or more, not -1"):
+        decide(LOGITS, LABELS, DecisionPolicy(), top=-1)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

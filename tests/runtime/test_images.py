@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from leansight.runtime.errors import DataError
+from leansight.runtime.errors import DataError, MissingExtraError
 from leansight.runtime.images import read_image
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.data.images import load_labelled
@@ -193,7 +193,7 @@ def test_heic_needs_a_package_or_is_read_with_it(tmp_path: Path) -> None:
 LIMIT = """
 import sys
 from pathlib import Path
-from leansight.runtime.errors import DataError
+from leansight.runtime.errors import DataError, MissingExtraError
 from leansight.runtime.images import read_image
 try:
     read_image(Path(sys.argv[1]))
@@ -221,3 +221,110 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     for data in (b"", whole[:20], b"II*\0" + bytes(4), b"RIFF\0\0\0\0WEBPVP8X"):
         with pytest.raises(DataError, match="image is not an image that OpenCV can read"):
             read(tmp_path, data)
+
+
+def read_without_opencv(folder: Path, file: io.BytesIO | bytes) -> NDArray[np.uint8]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cv2", None)  # what an import finds of a missing module
+        return read(folder, file)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    mode=st.sampled_from(("L", "RGB")),
+    subsampling=st.sampled_from(("4:4:4", "4:2:2", "4:2:0")),
+    progressive=st.booleans(),
+    quality=st.integers(1, 100),
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    orientation=st.integers(1, 8),
+    seed=st.integers(0, 1000),
+)
+def test_pillow_gives_the_pixels_of_a_jpeg_that_opencv_gives(
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    mode: str,
+    subsampling: str,
+    progressive: bool,
+    quality: int,
+    height: int,
+    width: int,
+    orientation: int,
+    seed: int,
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(noise(height, width, 3, seed=seed)).convert(mode)
+    chosen = {"subsampling": subsampling} if mode == "RGB" else {}
+    file = encoded(
+        image, "JPEG", quality=quality, progressive=progressive, exif=exif.tobytes(), **chosen
+    )
+    folder = tmp_path_factory.mktemp("jpeg")
+    np.testing.assert_array_equal(read_without_opencv(folder, file), read(folder, file))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    mode=st.sampled_from(MODES),
+    transparent=st.booleans(),
+    orientation=st.integers(1, 8),
+    seed=st.integers(0, 1000),
+)
+def test_pillow_gives_the_pixels_of_a_png_that_opencv_gives(
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    mode: str,
+    transparent: bool,
+    orientation: int,
+    seed: int,
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    levels = noise(13, 17, seed=seed) // 64 * 64  # some of a colour, to be the transparent one
+    image = Image.fromarray(levels, "RGBA").convert(mode)
+    level = {"RGB": (64, 64, 64)}.get(mode, 64) if transparent and "A" not in mode else None
+    file = encoded(image, "PNG", exif=exif.tobytes(), transparency=level)
+    folder = tmp_path_factory.mktemp("png")
+    np.testing.assert_array_equal(read_without_opencv(folder, file), read(folder, file))
+
+
+def test_without_opencv_what_pillow_reads_otherwise_is_refused(tmp_path: Path) -> None:
+    four_colours = encoded(Image.fromarray(noise(8, 8), "CMYK"), "JPEG")
+    deep = encoded(Image.fromarray(noise(8, 8, 1)[..., 0].astype(np.uint16) * 257), "PNG")
+    for file in (four_colours, deep):
+        with pytest.raises(DataError, match=r"save it as RGB with 8 bits, or: pip install '"):
+            read_without_opencv(tmp_path, file)
+
+
+def test_without_opencv_a_damaged_file_is_named(tmp_path: Path) -> None:
+    picture = Image.fromarray(noise(30, 30, 3))
+    for form in ("PNG", "JPEG"):
+        whole = encoded(picture, form).getvalue()
+        for length in (20, len(whole) // 2):
+            with pytest.raises(DataError, match="image is not an image that Pillow can read: "):
+                read_without_opencv(tmp_path, whole[:length])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("side", [10_000, 20_000])
+def test_without_opencv_an_image_of_too_many_pixels_is_refused(tmp_path: Path, side: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:  # Pillow itself refuses to write it
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+        scan = encoded(Image.new("L", (side + 1, side)), "JPEG", quality=1)
+    with pytest.raises(DataError, match="image has more than 100,000,000 pixels"):
+        read_without_opencv(tmp_path, scan)
+
+
+def test_without_opencv_other_formats_need_it(tmp_path: Path) -> None:
+    webp = encoded(Image.fromarray(noise(8, 8, 3)), "WEBP")
+    with pytest.raises(MissingExtraError, match=r"^OpenCV is not installed"):
+        read_without_opencv(tmp_path, webp)
+
+
+def test_without_opencv_and_pillow_both_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = encoded(Image.fromarray(noise(8, 8, 3)), "PNG")
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(MissingExtraError, match=r"^OpenCV or Pillow .*python3-pil$"):
+        read_without_opencv(tmp_path, file)

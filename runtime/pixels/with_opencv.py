@@ -1,0 +1,153 @@
+"""The steps one by one with OpenCV and numpy: only what gives the same bytes on every processor.
+
+Each gives the bytes of `prepare.c` (docs/decisions/0003). `*_version_1` are those of bundles from
+before `preprocessing.version`, which may differ between x86 and ARM.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leansight.runtime.pixels import clahe
+from leansight.runtime.pixels.opencv import Cv2
+
+Pixels = NDArray[np.uint8]
+
+# Letterbox bars are black, as the zero padding of a photo's surroundings in training is.
+BAR_VALUE: Final = 0
+NO_EDGE: Final = 128
+# Gaussians of 1 and 1.6 pixels (Marr & Hildreth, 1980) in 256ths, and what their difference is
+# multiplied by: the sharpest edge from black to white then takes 111 of the 128 levels.
+_NARROW: Final = (1, 14, 62, 102, 62, 14, 1)
+_WIDE: Final = (3, 11, 29, 53, 64, 53, 29, 11, 3)
+_DIFFERENCE_GAIN: Final = 4
+_MOST_SUM: Final = 1 << 31  # OpenCV adds up a block in 32 bits
+
+
+def is_gray(image: Pixels) -> bool:
+    """Whether an image (H, W) or (H, W, 3) has no axis of channels."""
+    return len(image.shape[2:]) == 0
+
+
+def gray(cv2: Cv2, image: Pixels) -> Pixels:
+    """Return BGR as gray; gray as it is."""
+    if is_gray(image):
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+
+
+def rgb(cv2: Cv2, image: Pixels) -> Pixels:
+    """Return BGR, or gray, as RGB."""
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if is_gray(image) else cv2.COLOR_BGR2RGB)
+
+
+def fitted(image: Pixels, fit: str) -> Pixels:
+    """Make the image square by cutting or by adding bars; a stretch leaves it as it is."""
+    height, width = image.shape[:2]
+    if fit == "stretch" or height == width:
+        return image
+    if fit == "centre-crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return image[top : top + side, left : left + side]
+    side = max(height, width)
+    square = np.full((side, side, *image.shape[2:]), BAR_VALUE, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = image
+    return square
+
+
+def resized(cv2: Cv2, image: Pixels, size: int, interpolation: str) -> Pixels:
+    """Return the image with sides of `size` pixels."""
+    if image.shape[:2] == (size, size):
+        return image
+    if interpolation == "nearest":
+        rows, columns = ((2 * np.arange(size) + 1) * side // (2 * size) for side in image.shape[:2])
+        nearest: Pixels = image[rows[:, None], columns]
+        return nearest
+    if interpolation == "area":
+        image = _averaged(cv2, image, size)
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
+
+
+def resized_version_1(cv2: Cv2, image: Pixels, size: int, interpolation: str) -> Pixels:
+    """Return the image with sides of `size` pixels, as old bundles have it."""
+    if image.shape[:2] == (size, size):
+        return image
+    if interpolation == "nearest":
+        return cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+    if interpolation == "area":
+        whole, (down, across) = _whole_blocks(image, size)
+        smaller = (whole.shape[1] // across, whole.shape[0] // down)
+        image = cv2.resize(whole, smaller, interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
+
+
+def equalised(cv2: Cv2, pixels: Pixels, clip_limit: float, tiles: int) -> Pixels:
+    """Equalise gray pixels, or the lightness of RGB ones in CIELAB."""
+    if is_gray(pixels):
+        return clahe.equalised(pixels, clip_limit=clip_limit, tiles=tiles)
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = clahe.equalised(lab[..., 0], clip_limit=clip_limit, tiles=tiles)
+    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
+
+
+def equalised_version_1(cv2: Cv2, pixels: Pixels, clip_limit: float, tiles: int) -> Pixels:
+    """Equalise as old bundles do."""
+    equalise = cv2.createCLAHE(clip_limit, (tiles, tiles)).apply
+    if is_gray(pixels):
+        return equalise(pixels)
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = equalise(lab[..., 0])
+    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
+
+
+def edges(cv2: Cv2, pixels: Pixels) -> Pixels:
+    """Return the difference of two Gaussian blurs of gray or RGB pixels, around 128.
+
+    In float32, yet exact: every sum is a whole number of at most 255 × 256², which is below
+    2²⁴, so no order of additions and no fused instruction can change it. Rounding is half to even.
+    """
+    levels = pixels if is_gray(pixels) else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    narrow, wide = (
+        cv2.sepFilter2D(levels, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+        for kernel in (np.array(_NARROW, np.float32), np.array(_WIDE, np.float32))
+    )
+    difference = (narrow - wide) * (_DIFFERENCE_GAIN / 256**2)
+    around: Pixels = np.clip(np.rint(difference) + NO_EDGE, 0, 255).astype(np.uint8)
+    return around
+
+
+def _averaged(cv2: Cv2, image: Pixels, size: int) -> Pixels:
+    """Average blocks of pixels, of which at least `size` are left on each side."""
+    whole, (down, across) = _whole_blocks(image, size)
+    if (down, across) == (1, 1):
+        return whole
+    rows, columns = whole.shape[0] // down, whole.shape[1] // across
+    exact = _adds_up_whole_blocks(rows, down) and _adds_up_whole_blocks(columns, across)
+    if exact and down * across * 255 < _MOST_SUM:
+        return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    blocks = whole.reshape(rows, down, columns, across, *image.shape[2:])
+    sums = blocks.sum(axis=(1, 3), dtype=np.int64).astype(np.float32)
+    means: Pixels = np.rint(sums * (np.float32(1) / np.float32(down * across))).astype(np.uint8)
+    return means
+
+
+def _whole_blocks(image: Pixels, size: int) -> tuple[Pixels, tuple[int, int]]:
+    """Return the image and the sides of its blocks: as large as leave `size` of them on each side.
+
+    What is left over of a block, less than one pixel of the result, is cut off on both sides.
+    """
+    down, across = (max(1, side // size) for side in image.shape[:2])
+    height, width = image.shape[0] // down * down, image.shape[1] // across * across
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width], (down, across)
+
+
+def _adds_up_whole_blocks(blocks: int, side: int) -> bool:
+    """Whether OpenCV finds that blocks of so many pixels are whole ones.
+
+    It divides twice: 1 / (1 / 49) is not 49. Then it weighs every pixel, and x86 and ARM differ.
+    """
+    return bool(abs(1 / (blocks / (blocks * side)) - side) < np.finfo(np.float64).eps)
