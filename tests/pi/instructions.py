@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -23,7 +24,7 @@ Steps = Mapping[str, int]
 
 
 def read_lines(text: str) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the versions of the packages, and the instructions of each step, of the best frame.
+    """Return the versions of the packages, and the instructions of each step of a frame.
 
     Raises:
         ValueError: the lines are not those of `frames.py` under the counter.
@@ -40,17 +41,14 @@ def read_lines(text: str) -> tuple[dict[str, str], dict[str, int]]:
                 packages = json.loads(line)
     if not counts or not packages or len(counts) % MARKS_PER_FRAME:
         raise ValueError("there are no whole frames in what count-instructions printed")
-    frames = [
-        _steps(*counts[first : first + MARKS_PER_FRAME])
-        for first in range(0, len(counts), MARKS_PER_FRAME)
-    ]
-    return packages, {step: min(frame[step] for frame in frames) for step in frames[0]}
-
-
-def _steps(start: int, empty: int, prepared: int, inferred: int, called: int) -> dict[str, int]:
-    mark = empty - start
-    steps = {"preprocessing": prepared - empty - mark, "inference": inferred - prepared - mark}
-    return {**steps, "rest": called - inferred - mark - sum(steps.values())}
+    frames = [counts[i : i + MARKS_PER_FRAME] for i in range(0, len(counts), MARKS_PER_FRAME)]
+    # The least of each: a frame now and then has a little of the memory's upkeep as well.
+    mark, preprocessing, inference, call = (
+        min(after - before for before, after in pairs)
+        for pairs in zip(*(pairwise(frame) for frame in frames), strict=True)
+    )
+    steps = {"preprocessing": preprocessing - mark, "inference": inference - mark}
+    return packages, {**steps, "rest": call - mark - sum(steps.values())}
 
 
 def verdicts(recorded: Steps, counted: Steps) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Prepare drawn pictures by drawn settings, and compare the bytes of several machines.
 
-    pixels.py write OUT.json [--settings 100] [--seed 0]     on each machine
+    pixels.py write OUT.json [--settings 100] [--seed 0] [--with opencv]     on each machine
     pixels.py compare NAME=OUT.json NAME=OUT.json...         on one of them
 
+What prepares them is the C library, or OpenCV where that was not compiled, or what --with says.
 Settings and pictures come of Python's own random numbers and of whole-number arithmetic: they
 are the same with every version of Python and numpy, and on every processor.
 """
@@ -13,11 +14,14 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, get_args
+from unittest.mock import patch
 
 import numpy as np
 
+from leansight.runtime.pixels import compiled
 from leansight.runtime.preprocessing import (
     Clahe,
     Colour,
@@ -122,7 +126,12 @@ def differing(machines: Machines) -> dict[str, list[str]]:
 
 def write(arguments: argparse.Namespace) -> int:
     """Write the digests of this machine."""
-    found = dict(digests(arguments.settings, arguments.seed))
+    if arguments.engine == "c" and compiled.library() is None:
+        sys.stderr.write("pixels: the C library of leansight was not compiled here\n")
+        return 2
+    without_c = patch.object(compiled, "library", return_value=None)
+    with without_c if arguments.engine == "opencv" else nullcontext():
+        found = dict(digests(arguments.settings, arguments.seed))
     arguments.out.write_text(json.dumps(found, indent=1))
     return 0
 
@@ -158,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     writing.set_defaults(run=write)
     writing.add_argument("out", type=Path)
     writing.add_argument("--settings", type=int, default=100)
+    writing.add_argument("--with", dest="engine", choices=("c", "opencv"))
     writing.add_argument("--seed", type=int, default=0)
     comparing = commands.add_parser("compare", help=str(compare.__doc__))
     comparing.set_defaults(run=compare)

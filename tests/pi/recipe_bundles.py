@@ -1,6 +1,6 @@
 """Make the networks that the Pi's checks run: those of shipped recipes, with weights by chance.
 
-    networks.py FOLDER
+    recipe_bundles.py FOLDER
 
 Weights do not change what an inference costs, nor whether two machines agree on it: no training.
 """
@@ -67,7 +67,9 @@ def make_bundle(folder: Path, recipe_name: str, precision: Precision) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write FOLDER/RECIPE-PRECISION.bundle for each recipe."""
-    parser = argparse.ArgumentParser(prog="networks.py", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="recipe_bundles.py", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args(argv)
     for recipe_name, precision in RECIPES.items():
