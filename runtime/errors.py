@@ -13,6 +13,10 @@ class LeansightError(Exception):
         self.parameter = parameter
 
 
+class BrokenPackageError(LeansightError, ImportError):
+    """A package is installed but cannot be imported; the message gives the reason and a remedy."""
+
+
 class BundleError(LeansightError, ValueError):
     """A bundle or model file is missing, damaged, tampered with, or not what it says it is."""
 
@@ -34,7 +38,3 @@ class MissingExtraError(LeansightError, ImportError):
         super().__init__(
             f"{package} is not installed. Type: pip install 'leansight[{extra}]'{other}"
         )
-
-
-class BrokenPackageError(LeansightError, ImportError):
-    """A package is installed but cannot be imported; the message gives the reason and a remedy."""

@@ -57,7 +57,7 @@ def require(
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise MissingExtraError(package, extra, system_package) from error
         remedy = f"pip install --force-reinstall 'leansight[{extra}]'"
-        if system_package and _is_from_apt(module):
+        if system_package and (not extra or _is_from_apt(module)):
             remedy = f"sudo apt install --reinstall {system_package}"
         raise _broken(package, error, remedy) from error
 
