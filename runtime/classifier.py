@@ -71,7 +71,8 @@ class Classifier:
 
         Args:
             path: the bundle.
-            model_format: "tflite" or "onnx"; by default the first of these that it holds.
+            model_format: "tflite" or "onnx"; by default the first that it holds
+                and for which something is installed.
             threads: processor threads of the interpreter.
             threshold: replaces the bundle's own, of single labels as well, from 0 to 1.
 

@@ -13,6 +13,10 @@ class LeansightError(Exception):
         self.parameter = parameter
 
 
+class BrokenPackageError(LeansightError, ImportError):
+    """A package is installed but cannot be imported; the message gives the reason and a remedy."""
+
+
 class BundleError(LeansightError, ValueError):
     """A bundle or model file is missing, damaged, tampered with, or not what it says it is."""
 

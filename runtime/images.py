@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leansight.runtime.errors import DataError, MissingExtraError
+from leansight.runtime.errors import BrokenPackageError, DataError, MissingExtraError
 from leansight.runtime.extras import MAX_PIXELS_VARIABLE, max_pixels, opencv, require
 from leansight.runtime.image_formats import (
     HEAD_BYTES,
@@ -195,7 +195,7 @@ def _check_tiff(name: str, data: NDArray[np.uint8]) -> None:
 def _decode_heic(name: str, data: bytes) -> Raw:
     try:
         heif: Any = require("pillow_heif", package="pillow-heif", extra="heif")
-    except MissingExtraError as error:
+    except (MissingExtraError, BrokenPackageError) as error:
         raise DataError(f"{name} is a HEIC image: {error}") from error
     try:
         file = heif.open_heif(data)
