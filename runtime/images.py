@@ -1,9 +1,7 @@
 """Read image files: 8-bit BGR, the right way up, without transparency."""
 
 import io
-import sys
 import warnings
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -111,13 +109,6 @@ def opaque(pixels: Image, *, premultiplied: bool = False) -> Image:
     mixed = weighted + BACKGROUND * (_OPAQUE - alpha)
     clear: Image = np.minimum((mixed + _OPAQUE // 2) // _OPAQUE, _OPAQUE).astype(np.uint8)
     return clear
-
-
-def _has_opencv() -> bool:
-    """Tell whether `cv2` is there, also while another thread imports it."""
-    if "cv2" in sys.modules:
-        return sys.modules["cv2"] is not None
-    return PathFinder.find_spec("cv2") is not None
 
 
 def _decode(name: str, data: NDArray[np.uint8], *, oriented: bool = False) -> Raw:
