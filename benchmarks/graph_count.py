@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from leansight.runtime.bundle import Precision, describe_precision
-from leansight.runtime.errors import BundleError, MissingExtraError
+from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.extras import require
 from leansight.runtime.interpreter import Format
 
@@ -51,7 +51,7 @@ def count_graph(model: bytes, model_format: Format, *, name: str = "the model") 
     read = {"tflite": _tflite_operations, "onnx": _onnx_operations}[model_format]
     try:
         return _total(list(read(model)))
-    except (BundleError, MissingExtraError):
+    except LeansightError:
         raise
     except Exception as error:  # flatbuffers and protobuf raise whatever damaged bytes lead to
         raise BundleError(f"{name} has no {model_format} graph to count: {error!r}") from error

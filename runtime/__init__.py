@@ -7,6 +7,7 @@ from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, Prediction
 from leansight.runtime.errors import (
+    BrokenPackageError,
     BundleError,
     DataError,
     LeansightError,
@@ -19,6 +20,7 @@ from leansight.runtime.stream.camera_stream import CameraStream, Frame
 from leansight.runtime.stream.sources import PiCamera2Source
 
 __all__ = [
+    "BrokenPackageError",
     "Bundle",
     "BundleError",
     "CameraStream",

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, get_args
 
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import BundleError
-from leansight.runtime.interpreter import FORMATS, Format
+from leansight.runtime.interpreter import FORMATS, Format, has_interpreter
 from leansight.runtime.preprocessing import Preprocessing
 
 FORMAT_VERSION: Final = 1
@@ -140,9 +140,12 @@ class Bundle:
         return tuple(known for known in FORMATS if f"model.{known}" in self.files)
 
     def choose_format(self, wanted: Format | None = None) -> Format:
-        """Return `wanted`, by default the first format held; BundleError if it is not held."""
+        """Return `wanted`; BundleError if it is not held.
+
+        By default it is the first format held for which an interpreter is installed here.
+        """
         if wanted is None and self.formats:
-            return self.formats[0]
+            return next(filter(has_interpreter, self.formats), self.formats[0])
         if wanted not in self.formats:
             held = " and ".join(self.formats) or "no model"
             raise BundleError(f"{self.path} has no {wanted or 'model'}: it holds {held}")

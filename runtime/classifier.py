@@ -71,7 +71,8 @@ class Classifier:
 
         Args:
             path: the bundle.
-            model_format: "tflite" or "onnx"; by default the first of these that it holds.
+            model_format: "tflite" or "onnx"; by default the first that it holds
+                and for which something is installed.
             threads: processor threads of the interpreter.
             threshold: replaces the bundle's own, of single labels as well, from 0 to 1.
 
@@ -136,8 +137,13 @@ class Classifier:
 
         Raises:
             DataError, OSError: a file cannot be read, and there is no `on_error`.
+            ValueError: it is one path, and not many images.
 
         """
+        if isinstance(images, str | bytes):
+            raise ValueError(
+                "images are many: list the files of a folder, or call the classifier for one"
+            )
         for image, future in _run_ahead(lambda image: self(image, rgb=rgb, top=top), images):
             try:
                 prediction = future.result()

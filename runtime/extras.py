@@ -4,15 +4,31 @@ import importlib
 import importlib.util
 import os
 import re
+import sys
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, Final
 
-from leansight.runtime.errors import MissingExtraError
-from leansight.runtime.pixels.opencv import Cv2
-from leansight.runtime.system.standard_error import drop_lines
+import numpy as np
 
-# How ONNX Runtime begins a line of its log, in colour or without.
-_ONNX_RUNTIME_LOG: Final = re.compile(rb"(\x1b\[[\d;]*m)*\d{4}-\d\d-\d\d .*onnxruntime")
+from leansight.runtime.errors import BrokenPackageError, MissingExtraError
+from leansight.runtime.pixels.opencv import Cv2
+from leansight.runtime.system.standard_error import drop_if_it_fails, drop_lines
+
+# How ONNX Runtime begins a line of its log, in colour or without. Debian's registers its operators
+# twice, and tells of each in a line with an empty one after it.
+_ONNX_RUNTIME_LOG: Final = re.compile(
+    rb"(\x1b\[[\d;]*m)*\d{4}-\d\d-\d\d .*onnxruntime|Schema error: .* already registered|\s*$"
+)
+
+# Raspberry Pi OS trixie's: the first Debian that has ONNX Runtime itself.
+_TRIXIE_PYTHON: Final = (3, 13)
+
+# What an extension module raises that was built for numpy 1, where numpy 2 is installed.
+_NUMPY_1_BINARY: Final = re.compile(
+    r"numpy\.core\.multiarray failed|_ARRAY_API not found|against ABI version|using NumPy 1"
+)
+_APT_PACKAGES: Final = "/usr/lib/python3/dist-packages/"  # where Debian puts them
 
 # OpenCV reads it when it is loaded, and refuses a larger image before it takes memory for it.
 MAX_PIXELS_VARIABLE: Final = "OPENCV_IO_MAX_IMAGE_PIXELS"
@@ -20,7 +36,7 @@ MAX_PIXELS: Final = 100_000_000
 
 
 def require(
-    module: str, *, package: str, extra: str, system_package: str | None = None
+    module: str, *, package: str, extra: str | None, system_package: str | None = None
 ) -> ModuleType:
     """Return the imported `module`.
 
@@ -28,13 +44,38 @@ def require(
     a Pi installs only what it runs.
 
     Raises:
-        MissingExtraError: the module is absent, or a library that it needs is.
+        MissingExtraError: the module is absent.
+        BrokenPackageError: the module is there, and its import raises something.
 
     """
+    if sys.modules.get(module) is not None:  # each frame comes here
+        return importlib.import_module(module)  # waits for a thread that is importing it
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(package, extra, system_package) from error
+        with drop_if_it_fails():
+            return importlib.import_module(module)
+    except Exception as error:  # a library's first lines can raise anything
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise MissingExtraError(package, extra, system_package) from error
+        remedy = f"pip install --force-reinstall 'leansight[{extra}]'"
+        if system_package and (not extra or _is_from_apt(module)):
+            remedy = f"sudo apt install --reinstall {system_package}"
+        raise _broken(package, error, remedy) from error
+
+
+def _broken(package: str, error: Exception, remedy: str) -> BrokenPackageError:
+    """Return the error of a package whose import raised `error`."""
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+    if _NUMPY_1_BINARY.search(str(error)) and not np.__version__.startswith("1."):
+        reason += f" (it was built for numpy 1, and numpy {np.__version__} is installed)"
+        remedy = "pip install 'numpy<2'"
+    return BrokenPackageError(
+        f"{package} is installed but cannot be imported: {reason}. Type: {remedy}"
+    )
+
+
+def _is_from_apt(module: str) -> bool:
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    return spec is not None and str(spec.origin).startswith(_APT_PACKAGES)
 
 
 def check_installed(*packages: str, extra: str) -> None:
@@ -58,7 +99,17 @@ def opencv() -> Cv2:
     return cv2
 
 
+def without_onnx_runtime_log() -> AbstractContextManager[None]:
+    """Keep what ONNX Runtime logs, of its import and of a model's loading, off standard error."""
+    return drop_lines(lambda line: _ONNX_RUNTIME_LOG.match(line) is not None)
+
+
 def onnx_runtime() -> Any:
     """Return `onnxruntime`, whose import logs that there is no GPU on machines that have none."""
-    with drop_lines(lambda line: _ONNX_RUNTIME_LOG.match(line) is not None):
-        return require("onnxruntime", package="ONNX Runtime", extra="onnx")
+    with without_onnx_runtime_log():
+        return require(
+            "onnxruntime",
+            package="ONNX Runtime",
+            extra="onnx",
+            system_package="python3-onnxruntime" if sys.version_info >= _TRIXIE_PYTHON else None,
+        )

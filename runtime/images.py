@@ -1,16 +1,14 @@
 """Read image files: 8-bit BGR, the right way up, without transparency."""
 
 import io
-import sys
 import warnings
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leansight.runtime.errors import DataError, MissingExtraError
+from leansight.runtime.errors import BrokenPackageError, DataError, MissingExtraError
 from leansight.runtime.extras import MAX_PIXELS_VARIABLE, max_pixels, opencv, require
 from leansight.runtime.image_formats import (
     HEAD_BYTES,
@@ -88,6 +86,15 @@ def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
     return opaque(_eight_bits(name, raw), premultiplied=premultiplied)
 
 
+def _has_opencv() -> bool:
+    """Whether OpenCV can be imported: asked by importing it, which threads may do at once."""
+    try:
+        opencv()
+    except MissingExtraError:
+        return False
+    return True
+
+
 def opaque(pixels: Image, *, premultiplied: bool = False) -> Image:
     """Return (H, W, 3): gray as three equal channels, transparent pixels on `BACKGROUND`.
 
@@ -102,13 +109,6 @@ def opaque(pixels: Image, *, premultiplied: bool = False) -> Image:
     mixed = weighted + BACKGROUND * (_OPAQUE - alpha)
     clear: Image = np.minimum((mixed + _OPAQUE // 2) // _OPAQUE, _OPAQUE).astype(np.uint8)
     return clear
-
-
-def _has_opencv() -> bool:
-    """Tell whether `cv2` is there, also while another thread imports it."""
-    if "cv2" in sys.modules:
-        return sys.modules["cv2"] is not None
-    return PathFinder.find_spec("cv2") is not None
 
 
 def _decode(name: str, data: NDArray[np.uint8], *, oriented: bool = False) -> Raw:
@@ -186,7 +186,7 @@ def _check_tiff(name: str, data: NDArray[np.uint8]) -> None:
 def _decode_heic(name: str, data: bytes) -> Raw:
     try:
         heif: Any = require("pillow_heif", package="pillow-heif", extra="heif")
-    except MissingExtraError as error:
+    except (MissingExtraError, BrokenPackageError) as error:
         raise DataError(f"{name} is a HEIC image: {error}") from error
     try:
         file = heif.open_heif(data)

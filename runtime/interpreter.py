@@ -5,10 +5,10 @@ uint8 or as int8 = pixel - 128; a float32 input holds (pixel - 128) / 128. Scale
 points never leave this file.
 """
 
-import importlib
 import re
 import threading
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar, get_args
 from weakref import WeakSet
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leansight.runtime.errors import BundleError, MissingExtraError
-from leansight.runtime.extras import onnx_runtime
+from leansight.runtime.extras import onnx_runtime, require, without_onnx_runtime_log
 from leansight.runtime.preprocessing import network_input
 from leansight.runtime.system.kernel import call_after_fork
 from leansight.runtime.system.standard_error import drop_lines
@@ -27,11 +27,11 @@ Format = Literal["tflite", "onnx"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 # LiteRT first; its predecessors read the same files where it has no wheel.
-_TFLITE_MODULES: Final = (
-    "ai_edge_litert.interpreter",
-    "tflite_runtime.interpreter",
-    "tensorflow.lite.python.interpreter",
-)
+_TFLITE_MODULES: Final = {
+    "ai_edge_litert.interpreter": ("LiteRT", "litert"),
+    "tflite_runtime.interpreter": ("tflite-runtime", "tflite"),
+    "tensorflow.lite.python.interpreter": ("TensorFlow", "keras"),
+}
 # How TensorFlow Lite and Abseil begin a line of their logs; of errors they raise the text as well.
 _LITERT_LOG: Final = re.compile(rb"(VERBOSE|INFO|WARNING|ERROR): |[IWEF]\d{4} ")
 
@@ -79,6 +79,12 @@ def model_format(path: Path) -> Format:
         if path.suffix == f".{known}":
             return known
     raise BundleError(f"{path} is neither a bundle nor a .tflite or .onnx file")
+
+
+def has_interpreter(model_format: Format) -> bool:
+    """Return whether something is installed that runs such models; nothing is imported."""
+    modules = _TFLITE_MODULES if model_format == "tflite" else ("onnxruntime",)
+    return any(find_spec(module.partition(".")[0]) for module in modules)
 
 
 class SharedInterpreter:
@@ -183,7 +189,10 @@ class OnnxInterpreter:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what it logs of errors, it raises as well
         try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            with without_onnx_runtime_log():
+                self._session = ort.InferenceSession(
+                    model, options, providers=["CPUExecutionProvider"]
+                )
         except Exception as error:  # ONNX Runtime's own errors share no base class
             raise BundleError(f"{name} is not an ONNX model that can run: {error}") from error
         model_input = _only(self._session.get_inputs(), "input", name)
@@ -212,10 +221,10 @@ class OnnxInterpreter:
 
 
 def _tflite_class() -> Callable[..., Any]:
-    for module in _TFLITE_MODULES:
+    for module, (package, extra) in _TFLITE_MODULES.items():
         try:
-            found: Callable[..., Any] = importlib.import_module(module).Interpreter
-        except ImportError:
+            found: Callable[..., Any] = require(module, package=package, extra=extra).Interpreter
+        except MissingExtraError:
             continue
         return found
     raise MissingExtraError("LiteRT", "litert")

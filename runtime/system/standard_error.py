@@ -1,11 +1,12 @@
 """Where the file descriptor 2 leads: libraries written in C log to it, past `sys.stderr`."""
 
+import io
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Final
 
 STANDARD_ERROR: Final = 2
@@ -33,6 +34,18 @@ def drop_lines(is_log: Callable[[bytes], bool]) -> Iterator[None]:
         finally:
             written.seek(0)
             os.write(STANDARD_ERROR, b"".join(line for line in written if not is_log(line)))
+
+
+@contextmanager
+def drop_if_it_fails() -> Iterator[None]:
+    """Hold back what Python writes to `sys.stderr` while the `with` lasts; drop it at an error.
+
+    numpy writes a page about a library that was built for another numpy, beside the error.
+    """
+    with _REDIRECTING, redirect_stderr(io.StringIO()) as held:
+        yield
+    if sys.stderr is not None:
+        sys.stderr.write(held.getvalue())
 
 
 @contextmanager

@@ -11,7 +11,11 @@ from house import FILES, name_of, room_of
 COMMANDS = "sdk/commands"
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 # Options of other programs, which a file of ours starts or tells how to start.
-OF_OTHER_PROGRAMS = {"sdk/studies/executors.py": {"--head"}}  # ray start --head
+OF_OTHER_PROGRAMS = {
+    "runtime/errors.py": {"--system-site-packages"},  # of python -m venv
+    "runtime/extras.py": {"--force-reinstall", "--reinstall"},  # of pip and of apt
+    "sdk/studies/executors.py": {"--head"},  # ray start --head
+}
 LIBRARY = [path for path in FILES if not room_of(path).startswith(COMMANDS)]
 
 

@@ -129,6 +129,26 @@ def test_formats_are_those_held_and_tflite_comes_first(
         assert bundle.choose_format(held) == held
 
 
+@pytest.mark.parametrize(
+    ("installed", "chosen"),
+    [
+        ({"ai_edge_litert", "onnxruntime"}, "tflite"),
+        ({"tflite_runtime"}, "tflite"),
+        ({"onnxruntime"}, "onnx"),
+        (set(), "tflite"),
+    ],
+)
+def test_by_default_the_format_is_one_that_can_run_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, installed: set[str], chosen: str
+) -> None:
+    def find(name: str) -> str | None:
+        return name if name in installed else None
+
+    monkeypatch.setattr("leansight.runtime.interpreter.find_spec", find)
+    assert Bundle.load(folder).choose_format() == chosen
+    assert Bundle.load(folder).choose_format("onnx") == "onnx"
+
+
 def test_a_format_that_is_not_held_is_refused(tmp_path: Path) -> None:
     bundle = write_bundle(a_bundle(tmp_path / "b"), {"model.onnx": b"x"})
     with pytest.raises(BundleError, match=r"b has no tflite: it holds onnx$"):

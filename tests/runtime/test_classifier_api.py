@@ -131,6 +131,8 @@ def test_a_batch_names_files_that_cannot_be_read_and_goes_on(
     }
     with pytest.raises(DataError, match=r"notes.txt is not an image"):
         list(classifier.classify_batch(files))
+    with pytest.raises(ValueError, match=r"^images are many: list the files of a folder, or call"):
+        list(classifier.classify_batch(str(photos)))
     with pytest.raises(ValueError, match="float64 pixels"):  # a slip of the program
         list(classifier.classify_batch([np.zeros(3)], on_error=lambda *_: None))
 
