@@ -173,21 +173,23 @@ class DecisionRule:
             raise ValueError(f"top must be 0 or more, not {top}")
         probabilities = self.probabilities(logits)
         best_first = _best_first(probabilities, max(top, 1))
-        given, sure = self._given(probabilities, best_first[0])
-        names = tuple(self._labels[i] for i in given)
+        given, sure = self._given(probabilities, *best_first[0])
+        labels = tuple(self._labels[i] for i in given)
         return Prediction(
-            label=names[0] if names else None,
-            labels=names,
-            score=float(probabilities[best_first[0]]),
+            label=labels[0] if labels else None,
+            labels=labels,
+            score=best_first[0][1],
             status="sure" if sure else "not sure",
-            top=tuple((self._labels[i], float(probabilities[i])) for i in best_first[:top]),
+            top=tuple((self._labels[i], probability) for i, probability in best_first[:top]),
             task=self._task,
         )
 
-    def _given(self, probabilities: NDArray[np.float64], best: int) -> tuple[list[int], bool]:
+    def _given(
+        self, probabilities: NDArray[np.float64], best: int, probability: float
+    ) -> tuple[list[int], bool]:
         """Return the numbers of the labels given, most probable first, and if that is sure."""
         if self._task == "classification":
-            given = [best] if probabilities[best] >= self._thresholds[best] else []
+            given = [best] if probability >= self._thresholds[best] else []
             return given, bool(given)
         (reached,) = (probabilities >= self._thresholds).nonzero()
         order = (-probabilities[reached]).argsort(kind="stable")
@@ -213,13 +215,14 @@ def decide(
     return DecisionRule(labels, policy, task)(logits, top=top)
 
 
-def _best_first(probabilities: NDArray[np.float64], count: int) -> list[int]:
-    """Return the numbers of the most probable classes; of equal ones the first comes first."""
+def _best_first(probabilities: NDArray[np.float64], count: int) -> list[tuple[int, float]]:
+    """Return number and probability of the best classes; of equal ones the first comes first."""
     if count > _FEW:
-        order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
-        return order
-    rest, best = probabilities.copy(), []
+        order = np.argsort(-probabilities, kind="stable")[:count]
+        return list(zip(order.tolist(), probabilities[order].tolist(), strict=True))
+    rest, best_first = probabilities.copy(), []
     for _ in range(min(count, len(rest))):
-        best.append(int(rest.argmax()))  # of equal ones the first
-        rest[best[-1]] = -1
-    return best
+        best = int(rest.argmax())  # of equal ones the first
+        best_first.append((best, float(rest[best])))
+        rest[best] = -1
+    return best_first

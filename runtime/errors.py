@@ -30,11 +30,12 @@ class SourceError(LeansightError, OSError):
 
 
 class MissingExtraError(LeansightError, ImportError):
-    """A package is missing that belongs to one of leansight's extras."""
+    """A package is missing that belongs to one of leansight's extras, or comes from apt."""
 
-    def __init__(self, package: str, extra: str, system_package: str | None = None) -> None:
+    def __init__(self, package: str, extra: str | None, system_package: str | None = None) -> None:
         """Name the missing package and the line (or the two lines) that bring it."""
-        other = f", or: sudo apt install {system_package}" if system_package else ""
-        super().__init__(
-            f"{package} is not installed. Type: pip install 'leansight[{extra}]'{other}"
-        )
+        lines = [f"pip install 'leansight[{extra}]'"] if extra else []
+        if system_package:
+            place = "for a virtual environment made with --system-site-packages"
+            lines.append(f"sudo apt install {system_package} ({place})")
+        super().__init__(f"{package} is not installed. Type: {', or: '.join(lines)}")

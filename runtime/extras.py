@@ -36,7 +36,7 @@ MAX_PIXELS: Final = 100_000_000
 
 
 def require(
-    module: str, *, package: str, extra: str, system_package: str | None = None
+    module: str, *, package: str, extra: str | None, system_package: str | None = None
 ) -> ModuleType:
     """Return the imported `module`.
 

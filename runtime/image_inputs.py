@@ -60,9 +60,9 @@ def _from_array(image: NDArray[Any], *, rgb: bool) -> Image:
             f"the image has {image.dtype} pixels: whole numbers of 8 bits are expected, from 0 to "
             "255, dtype uint8"
         )
+    if image.size == 0:
+        raise ValueError(f"the image has no pixels: its shape is {image.shape}")
     match image.shape:
-        case (0, *_) | (_, 0, *_):
-            raise ValueError(f"the image has no pixels: its shape is {image.shape}")
         case (_, _):
             return image
         case (_, _, 1):

@@ -1,6 +1,5 @@
 """Read image files: 8-bit BGR, the right way up, without transparency."""
 
-import importlib.util
 import io
 import warnings
 from pathlib import Path
@@ -70,9 +69,8 @@ def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
 
     """
     kind = format_of(data[:HEAD_BYTES].tobytes())
-    has_opencv = importlib.util.find_spec("cv2") is not None
     match kind:
-        case "jpeg" | "png" if not has_opencv:
+        case "jpeg" | "png" if not _has_opencv():
             raw = _decode_with_pillow(name, data.tobytes(), kind)
         case "png" | "webp":
             raw = _with_alpha(_decode(name, data), data, kind)
@@ -86,6 +84,15 @@ def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
     # libtiff multiplies colours of 8 bits by their alpha, OpenCV's other decoders do not.
     premultiplied = kind == "tiff" and raw.dtype == np.uint8
     return opaque(_eight_bits(name, raw), premultiplied=premultiplied)
+
+
+def _has_opencv() -> bool:
+    """Whether OpenCV can be imported: asked by importing it, which threads may do at once."""
+    try:
+        opencv()
+    except MissingExtraError:
+        return False
+    return True
 
 
 def opaque(pixels: Image, *, premultiplied: bool = False) -> Image:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIBRARY: Final = "_prepare.*so"
-_FUNCTION: Final = ctypes.CFUNCTYPE(
+FUNCTION: Final = ctypes.CFUNCTYPE(
     ctypes.c_int,
     ctypes.c_void_p,  # image
     ctypes.c_int64,  # height
@@ -67,7 +67,7 @@ def library() -> Callable[..., int] | None:
         warnings.warn(f"OpenCV prepares images, more slowly, because of {error}", stacklevel=2)
         return None
     loaded.leansight_begin()
-    prepare: Callable[..., int] = _FUNCTION(("leansight_prepare", loaded))
+    prepare: Callable[..., int] = FUNCTION(("leansight_prepare", loaded))
     return prepare
 
 

@@ -74,7 +74,7 @@ static void to_lab(const byte *restrict rgb, byte *restrict lightness, byte *res
         blue[i] = linear_of[rgb[3 * i + 2]];
     }
     for (int k = 0; k < 3; k++) {
-        for (int i = 0; i < SOME; i++)
+        for (int i = 0; i < pixels; i++)
             root[k][i] = halves_up(
                 to_xyz[k][0] * red[i] + to_xyz[k][1] * green[i] + to_xyz[k][2] * blue[i], LAB_BITS);
         for (int i = 0; i < pixels; i++)
@@ -101,7 +101,7 @@ static void to_srgb(const byte *restrict lightness, const byte *restrict a, cons
         z[i] = light_from(z[i] - ((b[i] * 41943 + 16) >> 9) + 10484);
     }
     for (int k = 0; k < 3; k++) {
-        for (int i = 0; i < SOME; i++) {
+        for (int i = 0; i < pixels; i++) {
             light[i] = halves_up(to_rgb[k][0] * x[i] + to_rgb[k][1] * y[i] + to_rgb[k][2] * z[i],
                                  LAB_BITS + FINE_BITS - INVERSE_BITS);
             light[i] = light[i] < 0 ? 0 : light[i];

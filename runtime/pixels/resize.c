@@ -14,7 +14,7 @@ typedef struct {
     const byte *black;                /* a row of a bar */
 } View;
 
-/* --- Fit and colour --------------------------------------------------------------------------- */
+/* --- Fit and colour ------------------------------------------------------------------------ */
 
 static inline byte gray_of(const byte *bgr)
 {
@@ -68,8 +68,7 @@ static View fitted(const byte *pixels, int64_t height, int64_t width, int64_t st
     return view;
 }
 
-/* --- Shrinking by whole factors ----------------------------------------------------------------
- */
+/* --- Shrinking by whole factors ------------------------------------------------------------ */
 
 enum { MOST_ROWS = 257 }; /* of 255, whose sum fills 16 bits */
 
@@ -85,8 +84,7 @@ static void sum_rows(const View *view, int64_t y, int64_t rows, int64_t left,
     }
 }
 
-/* The same where all rows are as the image has them: block by block, whose sums stay in registers.
- */
+/* The same where all rows are as the image has them: the sums of a block stay in registers. */
 static void sum_plain_rows(const byte *restrict first, int64_t stride, int64_t rows,
                            uint16_t *restrict sums, int64_t count)
 {
@@ -195,8 +193,7 @@ static int averaged(const View *view, int64_t down, int64_t across, byte *means)
     return status;
 }
 
-/* --- Interpolation ------------------------------------------------------------------------------
- */
+/* --- Interpolation ------------------------------------------------------------------------- */
 
 /* Where a pixel of the result lies between two of the image: 256ths of the second. */
 typedef struct {

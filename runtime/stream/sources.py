@@ -43,7 +43,7 @@ class PiCamera2Source:
 
     def __init__(self, size: tuple[int, int] = (640, 480)) -> None:
         picamera2 = require(
-            "picamera2", package="picamera2", extra="pi", system_package="python3-picamera2"
+            "picamera2", package="picamera2", extra=None, system_package="python3-picamera2"
         )
         try:
             self._camera: Any = picamera2.Picamera2()

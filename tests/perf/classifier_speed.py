@@ -3,9 +3,10 @@
     python tests/perf/classifier_speed.py [--frames 300] [--bundle BUNDLE]
 
 A loop by hand runs the same preprocessing and the same interpreter on the same 640 × 480 frames,
-frame by frame in turn with the classifier; of each the median is taken. Without `--bundle` the
-networks are int8 and untrained. The exit code is 1 where the classifier takes more than 5 % and
-50 µs longer than the loop.
+frame by frame in turn with the classifier; of each the first decile is taken, because what is
+above is often the machine's other work. Without `--bundle` the networks are int8 and untrained.
+The exit code is 1 where the classifier takes 5 % or 50 µs longer than the loop, or the decision
+alone more than 15 µs.
 """
 
 import argparse
@@ -91,6 +92,11 @@ def microseconds(call: Loop, frame: Image) -> float:
     return (time.perf_counter_ns() - start) / 1000
 
 
+def first_decile(times: list[float]) -> float:
+    """Return what a tenth of the times are below."""
+    return statistics.quantiles(times, n=10)[0]
+
+
 def compare(bundle: Bundle, model_format: Format, frames: list[Image], rounds: int) -> bool:
     """Print one line of the table; return whether the classifier keeps its limits."""
     classifier = Classifier.load(bundle.path, model_format=model_format)
@@ -104,8 +110,8 @@ def compare(bundle: Bundle, model_format: Format, frames: list[Image], rounds: i
         order = ((by_hand, bare), (classifier, ours))
         for call, times in order if number % 2 else order[::-1]:
             times.append(microseconds(call, frame))
-    one, other = statistics.median(bare), statistics.median(ours)
-    more = statistics.median(b - a for a, b in zip(bare, ours, strict=True))
+    one, other = first_decile(bare), first_decile(ours)
+    more = other - one
     share = more / one
     print(f"{bundle.name:20} {model_format:6} {one:9.1f} {other:9.1f} {more:+7.1f} {share:+7.1%}")
     return more <= MOST_MICROSECONDS and share <= MOST_SHARE
@@ -118,16 +124,16 @@ def decisions() -> bool:
         labels = tuple(f"class {number}" for number in range(classes))
         rule = DecisionRule(labels, DecisionPolicy(threshold=0.5))
         logits = np.random.default_rng(0).normal(size=classes).astype(np.float32)
-        took = statistics.median(microseconds(rule, logits) for _ in range(2000))
+        took = first_decile([microseconds(rule, logits) for _ in range(2000)])
         print(f"the decision among {classes:4} labels: {took:.1f} µs")
         slowest = max(slowest, took)
     return slowest <= DECISION_MICROSECONDS
 
 
 def main() -> None:
-    """Measure in turns and print medians."""
+    """Measure in turns and print first deciles."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--bundle", type=Path, help="an int8 one, instead of untrained networks")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)

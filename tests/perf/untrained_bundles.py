@@ -17,7 +17,7 @@ _GRAY = Preprocessing(size=64, colour="gray", clahe=Clahe())
 _SMALL = Preprocessing(size=48, clahe=Clahe())
 NETWORKS = {
     "ResNet-custom": (ModelRecipe(), _GRAY, 43),
-    "small ResNet-custom": (ModelRecipe(width=12, blocks=(2, 2)), _SMALL, 43),
+    "small ResNet-custom": (ModelRecipe(blocks=(2, 3)), _SMALL, 43),
     "MobileNetV2": (ModelRecipe(name="mobilenetv2_100"), Preprocessing(size=224), 1000),
 }
 

@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tiny_models
@@ -27,6 +28,21 @@ def test_every_thread_gets_the_answer_to_its_own_picture(tiny_bundle: Path, want
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda number: classifier(noise[number % 8]), range(8000)))
     assert found == expected * 1000
+
+
+def test_threads_may_begin_with_the_first_photos_at_once(tiny_bundle: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "photo.png"), tiny_models.stripes("level", size=64))
+    program = (
+        "import sys; from concurrent.futures import ThreadPoolExecutor\n"
+        "from leansight.runtime import Classifier\n"
+        "classifier, photo = Classifier.load(sys.argv[1]), sys.argv[2]\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    for prediction in pool.map(classifier, [photo] * 8): print(prediction.label)"
+    )
+    for _ in range(5):  # while one imports OpenCV, others may look for it
+        command = [sys.executable, "-c", program, tiny_bundle, tmp_path / "photo.png"]
+        done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+        assert done.stdout.split() == ["level"] * 8
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from leansight.runtime import extras
 from leansight.runtime.errors import DataError
 from leansight.runtime.image_inputs import to_bgr
 from leansight.runtime.images import read_image
@@ -168,9 +167,3 @@ def test_pil_is_not_imported_for_it() -> None:
         "sys.exit('PIL' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_opencv_is_what_reads_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(extras.MissingExtraError, match="OpenCV"):
-        to_bgr(b"\xff\xd8\xff")

@@ -1,6 +1,9 @@
 """prepare.c gives the bytes of OpenCV's way, for every image and all settings."""
 
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +20,7 @@ from leansight.runtime.pixels import compiled
 from leansight.runtime.preprocessing import Clahe, Preprocessing
 
 Pixels = NDArray[np.uint8]
+PROGRAMS = Path(__file__).parents[2] / "helpers" / "programs"
 
 needs_library = pytest.mark.skipif(
     compiled.library() is None, reason="prepare.c was not compiled when leansight was installed"
@@ -137,3 +141,28 @@ def test_version_1_gives_the_bytes_of_old_bundles(
         resized = cv2.resize(pixels, (size, size), interpolation=flag)
         expected = cv2.createCLAHE(2.0, (tiles, tiles)).apply(resized)
         assert np.array_equal(replace(new, version=1)(pixels)[0, ..., 0], expected)
+
+
+@pytest.mark.slow
+def test_no_byte_outside_a_buffer_is_touched(tmp_path: Path) -> None:
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs gcc and its sanitizers")
+    sources = sorted(map(str, Path(compiled.__file__).parent.glob("*.c")))
+    library = tmp_path / "checked.so"
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-ffp-contract=off"]
+    subprocess.run(
+        [compiler, "-O1", "-g", "-shared", "-fPIC", *checks, *sources, "-o", library, "-lm"],
+        check=True,
+    )
+    runtime = subprocess.run(
+        [compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+    )
+    drawn = subprocess.run(
+        [sys.executable, PROGRAMS / "prepare_with_sanitizers.py", library, "0", "3000"],
+        env=os.environ | {"LD_PRELOAD": runtime.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert drawn.returncode == 0, drawn.stderr[-3000:]

@@ -78,9 +78,9 @@ def test_the_pis_camera_is_configured_read_and_closed(monkeypatch: pytest.Monkey
     assert done == [configuration, "start", "close"]
 
 
-def test_without_picamera2_both_ways_to_get_it_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_picamera2_the_way_to_get_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "picamera2", None)
-    with pytest.raises(MissingExtraError, match="sudo apt install python3-picamera2"):
+    with pytest.raises(MissingExtraError, match=r"Type: sudo apt install python3-picamera2 \("):
         CameraStream(PiCamera2Source)
 
 
