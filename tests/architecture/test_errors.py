@@ -12,6 +12,7 @@ COMMANDS = "sdk/commands"
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 # Options of other programs, which a file of ours starts or tells how to start.
 OF_OTHER_PROGRAMS = {
+    "runtime/errors.py": {"--system-site-packages"},  # of python -m venv
     "runtime/extras.py": {"--force-reinstall", "--reinstall"},  # of pip and of apt
     "sdk/studies/executors.py": {"--head"},  # ray start --head
 }
