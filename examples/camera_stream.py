@@ -9,7 +9,9 @@ Needs the extra `pi`, and for --picamera2 an environment made with --system-site
 
 import argparse
 import json
+import signal
 import sys
+import time
 
 import cv2
 
@@ -27,7 +29,8 @@ def main() -> None:
     args = parser.parse_args()
     classifier = runtime.Classifier.load(args.bundle)
     video = cv2.VideoWriter()
-    with runtime.CameraStream(runtime.PiCamera2Source if args.picamera2 else args.source) as frames:
+    source = runtime.PiCamera2Source if args.picamera2 else args.source
+    with runtime.CameraStream(source, on_state=tell) as frames:
         for frame in frames:
             prediction = classifier(frame.image)
             line = {"frame": frame.number, "time": frame.time_s, **prediction.to_dict()}
@@ -38,6 +41,11 @@ def main() -> None:
                     video.open(args.save, cv2.VideoWriter.fourcc(*"mp4v"), 12, (width, height))
                 video.write(labelled(frame.image, prediction))
     video.release()
+
+
+def tell(state: str, reason: str) -> None:
+    """Print how the stream is from now on: "running", "stale" or "reconnecting"."""
+    print(json.dumps({"state": state, "time": time.time(), "reason": reason}), flush=True)
 
 
 def labelled(image: runtime.Image, prediction: runtime.Prediction) -> runtime.Image:
@@ -53,6 +61,7 @@ def labelled(image: runtime.Image, prediction: runtime.Prediction) -> runtime.Im
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # systemd's end is in order as well
     try:
         main()
     except KeyboardInterrupt:

@@ -16,7 +16,9 @@ from leansight.runtime.errors import (
 )
 from leansight.runtime.images import read_image
 from leansight.runtime.preprocessing import Clahe, Image, Preprocessing
-from leansight.runtime.stream.camera_stream import CameraStream, Frame
+from leansight.runtime.stream.camera_stream import CameraStream
+from leansight.runtime.stream.frame_slot import Frame
+from leansight.runtime.stream.health import Health
 from leansight.runtime.stream.sources import PiCamera2Source
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "DataError",
     "DecisionPolicy",
     "Frame",
+    "Health",
     "Image",
     "LeansightError",
     "MissingExtraError",

@@ -30,10 +30,14 @@ class SourceError(LeansightError, OSError):
 
 
 class MissingExtraError(LeansightError, ImportError):
-    """A package is missing that belongs to one of leansight's extras, or comes from apt."""
+    """A package is missing that belongs to one of leansight's extras, or comes from apt.
+
+    `remedy` is what its message was made of: package, extra, and system package.
+    """
 
     def __init__(self, package: str, extra: str | None, system_package: str | None = None) -> None:
         """Name the missing package and the line (or the two lines) that bring it."""
+        self.remedy = package, extra, system_package
         lines = [f"pip install 'leansight[{extra}]'"] if extra else []
         if system_package:
             place = "for a virtual environment made with --system-site-packages"

@@ -1,11 +1,13 @@
 """Where frames come from: OpenCV, picamera2, or whatever has `read` and `close`."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from leansight.runtime.errors import SourceError
 from leansight.runtime.extras import opencv, require
 from leansight.runtime.preprocessing import Image
+
+_FRAME_COUNT: Final = 7  # cv2.CAP_PROP_FRAME_COUNT
 
 
 class Source(Protocol):
@@ -19,14 +21,19 @@ class Source(Protocol):
 
 
 class OpenCvSource:
-    """A camera number, a video file or a URL, read by OpenCV."""
+    """A camera number or path, a video file or a URL, read by OpenCV.
+
+    `frame_count` is how many frames a finite video has, as its container says; None of a camera
+    or a live stream, where OpenCV gives a negative count, or 0.
+    """
 
     def __init__(self, source: str) -> None:
-        if not source.isdigit() and "://" not in source and not Path(source).exists():
-            raise SourceError(f"{source} does not exist: give a camera's number, a file or a URL")
+        check_exists(source)
         self._capture: Any = opencv().VideoCapture(int(source) if source.isdigit() else source)
         if not self._capture.isOpened():
             raise SourceError(f"{source} cannot be opened as a camera, a video file or a stream")
+        count = int(self._capture.get(_FRAME_COUNT))
+        self.frame_count = count if count > 0 else None
 
     def read(self) -> Image | None:
         """See `Source`."""
@@ -36,6 +43,18 @@ class OpenCvSource:
     def close(self) -> None:
         """See `Source`."""
         self._capture.release()
+
+
+def is_url(source: str) -> bool:
+    """Return whether a name of a source is a URL."""
+    return "://" in source
+
+
+def check_exists(source: str) -> None:
+    """Raise SourceError for a path where nothing is, but a device's: a camera may be late."""
+    may_come = source.isdigit() or is_url(source) or source.startswith("/dev/")
+    if not may_come and not Path(source).exists():
+        raise SourceError(f"{source} does not exist: give a camera's number, a file or a URL")
 
 
 class PiCamera2Source:
