@@ -16,10 +16,9 @@ from leansight.runtime.extras import require
 from leansight.runtime.stream.capture_process import CaptureJob
 from leansight.runtime.stream.frame_slot import FrameSlot
 from leansight.runtime.stream.sources import Source
+from leansight.runtime.system.shared_memory import new_memory
 from leansight.runtime.system.standard_error import STANDARD_ERROR
 
-# How the process ends that neither listens nor returns.
-KILL_SIGNAL = signal.SIGKILL
 # How long a killed process may take; one that hangs in the kernel (state D) takes for ever.
 KILL_TIMEOUT_S: Final = 1.0
 _LONGEST_MESSAGE: Final = 65536
@@ -70,11 +69,19 @@ class CaptureProcess:
     def __init__(self, job: bytes) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.slot = FrameSlot.create()
-        numbers = os.getpid(), theirs.fileno(), self.slot.descriptor
-        with theirs, os.fdopen(os.memfd_create("leansight-job"), "w+b") as pickled:
+        try:
+            with theirs:
+                self._process = self._started(job, theirs.fileno())
+        except OSError:
+            self.close()
+            raise
+
+    def _started(self, job: bytes, channel: int) -> subprocess.Popen[bytes]:
+        numbers = os.getpid(), channel, self.slot.descriptor
+        with os.fdopen(new_memory("leansight-job"), "w+b") as pickled:
             pickled.write(job)
             pickled.seek(0)
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, json.dumps([sys.path, *numbers])],
                 stdin=pickled,
                 stdout=STANDARD_ERROR,  # ours is for answers
@@ -113,7 +120,7 @@ class CaptureProcess:
     def kill(self) -> bool:
         """End the process and return whether it has ended."""
         if self._process.poll() is None:
-            self._process.send_signal(KILL_SIGNAL)
+            self._process.kill()
         return self.wait(KILL_TIMEOUT_S)
 
     def wait(self, timeout_s: float) -> bool:

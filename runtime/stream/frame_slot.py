@@ -1,11 +1,8 @@
 """Shared memory that holds one frame: the newest wins, and none is read half-written."""
 
-import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Self
@@ -13,6 +10,7 @@ from typing import Final, Self
 import numpy as np
 
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.system.shared_memory import locked, locked_at_once, new_memory
 
 # Number of the frame (0 while there is none, or one is being written), height, width, and the
 # times when it was read: monotonic and since the epoch, in seconds.
@@ -36,10 +34,9 @@ class Frame:
 
 
 class FrameSlot:
-    """A file in memory that two processes share by its descriptor.
+    """Memory that two processes share by its descriptor; it has no name, so none is left behind.
 
-    The kernel lets go of a record lock when its holder dies, so a writer that is killed leaves
-    no lock, and the number 0 in the place of half a frame. No name: nothing is left in /dev/shm.
+    A writer that is killed leaves no lock, and the number 0 in the place of half a frame.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -49,9 +46,7 @@ class FrameSlot:
     @classmethod
     def create(cls) -> Self:
         """Return an empty slot."""
-        descriptor = os.memfd_create("leansight-frame")
-        os.ftruncate(descriptor, _PIXELS_AT)
-        return cls(descriptor)
+        return cls(new_memory("leansight-frame", _PIXELS_AT))
 
     def close(self) -> None:
         """Let go of the memory; the kernel frees it after the last process."""
@@ -66,7 +61,7 @@ class FrameSlot:
         self._map_all()
         height, width = frame.image.shape[:2]
         times = frame.monotonic_s, frame.time_s
-        with self._lock(fcntl.LOCK_EX):
+        with locked(self.descriptor):
             _HEADER.pack_into(self._memory, 0, 0, height, width, *times)
             self._pixels(height, width)[:] = frame.image
             _HEADER.pack_into(self._memory, 0, frame.number, height, width, *times)
@@ -74,14 +69,12 @@ class FrameSlot:
     def read(self) -> Frame | None:
         """Return a copy of the frame; None while there is none, or a newer one is being written."""
         self._map_all()
-        try:
-            with self._lock(fcntl.LOCK_SH | fcntl.LOCK_NB):
-                number, height, width, monotonic_s, time_s = _HEADER.unpack_from(self._memory)
-                if not number or _PIXELS_AT + height * width * 3 > len(self._memory):
-                    return None
-                image = self._pixels(height, width).copy()
-        except (BlockingIOError, PermissionError):  # POSIX allows either where a lock is held
-            return None
+        with locked_at_once(self.descriptor) as is_locked:
+            number, height, width, monotonic_s, time_s = _HEADER.unpack_from(self._memory)
+            is_mapped = _PIXELS_AT + height * width * 3 <= len(self._memory)
+            if not (is_locked and number and is_mapped):
+                return None
+            image = self._pixels(height, width).copy()
         return Frame(image=image, number=number, monotonic_s=monotonic_s, time_s=time_s)
 
     def _pixels(self, height: int, width: int) -> Image:
@@ -93,11 +86,3 @@ class FrameSlot:
         if os.fstat(self.descriptor).st_size > len(self._memory):
             self._memory.close()
             self._memory = mmap.mmap(self.descriptor, 0)
-
-    @contextmanager
-    def _lock(self, kind: int) -> Iterator[None]:
-        fcntl.lockf(self.descriptor, kind)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self.descriptor, fcntl.LOCK_UN)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cameras import FRAME_S, camera, openings, was_closed
+from programs.cameras import FRAME_S, camera, openings, was_closed
 from streams import MotionJpegServer, number_of, seen_until_lost
 
 from leansight.runtime.errors import SourceError

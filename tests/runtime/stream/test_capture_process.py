@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cameras import camera
+from programs.cameras import camera
 
 HELPERS = Path(__file__).parents[2] / "helpers"
 

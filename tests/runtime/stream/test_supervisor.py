@@ -3,12 +3,14 @@
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from cameras import camera, openings
+from programs.cameras import camera, openings
 from streams import MotionJpegServer, number_of
 
 from leansight.runtime.errors import SourceError
@@ -145,11 +147,54 @@ def test_frames_for_a_second_end_the_loss(tmp_path: Path) -> None:
     assert openings(tmp_path) == 3
 
 
+def test_a_process_that_cannot_be_started_is_tried_again_and_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = States()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(tmp_path / "no-python"))
+        frames = CameraStream(camera(tmp_path, "", frames=ENDLESS), on_state=states)
+        time.sleep(0.3)
+        before = descriptors()
+        time.sleep(1)
+        assert descriptors() == before
+    with frames:
+        next(iter(frames))
+    assert states.told[0][0] == "reconnecting"
+    assert states.told[0][1].startswith("no process can be started: [Errno 2] No such file")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_two_hundred_lost_cameras_leave_nothing_behind(tmp_path: Path) -> None:
+    fates = ["is lost", "raises", "crashes", "hangs"] * 60
+    opener = camera(tmp_path, *fates, frames=3)
+    measured = []
+    with CameraStream(opener, stale_after_s=0.3) as frames:
+        for frame in frames:
+            if frame.image[0, 0, 0] == 1 and openings(tmp_path) % 20 == 0:
+                measured.append((descriptors(), threading.active_count(), own_rss_bytes()))
+            if openings(tmp_path) > 220:
+                break
+    opened, threads, memory = zip(*measured, strict=True)
+    assert max(opened) <= opened[0] + 1  # one more while a process starts
+    assert set(threads) == {threads[0]}
+    assert memory[-1] - memory[1] < 1_000_000
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def own_rss_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_what_hangs_in_the_kernel_is_said_and_nothing_stale_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a process in state D does, ours outlives the signal that would kill it: it is number 0."""
-    monkeypatch.setattr(capture, "KILL_SIGNAL", 0)
+    """As a process in state D does, ours outlives SIGKILL: it is not sent."""
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda _: None)
     monkeypatch.setattr(capture, "KILL_TIMEOUT_S", 0.2)
     states = States()
     with CameraStream(camera(tmp_path, "hangs", ""), on_state=states, stale_after_s=0.3) as frames:
