@@ -86,7 +86,6 @@ class CaptureProcess:
                 stdin=pickled,
                 stdout=STANDARD_ERROR,  # ours is for answers
                 pass_fds=numbers[1:],
-                process_group=0,  # Ctrl-C is for us: we end it
             )
 
     @property

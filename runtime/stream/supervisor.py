@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class Supervisor:
                 self.newest.close()
 
     def _run(self) -> None:
+        # Processes inherit this: Ctrl-C and systemd reach all of them, and we end ours in order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         error = None
         try:
             while (reason := self._run_process()) is not None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from programs.cameras import camera
 
+from leansight.runtime.stream.camera_stream import CameraStream
+
 HELPERS = Path(__file__).parents[2] / "helpers"
 
 PROGRAM = """
@@ -42,6 +44,22 @@ def is_running(process: int) -> bool:
     return state != "Z"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_are_meant_for_the_program_do_not_end_its_process(
+    tmp_path: Path, number: int
+) -> None:
+    states = []
+    with CameraStream(
+        camera(tmp_path, "", frames=-1), on_state=lambda state, _: states.append(state)
+    ) as frames:
+        first = next(iter(frames))
+        (process,) = children_of(os.getpid())
+        os.kill(process, number)
+        time.sleep(0.2)
+        assert next(iter(frames)).number > first.number
+    assert states == ["running"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize(
     ("fate", "wait_s"),
@@ -69,6 +87,9 @@ def test_program_and_process_end_within_two_seconds(
         time.sleep(wait_s)
         processes = children_of(program.pid)
         started = time.monotonic()
+        if number != signal.SIGKILL:  # as a terminal and systemd do: they reach every process
+            for process in processes:
+                os.kill(process, number)
         os.kill(program.pid, number)
         printed, errors = program.communicate(timeout=10)
         assert time.monotonic() - started < 2
