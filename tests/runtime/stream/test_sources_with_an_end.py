@@ -61,7 +61,7 @@ def test_a_finite_video_is_read_once_and_a_slow_reader_misses_nothing(
 ) -> None:
     write(tmp_path / name, code)
     seen = []
-    with CameraStream(f"{url}/{name}") as frames:
+    with CameraStream(f"{url}/{name}", give_up_after_s=0) as frames:
         for frame in frames:
             seen.append((frame.number, number_of(frame.image)))
             if frame.number % 10 == 0:
@@ -74,7 +74,10 @@ def test_a_pause_of_the_reader_is_no_loss(tmp_path: Path, url: str) -> None:
     write(tmp_path / "drive.mp4", "mp4v")
     states = []
     with CameraStream(
-        f"{url}/drive.mp4", stale_after_s=0.2, on_state=lambda state, _: states.append(state)
+        f"{url}/drive.mp4",
+        stale_after_s=0.2,
+        give_up_after_s=0,
+        on_state=lambda state, _: states.append(state),
     ) as frames:
         reading = iter(frames)
         assert next(reading).number == 0
@@ -87,7 +90,7 @@ def test_a_finite_video_that_breaks_off_is_an_error(tmp_path: Path, url: str) ->
     write(tmp_path / "cut.avi", "MJPG")
     seen = []
     with (
-        CameraStream(f"{url}/cut.avi") as frames,
+        CameraStream(f"{url}/cut.avi", give_up_after_s=0) as frames,
         pytest.raises(SourceError, match=rf"cut.avi broke off after \d\d of {FRAMES} frames"),
     ):
         seen.extend(number_of(frame.image) for frame in frames)
