@@ -18,7 +18,7 @@ from pixels import seeded
 from leansight.runtime import Classifier
 
 MARK = 0x51AB0000
-FRAMES = 8
+FRAMES = 5
 PACKAGES = ("numpy", "opencv-python-headless", "ai-edge-litert")
 
 

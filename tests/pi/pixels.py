@@ -1,9 +1,9 @@
 """Prepare drawn pictures by drawn settings, and compare the bytes of several machines.
 
-    pixels.py write OUT.json [--settings 100] [--seed 0] [--with opencv]     on each machine
-    pixels.py compare NAME=OUT.json NAME=OUT.json...         on one of them
+    pixels.py write c=C.json opencv=CV.json [--settings 100] [--seed 0]     on each machine
+    pixels.py compare NAME=C.json NAME=CV.json...     on one of them
 
-What prepares them is the C library, or OpenCV where that was not compiled, or what --with says.
+`c` is the C library, `opencv` what stands in for it where it was not compiled.
 Settings and pictures come of Python's own random numbers and of whole-number arithmetic: they
 are the same with every version of Python and numpy, and on every processor.
 """
@@ -14,7 +14,6 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, get_args
 from unittest.mock import patch
@@ -126,13 +125,13 @@ def differing(machines: Machines) -> dict[str, list[str]]:
 
 def write(arguments: argparse.Namespace) -> int:
     """Write the digests of this machine."""
-    if arguments.engine == "c" and compiled.library() is None:
-        sys.stderr.write("pixels: the C library of leansight was not compiled here\n")
-        return 2
-    without_c = patch.object(compiled, "library", return_value=None)
-    with without_c if arguments.engine == "opencv" else nullcontext():
-        found = dict(digests(arguments.settings, arguments.seed))
-    arguments.out.write_text(json.dumps(found, indent=1))
+    for engine, out in arguments.files:
+        library = compiled.library() if engine == "c" else None
+        if engine == "c" and library is None:
+            sys.stderr.write("pixels: the C library of leansight was not compiled here\n")
+            return 2
+        with patch.object(compiled, "library", return_value=library):
+            out.write_text(json.dumps(dict(digests(arguments.settings, arguments.seed)), indent=1))
     return 0
 
 
@@ -165,9 +164,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands: Any = parser.add_subparsers(required=True)
     writing = commands.add_parser("write", help=str(write.__doc__))
     writing.set_defaults(run=write)
-    writing.add_argument("out", type=Path)
+    writing.add_argument("files", nargs="+", type=named_file, metavar="ENGINE=OUT.json")
     writing.add_argument("--settings", type=int, default=100)
-    writing.add_argument("--with", dest="engine", choices=("c", "opencv"))
     writing.add_argument("--seed", type=int, default=0)
     comparing = commands.add_parser("compare", help=str(compare.__doc__))
     comparing.set_defaults(run=compare)

@@ -37,8 +37,8 @@ def test_a_setting_whose_bytes_differ_is_named_with_the_machine(
 ) -> None:
     here, changed = tmp_path / "here.json", tmp_path / "changed.json"
     for seed, file in ((0, here), (0, changed)):
-        arguments = ["--settings", "3", "--seed", str(seed), "--with", "opencv"]
-        assert main(["write", str(file), *arguments]) == 0
+        arguments = ["--settings", "3", "--seed", str(seed)]
+        assert main(["write", f"opencv={file}", *arguments]) == 0
     assert main(["compare", f"x86={here}", f"Pi 4={changed}"]) == 0
     assert capsys.readouterr().out == "0 of 3 settings give other bytes\n"
     values = json.loads(changed.read_text())
@@ -68,6 +68,7 @@ def test_other_settings_are_not_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for seed in (0, 1):
-        main(["write", str(tmp_path / f"{seed}.json"), "--settings", "1", "--seed", str(seed)])
+        out = f"opencv={tmp_path / str(seed)}.json"
+        assert main(["write", out, "--settings", "1", "--seed", str(seed)]) == 0
     assert main(["compare", f"a={tmp_path / '0.json'}", f"b={tmp_path / '1.json'}"]) == 2
     assert "b prepared other settings" in capsys.readouterr().err
