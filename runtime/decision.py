@@ -151,16 +151,18 @@ class DecisionRule:
             raise ValueError(
                 f"expected {len(self._labels)} logits, one per label, not {logits.shape}"
             )
-        scaled = logits.astype(np.float64) / self._temperature
+        values = logits.astype(np.float64)
+        values /= self._temperature
         # Of a NaN both give the place; numpy's own max, min and isfinite take longer.
-        largest, smallest = scaled[scaled.argmax()], scaled[scaled.argmin()]
+        largest, smallest = values[values.argmax()], values[values.argmin()]
         if not (isfinite(largest) and isfinite(smallest)):
             raise ValueError("the network returned a value that is not a finite number")
         if self._task == "multilabel":
-            return sigmoid(scaled)
-        exponentials = np.exp(scaled - largest)
-        probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
-        return probabilities
+            return sigmoid(values)
+        values -= largest  # in place: a softmax of 1000 labels stays in the processor's first cache
+        np.exp(values, out=values)
+        values /= values.sum()
+        return values
 
     def __call__(self, logits: NDArray[np.floating[Any]], *, top: int = 3) -> Prediction:
         """Decide upon the logits (K,) of one image; `top` classes are named with probabilities.

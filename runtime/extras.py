@@ -105,7 +105,12 @@ def without_onnx_runtime_log() -> AbstractContextManager[None]:
 
 
 def onnx_runtime() -> Any:
-    """Return `onnxruntime`, whose import logs that there is no GPU on machines that have none."""
+    """Return `onnxruntime`, whose import logs that there is no GPU on machines that have none.
+
+    Its telemetry (1.32) is off unless ORT_DISABLE_TELEMETRY is set already: it would write below
+    the home folder, send what it is used for, and have a thread that a forked process waits for.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     with without_onnx_runtime_log():
         return require(
             "onnxruntime",

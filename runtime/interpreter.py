@@ -159,11 +159,13 @@ class LiteRtInterpreter:
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{name} is not a TFLite model that can run: {error}") from error
-        self._input = _only(self._interpreter.get_input_details(), "input", name)
-        self._output = _only(self._interpreter.get_output_details(), "output", name)
-        self.input_shape = _nhwc(tuple(int(n) for n in self._input["shape"]), name)
-        self._to_input = _input_conversion(np.dtype(self._input["dtype"]).name, name)
-        self._scale, self._zero_point = self._output["quantization"]
+        model_input = _only(self._interpreter.get_input_details(), "input", name)
+        output = _only(self._interpreter.get_output_details(), "output", name)
+        self._input, self._output = model_input["index"], output["index"]
+        self.input_shape = _nhwc(tuple(int(n) for n in model_input["shape"]), name)
+        self._to_input = _input_conversion(np.dtype(model_input["dtype"]).name, name)
+        scale, self._zero_point = output["quantization"]
+        self._scale = np.float32(scale)
         self._lock = threading.Lock()  # a thread may not fill the input that another one runs
 
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -171,12 +173,12 @@ class LiteRtInterpreter:
         _check_batch(batch, self.input_shape)
         pixels = self._to_input(batch)
         with self._lock:
-            self._interpreter.set_tensor(self._input["index"], pixels)
+            self._interpreter.set_tensor(self._input, pixels)
             self._interpreter.invoke()
-            output = self._interpreter.get_tensor(self._output["index"]).reshape(-1)
+            output = self._interpreter.get_tensor(self._output).reshape(-1)
         logits: NDArray[np.float32] = output.astype(np.float32, copy=False)
         if output.dtype != np.float32:
-            logits = (logits - self._zero_point) * np.float32(self._scale)
+            logits = (logits - self._zero_point) * self._scale
         return logits
 
 

@@ -3,9 +3,8 @@
     python tests/perf/endurance.py BUNDLE [--frames 1000000] [--format onnx]
 
 Growth is that of the resident memory from a fifth of the frames, and 20 seconds, to the last;
-a small network shows it as a large one does, and sooner. ONNX Runtime 1.32 takes 0.7 MB when it has
-been there for nine seconds, whatever is done with it. The exit code is 1 where growth is
-more than 64 KB.
+a small network shows it as a large one does, and sooner. The exit code is 1 where growth is more
+than 64 KB.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 import importlib.machinery
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,3 +165,34 @@ def test_what_debians_onnx_runtime_prints_of_its_operators_is_dropped(
     with without_onnx_runtime_log():
         os.write(2, registered * 2 + b"Schema error: Abs has no such attribute\n" + registered)
     assert capfd.readouterr().err == "Schema error: Abs has no such attribute\n"
+
+
+WITHOUT_TELEMETRY = """
+import os, sys
+from pathlib import Path
+from leansight.runtime.classifier import Classifier
+Classifier.load(sys.argv[1], model_format="onnx").warm_up()
+print(len(list(Path("/proc/self/task").iterdir())), flush=True)
+child = os.fork()
+if child:
+    print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_onnx_runtime_sends_nothing_and_leaves_no_thread(
+    tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path
+) -> None:
+    """With its telemetry it writes below the home folder, and a fork of it never ends."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {name: v for name, v in os.environ.items() if not name.startswith("ORT_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TELEMETRY, str(tiny_bundle)],
+        env=environment | {"HOME": str(home), "XDG_CACHE_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    threads, ended = ran.stdout.split()
+    assert (threads, ended) == ("1", "0")
+    assert not list(home.rglob("*"))
