@@ -9,6 +9,7 @@ from leansight.runtime.decision import DecisionPolicy, Prediction
 from leansight.runtime.errors import (
     BrokenPackageError,
     BundleError,
+    DamagedFrameError,
     DataError,
     LeansightError,
     MissingExtraError,
@@ -28,6 +29,7 @@ __all__ = [
     "CameraStream",
     "Clahe",
     "Classifier",
+    "DamagedFrameError",
     "DataError",
     "DecisionPolicy",
     "Frame",

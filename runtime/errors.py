@@ -25,6 +25,10 @@ class DataError(LeansightError, ValueError):
     """An image, a folder of images, a recipe or a run cannot be used as it is."""
 
 
+class DamagedFrameError(DataError):
+    """A frame arrived damaged; the next one may be whole. A `Source` may raise it from `read`."""
+
+
 class SourceError(LeansightError, OSError):
     """A camera, video file or stream cannot be opened, or has been lost."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from leansight.runtime.errors import DamagedFrameError
 from leansight.runtime.stream.capture import pickled_job
 from leansight.runtime.stream.frame_slot import Frame
 from leansight.runtime.stream.health import Health, OnState
@@ -65,6 +66,7 @@ class CameraStream:
         self._source: Source | None = None
         self._supervisor: Supervisor | None = None
         self._numbers = itertools.count()
+        self._damaged = 0
         if not self._live and not (isinstance(source, str) and is_url(source)):
             self._source = open_source()
             return
@@ -93,6 +95,11 @@ class CameraStream:
         """The state of the stream now, and its reason."""
         return self._supervisor.health if self._supervisor else Health(state="running")
 
+    @property
+    def damaged(self) -> int:
+        """How many frames arrived damaged; they were not given."""
+        return self._supervisor.damaged if self._supervisor else self._damaged
+
     def close(self) -> None:
         """Stop reading and release the source, within two seconds."""
         if self._supervisor:
@@ -107,10 +114,15 @@ class CameraStream:
 
     def _read(self) -> Frame | None:
         assert self._source is not None
-        image = self._source.read()
-        if image is None:
-            return None
-        return Frame(image=image, number=next(self._numbers), time_s=time.time())
+        while True:
+            try:
+                image = self._source.read()
+            except DamagedFrameError:
+                self._damaged += 1
+                continue
+            if image is None:
+                return None
+            return Frame(image=image, number=next(self._numbers), time_s=time.time())
 
 
 def _named_opener(source: str | Callable[[], Source]) -> tuple[str, Callable[[], Source]]:

@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from leansight.runtime.errors import DataError, MissingExtraError, SourceError
+from leansight.runtime.errors import DamagedFrameError, DataError, MissingExtraError, SourceError
 from leansight.runtime.preprocessing import Image
 from leansight.runtime.stream.frame_slot import Frame, FrameSlot
 from leansight.runtime.stream.sources import OpenCvSource, Source
@@ -26,6 +26,7 @@ from leansight.runtime.system.parent import end_with
 # opening: it begins to open the source. away (reason): that failed, and is tried again.
 # finite: the source has an end, and each frame waits until it is asked for.
 # reading: a frame of a finite source was asked for. frame (number): it is in the slot.
+# damaged (why): a frame was, and the next one is read.
 # end: the finite source has ended. failed (reason): the process ends, another one may do better.
 # No other process would do better: missing (JSON of the `remedy` of a MissingExtraError), broken
 # (a package cannot be imported), hopeless.
@@ -35,6 +36,7 @@ Kind = Literal[
     "finite",
     "reading",
     "frame",
+    "damaged",
     "end",
     "failed",
     "missing",
@@ -134,7 +136,7 @@ def _copy_frames(source: Source, job: CaptureJob, told: _Channel, slot: FrameSlo
     for number in itertools.count(1):
         if is_finite:
             told.tell("reading")
-        image = source.read()
+        image = _read_whole(source, told)
         if image is None:
             break
         _check(image)
@@ -148,6 +150,15 @@ def _copy_frames(source: Source, job: CaptureJob, told: _Channel, slot: FrameSlo
         raise _HopelessError(f"{job.name} broke off after {number - 1} of {count} frames")
     else:
         told.tell("end")
+
+
+def _read_whole(source: Source, told: _Channel) -> Image | None:
+    """Return the next frame that is not damaged."""
+    while True:
+        try:
+            return source.read()
+        except DamagedFrameError as error:
+            told.tell("damaged", str(error))
 
 
 def _check(image: Image) -> None:

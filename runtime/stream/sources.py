@@ -6,12 +6,21 @@ from typing import Any, Final, Protocol
 from leansight.runtime.errors import SourceError
 from leansight.runtime.extras import opencv, require
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.stream.motion_jpeg import strict_decoder
 
-_FRAME_COUNT: Final = 7  # cv2.CAP_PROP_FRAME_COUNT
+# cv2's CAP_PROP_FRAME_COUNT, CAP_PROP_FOURCC and CAP_PROP_FORMAT.
+_FRAME_COUNT: Final = 7
+_FOURCC: Final = 6
+_FORMAT: Final = 8
+_AS_IT_CAME: Final = -1  # a format: compressed, as the packets came
+_MOTION_JPEG: Final = int.from_bytes(b"MJPG", "little")
 
 
 class Source(Protocol):
-    """Where frames come from. `read` returns None when there are no more, or the source is lost."""
+    """Where frames come from. `read` returns None when there are no more, or the source is lost.
+
+    It may raise DamagedFrameError, after which it is read again.
+    """
 
     def read(self) -> Image | None:
         """Wait for the next frame and return it, (H, W, 3) uint8 BGR."""
@@ -34,11 +43,23 @@ class OpenCvSource:
             raise SourceError(f"{source} cannot be opened as a camera, a video file or a stream")
         count = int(self._capture.get(_FRAME_COUNT))
         self.frame_count = count if count > 0 else None
+        self._decode = strict_decoder() if self._can_give_jpegs() else None
+
+    def _can_give_jpegs(self) -> bool:
+        """Let FFmpeg give a live stream's JPEGs as they come, so that damage is seen."""
+        return (
+            self.frame_count is None
+            and int(self._capture.get(_FOURCC)) == _MOTION_JPEG
+            and self._capture.getBackendName() == "FFMPEG"
+            and bool(self._capture.set(_FORMAT, _AS_IT_CAME))
+        )
 
     def read(self) -> Image | None:
         """See `Source`."""
         ok, image = self._capture.read()
-        return image if ok else None
+        if not ok:
+            return None
+        return self._decode(image.tobytes()) if self._decode else image
 
     def close(self) -> None:
         """See `Source`."""

@@ -42,6 +42,7 @@ class Supervisor:
     def __init__(self, name: str, job: bytes, patience: Patience, on_state: OnState | None) -> None:
         self.newest = NewestFrame(patience.stale_after_s)
         self.health = Health(state="reconnecting", reason=f"{name} is being opened")
+        self.damaged = 0
         self._name = name
         self._job = job
         self._patience = patience
@@ -109,6 +110,8 @@ class Supervisor:
             elif message is None:
                 self._raise_if_given_up()
                 return self._lateness()
+            elif message.kind == "damaged":
+                self.damaged += 1  # the limit stays: damaged frames are none
             elif (limit_s := self._hear(message)) is not None:
                 limit_at = time.monotonic() + limit_s
             else:

@@ -5,6 +5,7 @@ import http.server
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from typing import Self
 
 import cv2
@@ -16,6 +17,7 @@ from leansight.runtime.errors import SourceError
 from leansight.runtime.stream.camera_stream import CameraStream
 
 Picture = NDArray[np.uint8]
+Damage = Callable[[bytes], bytes]
 BITS = 8
 
 
@@ -36,10 +38,10 @@ class MotionJpegServer:
 
     A plan is the number of pictures until the connection is dropped (0 answers 503), or, where it
     is negative, until the server falls silent; the last plan repeats. Numbers go on from one
-    connection to the next.
+    connection to the next. `damage` changes the JPEG of each third one.
     """
 
-    def __init__(self, *plans: float, delay_s: float = 0.01) -> None:
+    def __init__(self, *plans: float, delay_s: float = 0.01, damage: Damage = bytes) -> None:
         counter, remaining = itertools.count(), list(plans)
         self._closing = closing = threading.Event()
 
@@ -54,7 +56,8 @@ class MotionJpegServer:
                 self.end_headers()
                 with contextlib.suppress(OSError):  # the client may go away at any time
                     for _ in itertools.takewhile(lambda sent: sent < abs(plan), itertools.count()):
-                        self.wfile.write(part(next(counter)))
+                        number = next(counter)
+                        self.wfile.write(part(number, bytes if number % 3 else damage))
                         time.sleep(delay_s)
                     if plan < 0:
                         closing.wait()
@@ -81,11 +84,12 @@ class MotionJpegServer:
         self._server.server_close()
 
 
-def part(number: int) -> bytes:
-    ok, jpeg = cv2.imencode(".jpg", numbered(number))
+def part(number: int, damage: Damage = bytes) -> bytes:
+    ok, encoded = cv2.imencode(".jpg", numbered(number))
     assert ok
-    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {jpeg.size}\r\n\r\n"
-    return head.encode() + jpeg.tobytes() + b"\r\n"
+    jpeg = damage(encoded.tobytes())
+    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+    return head.encode() + jpeg + b"\r\n"
 
 
 def seen_until_lost(frames: CameraStream, message: str, pause_s: float) -> list[tuple[int, int]]:
