@@ -11,7 +11,8 @@ from leansight.runtime.stream.camera_stream import CameraStream
 
 
 def cut(jpeg: bytes) -> bytes:
-    return jpeg[: len(jpeg) // 2]
+    """Return the JPEG with half of the data of its pixels."""
+    return jpeg[: (jpeg.index(b"\xff\xda") + len(jpeg)) // 2]
 
 
 def cut_and_closed(jpeg: bytes) -> bytes:
