@@ -7,9 +7,10 @@ python camera_stream.py signs.bundle --source drive.mp4 --save labelled.mp4
 Needs the extra `pi`, and for --picamera2 an environment made with --system-site-packages.
 """
 
-import argparse
 import json
+import signal
 import sys
+from argparse import ArgumentParser, RawTextHelpFormatter
 
 import cv2
 
@@ -18,8 +19,7 @@ from leansight import runtime
 
 def main() -> None:
     """Run until the source ends or Ctrl-C."""
-    text = argparse.RawTextHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=text)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
     parser.add_argument("bundle")
     parser.add_argument("--source", default="0", help="a camera's number, a file or a URL")
     parser.add_argument("--picamera2", action="store_true", help="the Pi's camera module")
@@ -27,7 +27,8 @@ def main() -> None:
     args = parser.parse_args()
     classifier = runtime.Classifier.load(args.bundle)
     video = cv2.VideoWriter()
-    with runtime.CameraStream(runtime.PiCamera2Source if args.picamera2 else args.source) as frames:
+    source = runtime.PiCamera2Source if args.picamera2 else args.source
+    with runtime.CameraStream(source, on_state=tell) as frames:
         for frame in frames:
             prediction = classifier(frame.image)
             line = {"frame": frame.number, "time": frame.time_s, **prediction.to_dict()}
@@ -36,23 +37,26 @@ def main() -> None:
                 height, width = frame.image.shape[:2]
                 if not video.isOpened():
                     video.open(args.save, cv2.VideoWriter.fourcc(*"mp4v"), 12, (width, height))
-                video.write(labelled(frame.image, prediction))
+                draw(prediction, frame.image)
+                video.write(frame.image)
     video.release()
 
 
-def labelled(image: runtime.Image, prediction: runtime.Prediction) -> runtime.Image:
-    """Return the image with the labels and the best one's score, or "not sure", top left."""
-    given = ", ".join(prediction.labels)
+def tell(state: str, reason: str) -> None:
+    """Print how the stream is from now on: "running", "stale" or "reconnecting"."""
+    print(json.dumps({"state": state, "reason": reason}), flush=True)
+
+
+def draw(prediction: runtime.Prediction, image: runtime.Image) -> None:
+    """Draw the labels and the best one's score, or "not sure", top left."""
     none = "no label" if prediction.status == "sure" else "not sure"
-    text = f"{given} {prediction.score:.0%}" if given else none
-    colour = (80, 220, 80) if given else (190, 190, 190)
-    image = image.copy()
+    text = f"{', '.join(prediction.labels) or none} {prediction.score:.0%}"
     cv2.rectangle(image, (0, 0), (image.shape[1], 32), (0, 0, 0), cv2.FILLED)
-    cv2.putText(image, text, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour)
-    return image
+    cv2.putText(image, text, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (190, 190, 190))
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as systemd ends it, and Ctrl-C
     try:
         main()
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from leansight.runtime.decision import DecisionPolicy, Prediction
 from leansight.runtime.errors import (
     BrokenPackageError,
     BundleError,
+    DamagedFrameError,
     DataError,
     LeansightError,
     MissingExtraError,
@@ -16,7 +17,9 @@ from leansight.runtime.errors import (
 )
 from leansight.runtime.images import read_image
 from leansight.runtime.preprocessing import Clahe, Image, Preprocessing
-from leansight.runtime.stream.camera_stream import CameraStream, Frame
+from leansight.runtime.stream.camera_stream import CameraStream
+from leansight.runtime.stream.frame_slot import Frame
+from leansight.runtime.stream.health import Health
 from leansight.runtime.stream.sources import PiCamera2Source
 
 __all__ = [
@@ -26,9 +29,11 @@ __all__ = [
     "CameraStream",
     "Clahe",
     "Classifier",
+    "DamagedFrameError",
     "DataError",
     "DecisionPolicy",
     "Frame",
+    "Health",
     "Image",
     "LeansightError",
     "MissingExtraError",

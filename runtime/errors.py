@@ -25,15 +25,23 @@ class DataError(LeansightError, ValueError):
     """An image, a folder of images, a recipe or a run cannot be used as it is."""
 
 
+class DamagedFrameError(DataError):
+    """A frame arrived damaged; the next one may be whole. A `Source` may raise it from `read`."""
+
+
 class SourceError(LeansightError, OSError):
     """A camera, video file or stream cannot be opened, or has been lost."""
 
 
 class MissingExtraError(LeansightError, ImportError):
-    """A package is missing that belongs to one of leansight's extras, or comes from apt."""
+    """A package is missing that belongs to one of leansight's extras, or comes from apt.
+
+    `remedy` is what its message was made of: package, extra, and system package.
+    """
 
     def __init__(self, package: str, extra: str | None, system_package: str | None = None) -> None:
         """Name the missing package and the line (or the two lines) that bring it."""
+        self.remedy = package, extra, system_package
         lines = [f"pip install 'leansight[{extra}]'"] if extra else []
         if system_package:
             place = "for a virtual environment made with --system-site-packages"

@@ -15,9 +15,9 @@ from typing import Any, Final, Protocol
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.extras import require
+from leansight.runtime.system.parent import ends_with_us
 from leansight.sdk.system.cores import available_cores
 from leansight.sdk.system.locks import wait_for
-from leansight.sdk.system.parent import ends_with_us
 
 # -P: a file of the current folder that is named as a library must not be imported for it.
 _TRAIN: Final = ("-P", "-c", "from leansight.sdk.commands.cli import main; main()", "train")

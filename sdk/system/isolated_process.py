@@ -14,8 +14,8 @@ from multiprocessing.process import BaseProcess
 from typing import Final
 
 from leansight.runtime.errors import LeansightError
+from leansight.runtime.system.parent import end_with
 from leansight.sdk.system.library_logs import screen_for_children, without_library_logs
-from leansight.sdk.system.parent import end_with
 
 # How the readers of a training are started: forked, they share its images. macOS can do it too.
 READERS_START: Final = "fork"

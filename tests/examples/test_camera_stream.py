@@ -45,9 +45,10 @@ def frame_count(video: Path) -> int:
         return sum(1 for frame in frames if frame.image.shape == (32, 128, 3))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("save", [False, True])
-def test_ctrl_c_ends_the_example_in_good_order(
-    tiny_bundle: Path, tmp_path: Path, *, save: bool
+def test_ctrl_c_and_sigterm_end_the_example_in_good_order(
+    tiny_bundle: Path, tmp_path: Path, number: int, *, save: bool
 ) -> None:
     saved = tmp_path / "labelled.mp4"
     with MotionJpegServer(float("inf")) as server:
@@ -61,11 +62,13 @@ def test_ctrl_c_ends_the_example_in_good_order(
         ) as process:
             assert process.stdout
             assert process.stderr
+            state = json.loads(process.stdout.readline())
             lines = [json.loads(process.stdout.readline()) for _ in range(5)]
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             rest, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in errors
+    assert state == {"state": "running", "reason": ""}
     assert {tuple(line) for line in lines} == {tuple(KEYS)}
     numbers = [line["frame"] for line in lines]
     assert numbers == sorted(set(numbers))

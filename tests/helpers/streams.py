@@ -1,11 +1,11 @@
-"""Streams of numbered pictures: a source in memory and a server of motion JPEG."""
+"""Streams of numbered pictures: a server of motion JPEG."""
 
 import contextlib
 import http.server
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Self
 
 import cv2
@@ -17,6 +17,7 @@ from leansight.runtime.errors import SourceError
 from leansight.runtime.stream.camera_stream import CameraStream
 
 Picture = NDArray[np.uint8]
+Damage = Callable[[bytes], bytes]
 BITS = 8
 
 
@@ -32,54 +33,17 @@ def number_of(picture: Picture) -> int:
     return int((blocks * 2 ** np.arange(BITS)).sum())
 
 
-class FakeSource:
-    """Gives numbered pictures as planned: None is a loss, an exception is raised."""
-
-    def __init__(self, plan: Sequence[int | Exception | None], delay_s: float = 0) -> None:
-        self._plan = iter(plan)
-        self._delay_s = delay_s
-        self.reads = 0
-        self.closed = False
-
-    def read(self) -> Picture | None:
-        assert not self.closed
-        self.reads += 1
-        time.sleep(self._delay_s)
-        item = next(self._plan, None)
-        if isinstance(item, Exception):
-            raise item
-        return None if item is None else numbered(item)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Opener:
-    """Opens one source after the other; an exception in their place is raised."""
-
-    def __init__(self, *sources: FakeSource | Exception) -> None:
-        self._sources = iter(sources)
-        self.tries = 0
-
-    def __call__(self) -> FakeSource:
-        self.tries += 1
-        source = next(self._sources, None)
-        if source is None:
-            raise SourceError("away")
-        if isinstance(source, Exception):
-            raise source
-        return source
-
-
 class MotionJpegServer:
     """Serves numbered pictures over loopback HTTP, one plan for each connection.
 
-    A plan is the number of pictures until the connection is dropped (0 answers 503); the last
-    plan repeats. Numbers go on from one connection to the next.
+    A plan is the number of pictures until the connection is dropped (0 answers 503), or, where it
+    is negative, until the server falls silent; the last plan repeats. Numbers go on from one
+    connection to the next. `damage` changes the JPEG of each third one.
     """
 
-    def __init__(self, *plans: float, delay_s: float = 0.01) -> None:
+    def __init__(self, *plans: float, delay_s: float = 0.01, damage: Damage = bytes) -> None:
         counter, remaining = itertools.count(), list(plans)
+        self._closing = closing = threading.Event()
 
         class Answer(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -91,9 +55,12 @@ class MotionJpegServer:
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
                 with contextlib.suppress(OSError):  # the client may go away at any time
-                    for _ in itertools.takewhile(lambda sent: sent < plan, itertools.count()):
-                        self.wfile.write(part(next(counter)))
+                    for _ in itertools.takewhile(lambda sent: sent < abs(plan), itertools.count()):
+                        number = next(counter)
+                        self.wfile.write(part(number, bytes if number % 3 else damage))
                         time.sleep(delay_s)
+                    if plan < 0:
+                        closing.wait()
                     self.wfile.write(b"--frame--\r\n")
 
             def log_message(self, *_: object) -> None:
@@ -111,16 +78,18 @@ class MotionJpegServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
 
-def part(number: int) -> bytes:
-    ok, jpeg = cv2.imencode(".jpg", numbered(number))
+def part(number: int, damage: Damage = bytes) -> bytes:
+    ok, encoded = cv2.imencode(".jpg", numbered(number))
     assert ok
-    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {jpeg.size}\r\n\r\n"
-    return head.encode() + jpeg.tobytes() + b"\r\n"
+    jpeg = damage(encoded.tobytes())
+    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+    return head.encode() + jpeg + b"\r\n"
 
 
 def seen_until_lost(frames: CameraStream, message: str, pause_s: float) -> list[tuple[int, int]]:

@@ -1,23 +1,38 @@
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from leansight.runtime.stream import camera_stream as stream
+from leansight.runtime.stream import supervisor
+
+
+def children() -> set[str]:
+    """Return the numbers of this process's children, zombies among them."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {child for task in tasks for child in task.read_text().split()}
+
+
+def descriptors() -> list[Path]:
+    return list(Path("/proc/self/fd").iterdir())
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """No thread, no process and no descriptor is left of a stream."""
+    threads, processes = set(threading.enumerate()), children()
+    opened = len(descriptors())
+    yield
+    deadline = time.monotonic() + 2
+    while set(threading.enumerate()) - threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert set(threading.enumerate()) <= threads
+    assert children() <= processes
+    assert len(descriptors()) <= opened
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try a lost source again at once."""
-    monkeypatch.setattr(stream, "RETRY_DELAYS_S", (0.01, 0.02))
-
-
-@pytest.fixture(autouse=True)
-def no_thread_stays() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    deadline = time.monotonic() + 2
-    while set(threading.enumerate()) - before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert set(threading.enumerate()) <= before
+    """Start the next process at once."""
+    monkeypatch.setattr(supervisor, "START_INTERVALS_S", (0.01,))

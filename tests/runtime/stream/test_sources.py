@@ -1,13 +1,10 @@
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from streams import MotionJpegServer, Picture, number_of, numbered
+from streams import MotionJpegServer, number_of
 
-from leansight.runtime.errors import MissingExtraError, SourceError
+from leansight.runtime.errors import BrokenPackageError, MissingExtraError, SourceError
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.sources import PiCamera2Source
 
@@ -23,72 +20,101 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
         CameraStream(str(tmp_path / "text.mp4"))
 
 
-def test_a_camera_that_is_not_there_is_refused() -> None:
-    with pytest.raises(SourceError, match=r"^97 cannot be opened as a camera"):
-        CameraStream("97")
+@pytest.mark.parametrize("source", ["97", "/dev/video97"])
+def test_a_camera_that_is_not_there_is_waited_for(source: str) -> None:
+    reason = f"{source} cannot be opened as a camera"
+    with (
+        CameraStream(source, give_up_after_s=0) as frames,
+        pytest.raises(SourceError, match=f"^{source} was lost and did not come back: {reason}"),
+    ):
+        list(frames)
 
 
-def test_a_server_that_answers_with_an_error_is_refused() -> None:
+def test_a_server_that_answers_with_an_error_is_waited_for() -> None:
     with (
         MotionJpegServer(0) as server,
+        CameraStream(server.url, give_up_after_s=0) as frames,
         pytest.raises(SourceError, match=r"stream.mjpg cannot be opened"),
     ):
-        CameraStream(server.url)
+        list(frames)
 
 
-def fake_picamera2(
-    monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None] = lambda: None
-) -> list[object]:
-    """Put a picamera2 in place that notes what is done with it."""
-    done: list[object] = []
+FAKE_PICAMERA2 = """
+import time
+from pathlib import Path
+from streams import numbered
 
-    class Picamera2:
-        def __init__(self) -> None:
-            fail()
-
-        def create_video_configuration(self, main: dict[str, object]) -> dict[str, object]:
-            return {"main": main}
-
-        def configure(self, configuration: dict[str, object]) -> None:
-            done.append(configuration)
-
-        def start(self) -> None:
-            done.append("start")
-
-        def capture_array(self) -> Picture:
-            time.sleep(0.001)
-            return numbered(7)
-
-        def close(self) -> None:
-            done.append("close")
-
-    module = ModuleType("picamera2")
-    module.Picamera2 = Picamera2  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "picamera2", module)
-    return done
+class Picamera2:
+    def __init__(self):
+        {fail}
+        self.note = Path(__file__).with_name("done.txt").open("a", buffering=1)
+    def create_video_configuration(self, main):
+        return main
+    def configure(self, configuration):
+        print(configuration, file=self.note)
+    def start(self):
+        print("start", file=self.note)
+    def capture_array(self):
+        time.sleep(0.001)
+        return numbered(7)
+    def close(self):
+        print("close", file=self.note)
+"""
 
 
-def test_the_pis_camera_is_configured_read_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = fake_picamera2(monkeypatch)
+@pytest.fixture
+def fake_picamera2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return what puts a picamera2 in place that does something first, and notes what is done."""
+
+    def write(first: str) -> None:
+        (tmp_path / "picamera2.py").write_text(FAKE_PICAMERA2.format(fail=first))
+
+    monkeypatch.syspath_prepend(tmp_path)
+    return write
+
+
+def test_the_pis_camera_is_configured_read_and_closed(
+    fake_picamera2: Callable[[str], None], tmp_path: Path
+) -> None:
+    fake_picamera2("pass")
     with CameraStream(PiCamera2Source) as frames:
         assert frames.live
         frame = next(iter(frames))
     assert number_of(frame.image) == 7
-    configuration = {"main": {"size": (640, 480), "format": "RGB888"}}
-    assert done == [configuration, "start", "close"]
+    configuration = str({"size": (640, 480), "format": "RGB888"})
+    assert (tmp_path / "done.txt").read_text().splitlines() == [configuration, "start", "close"]
 
 
-def test_without_picamera2_the_way_to_get_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "picamera2", None)
-    with pytest.raises(MissingExtraError, match=r"Type: sudo apt install python3-picamera2 \("):
-        CameraStream(PiCamera2Source)
+def test_without_picamera2_the_way_to_get_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "picamera2.py").write_text("raise ModuleNotFoundError(name='picamera2')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with (
+        CameraStream(PiCamera2Source) as frames,
+        pytest.raises(MissingExtraError, match=r"Type: sudo apt install python3-picamera2 \("),
+    ):
+        list(frames)
 
 
-@pytest.mark.parametrize("error", [IndexError("list index out of range"), RuntimeError("busy")])
-def test_a_pi_without_a_camera_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail() -> None:
-        raise error
+def test_a_picamera2_that_cannot_be_imported_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "picamera2.py").write_text("raise ImportError('no libcamera.so.0.5')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with (
+        CameraStream(PiCamera2Source) as frames,
+        pytest.raises(BrokenPackageError, match=r"cannot be imported: no libcamera.so.0.5. Type:"),
+    ):
+        list(frames)
 
-    fake_picamera2(monkeypatch, fail)
-    with pytest.raises(SourceError, match=f"Pi's camera cannot be opened: {error}. Check its"):
-        CameraStream(PiCamera2Source)
+
+@pytest.mark.parametrize("error", ["IndexError('list index out of range')", "RuntimeError('busy')"])
+def test_a_pi_without_a_camera_says_so(fake_picamera2: Callable[[str], None], error: str) -> None:
+    fake_picamera2(f"raise {error}")
+    message = f"Pi's camera cannot be opened: {error.split(chr(39))[1]}. Check its"
+    with (
+        CameraStream(PiCamera2Source, give_up_after_s=0) as frames,
+        pytest.raises(SourceError, match=message),
+    ):
+        list(frames)
