@@ -181,8 +181,10 @@ class Supervisor:
             f"the capture process {process.pid} cannot be ended: it hangs in the kernel, and only "
             "a restart of the machine may free its device",
         )
+        self._lost_at = self._lost_at or time.monotonic()
+        self._first_frame_at = None
         while not process.wait(0.1) and not self._stopping.is_set():
-            pass
+            self._raise_if_given_up()
 
     def _lose(self, reason: str) -> None:
         self._lost_at = self._lost_at or time.monotonic()

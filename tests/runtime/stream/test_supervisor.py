@@ -1,5 +1,6 @@
 """Sources that are late, lost, hanging or crashing: noticed, said, and opened again."""
 
+import gc
 import itertools
 import os
 import signal
@@ -215,3 +216,25 @@ def test_what_hangs_in_the_kernel_is_said_and_nothing_stale_is_given(
         reader.join(timeout=3)
         assert (openings(tmp_path), numbers) == (2, [first.number + 5])
         monkeypatch.undo()
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_what_hangs_in_the_kernel_is_given_up_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda _: None)
+    monkeypatch.setattr(capture, "KILL_TIMEOUT_S", 0.2)
+    opener = camera(tmp_path, "hangs")
+    started = time.monotonic()
+    with (
+        CameraStream(opener, stale_after_s=0.3, give_up_after_s=1) as frames,
+        pytest.raises(SourceError, match=r"did not come back: .* hangs in the kernel") as raised,
+    ):
+        list(frames)
+    assert 1 < time.monotonic() - started < 4
+    assert openings(tmp_path) == 1
+    process = int(str(raised.value).partition("process ")[2].split()[0])
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    del frames, raised
+    gc.collect()  # the warning that is ignored above, and not in another test
