@@ -1,7 +1,9 @@
 """What runs on the device: preprocessing, bundle, interpreter, decision, stream.
 
-Importing it loads numpy and nothing heavier: OpenCV and the interpreter come at first use.
+Importing it loads numpy and nothing heavier: OpenCV, interpreter and stream come at first use.
 """
+
+from typing import TYPE_CHECKING
 
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
@@ -16,11 +18,25 @@ from leansight.runtime.errors import (
     SourceError,
 )
 from leansight.runtime.images import read_image
+from leansight.runtime.lazy import import_on_first_use
 from leansight.runtime.preprocessing import Clahe, Image, Preprocessing
-from leansight.runtime.stream.camera_stream import CameraStream
-from leansight.runtime.stream.frame_slot import Frame
-from leansight.runtime.stream.health import Health
-from leansight.runtime.stream.sources import PiCamera2Source
+
+if TYPE_CHECKING:
+    from leansight.runtime.stream.camera_stream import CameraStream
+    from leansight.runtime.stream.frame_slot import Frame
+    from leansight.runtime.stream.health import Health
+    from leansight.runtime.stream.sources import PiCamera2Source
+else:
+    __getattr__, __dir__ = import_on_first_use(
+        __name__,
+        {
+            "stream.camera_stream": "CameraStream",
+            "stream.frame_slot": "Frame",
+            "stream.health": "Health",
+            "stream.sources": "PiCamera2Source",
+        },
+        extra="pi",
+    )
 
 __all__ = [
     "BrokenPackageError",

@@ -69,14 +69,14 @@ def test_no_frame_is_read_half_written_not_even_of_a_writer_that_is_killed(
         ) as writer:
             assert writer.stdout
             writer.stdout.readline()
-            deadline = time.monotonic() + 0.3
+            begin = time.monotonic()
+            numbers = set()
             try:
-                numbers = set()
-                while time.monotonic() < deadline:
+                while time.monotonic() < begin + 0.3 or len(numbers) <= 5:
+                    assert time.monotonic() < begin + 30, "hardly any frame can be read"
                     numbers.add(number_of_a_whole(slot))
             finally:
                 writer.kill()
-        assert len(numbers) > 5
         number_of_a_whole(slot)
 
 
