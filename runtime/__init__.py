@@ -23,17 +23,21 @@ from leansight.runtime.preprocessing import Clahe, Image, Preprocessing
 
 if TYPE_CHECKING:
     from leansight.runtime.stream.camera_stream import CameraStream
-    from leansight.runtime.stream.frame_slot import Frame
-    from leansight.runtime.stream.health import Health
-    from leansight.runtime.stream.sources import PiCamera2Source
+    from leansight.runtime.stream.capture.frame_slot import Frame
+    from leansight.runtime.stream.capture.health import Health
+    from leansight.runtime.stream.classified_stream import ClassifiedStream, StreamResult
+    from leansight.runtime.stream.events import Event
+    from leansight.runtime.stream.sources.picamera import PiCamera2Source
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
         {
             "stream.camera_stream": "CameraStream",
-            "stream.frame_slot": "Frame",
-            "stream.health": "Health",
-            "stream.sources": "PiCamera2Source",
+            "stream.classified_stream": "ClassifiedStream StreamResult",
+            "stream.events": "Event",
+            "stream.capture.frame_slot": "Frame",
+            "stream.capture.health": "Health",
+            "stream.sources.picamera": "PiCamera2Source",
         },
         extra="pi",
     )
@@ -44,10 +48,12 @@ __all__ = [
     "BundleError",
     "CameraStream",
     "Clahe",
+    "ClassifiedStream",
     "Classifier",
     "DamagedFrameError",
     "DataError",
     "DecisionPolicy",
+    "Event",
     "Frame",
     "Health",
     "Image",
@@ -57,5 +63,6 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "SourceError",
+    "StreamResult",
     "read_image",
 ]

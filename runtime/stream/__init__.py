@@ -1,1 +1,1 @@
-"""Frames over time: sources, and the stream that keeps the newest."""
+"""Frames over time: what each shows, whether the stream is well, and what was seen when."""

@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Self
 
 from leansight.runtime.errors import DamagedFrameError
-from leansight.runtime.stream.capture import pickled_job
-from leansight.runtime.stream.frame_slot import Frame
-from leansight.runtime.stream.health import Health, OnState
-from leansight.runtime.stream.sources import OpenCvSource, Source, check_exists, is_url
-from leansight.runtime.stream.supervisor import Patience, Supervisor
+from leansight.runtime.stream.capture.frame_slot import Frame
+from leansight.runtime.stream.capture.health import Health, OnState
+from leansight.runtime.stream.capture.process import pickled_job
+from leansight.runtime.stream.capture.supervisor import Patience, Supervisor
+from leansight.runtime.stream.sources.opencv import OpenCvSource
+from leansight.runtime.stream.sources.source import Source, check_exists, is_url
 
 
 class CameraStream:
@@ -108,9 +109,18 @@ class CameraStream:
             self._source.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        next_frame = self._supervisor.newest.take if self._supervisor else self._read
-        while (frame := next_frame()) is not None:
+        while (frame := self.take()) is not None:
             yield frame
+
+    def take(self, timeout_s: float | None = None) -> Frame | None:
+        """Wait for the next frame and return it; None when the stream has ended.
+
+        Raises:
+            TimeoutError: there was none in so many seconds; `health` says why.
+            SourceError, MissingExtraError, ...: what iterating raises.
+
+        """
+        return self._supervisor.newest.take(timeout_s) if self._supervisor else self._read()
 
     def _read(self) -> Frame | None:
         assert self._source is not None

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "export": "leansight.sdk.commands.export",
     "certify": "leansight.sdk.commands.certify",
     "classify": "leansight.sdk.commands.classify",
+    "stream": "leansight.sdk.commands.camera.stream",
     "bench": "leansight.sdk.commands.bench",
     "check": "leansight.sdk.commands.check",
 }

@@ -19,7 +19,14 @@ FOLDERS = {
 # Inside a folder, from the roof to the ground: a room imports only rooms of lower storeys.
 # `exporters/NAME.py` is a file that stands for itself; `benchmarks` is one room.
 STOREYS = {
-    "runtime": [["runtime/stream"], ["runtime"], ["runtime/pixels", "runtime/system"]],
+    "runtime": [
+        ["runtime/service"],
+        ["runtime/stream"],
+        ["runtime/stream/capture"],
+        ["runtime/stream/sources"],
+        ["runtime"],
+        ["runtime/pixels", "runtime/system"],
+    ],
     "exporters": [
         ["exporters/export.py"],
         ["exporters/int8", "exporters/packaging"],
@@ -31,6 +38,7 @@ STOREYS = {
     "benchmarks": [["benchmarks"]],
     "sdk": [
         ["sdk/commands"],
+        ["sdk/commands/camera"],
         ["sdk/commands/options", "sdk/search"],
         ["sdk/pruning"],
         ["sdk/deployment"],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from leansight.runtime.stream import supervisor
+from leansight.runtime.stream.capture import supervisor
 
 
 def children() -> set[str]:

@@ -4,8 +4,8 @@ import threading
 import time
 from dataclasses import replace
 
-from leansight.runtime.stream.capture import CaptureProcess
-from leansight.runtime.stream.frame_slot import Frame
+from leansight.runtime.stream.capture.frame_slot import Frame
+from leansight.runtime.stream.capture.process import CaptureProcess
 
 
 class NewestFrame:
@@ -55,11 +55,17 @@ class NewestFrame:
         with self._changed:
             self._detach()
 
-    def take(self) -> Frame | None:
-        """Wait for a frame and return it; None when the stream has ended."""
+    def take(self, timeout_s: float | None = None) -> Frame | None:
+        """Wait for a frame and return it; None when the stream has ended.
+
+        Raises:
+            TimeoutError: there was none in so many seconds.
+
+        """
         with self._changed:
             while True:
-                self._changed.wait_for(lambda: self._written > self._seen or self._has_ended)
+                if not self._changed.wait_for(self._has_news, timeout_s):
+                    raise TimeoutError(f"no frame for {timeout_s} s")
                 if self._written <= self._seen:
                     break
                 if (frame := self._read()) is not None:
@@ -67,6 +73,9 @@ class NewestFrame:
             if self._error is not None:
                 raise self._error
             return None
+
+    def _has_news(self) -> bool:
+        return self._written > self._seen or self._has_ended
 
     def _read(self) -> Frame | None:
         """Return the frame in the slot, None if it is too old or a newer one is on its way."""

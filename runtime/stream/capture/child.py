@@ -18,8 +18,9 @@ import numpy as np
 
 from leansight.runtime.errors import DamagedFrameError, DataError, MissingExtraError, SourceError
 from leansight.runtime.preprocessing import Image
-from leansight.runtime.stream.frame_slot import Frame, FrameSlot
-from leansight.runtime.stream.sources import OpenCvSource, Source
+from leansight.runtime.stream.capture.frame_slot import Frame, FrameSlot
+from leansight.runtime.stream.sources.opencv import OpenCvSource
+from leansight.runtime.stream.sources.source import Source
 from leansight.runtime.system.parent import end_with
 
 # What the process tells, each with a text:

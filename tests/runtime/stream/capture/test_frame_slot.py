@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from leansight.runtime.stream.frame_slot import Frame, FrameSlot
+from leansight.runtime.stream.capture.frame_slot import Frame, FrameSlot
 
 # Writes pictures of one colour, large and small in turn, as fast as it can.
 WRITER = """
 import sys, numpy, itertools
-from leansight.runtime.stream.frame_slot import Frame, FrameSlot
+from leansight.runtime.stream.capture.frame_slot import Frame, FrameSlot
 slot = FrameSlot(int(sys.argv[1]))
 for number in itertools.count(1):
     side = 700 if number % 2 else 300

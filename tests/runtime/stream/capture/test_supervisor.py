@@ -17,7 +17,7 @@ from streams import MotionJpegServer, number_of
 from leansight.runtime.errors import SourceError
 from leansight.runtime.stream import capture, supervisor
 from leansight.runtime.stream.camera_stream import CameraStream
-from leansight.runtime.stream.health import Health
+from leansight.runtime.stream.capture.health import Health
 
 ENDLESS = -1
 

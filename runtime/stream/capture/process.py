@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from leansight.runtime.extras import require
-from leansight.runtime.stream.capture_process import CaptureJob
-from leansight.runtime.stream.frame_slot import FrameSlot
-from leansight.runtime.stream.sources import Source
+from leansight.runtime.stream.capture.child import CaptureJob
+from leansight.runtime.stream.capture.frame_slot import FrameSlot
+from leansight.runtime.stream.sources.source import Source
 from leansight.runtime.system.shared_memory import new_memory
 from leansight.runtime.system.standard_error import STANDARD_ERROR
 
@@ -25,7 +25,7 @@ _LONGEST_MESSAGE: Final = 65536
 # Not `multiprocessing`, which would run the user's script again in the new process.
 _START: Final = (
     "import json, sys; path, *numbers = json.loads(sys.argv[1]); sys.path[:] = path; "
-    "from leansight.runtime.stream.capture_process import main; main(*numbers)"
+    "from leansight.runtime.stream.capture.child import main; main(*numbers)"
 )
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from leansight.runtime.errors import BrokenPackageError, MissingExtraError, SourceError
-from leansight.runtime.stream.capture import CaptureProcess, Message
-from leansight.runtime.stream.health import Health, OnState, State
-from leansight.runtime.stream.newest_frame import NewestFrame
+from leansight.runtime.stream.capture.health import Health, OnState, State
+from leansight.runtime.stream.capture.newest_frame import NewestFrame
+from leansight.runtime.stream.capture.process import CaptureProcess, Message
 
 # How long a process may take to begin, or to say that it tries again; a slow Pi imports for long.
 START_TIMEOUT_S: Final = 60.0

@@ -1,0 +1,1 @@
+"""The commands around a camera: its stream, its service, its pictures."""
