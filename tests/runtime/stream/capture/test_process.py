@@ -13,7 +13,7 @@ from programs.cameras import camera
 
 from leansight.runtime.stream.camera_stream import CameraStream
 
-HELPERS = Path(__file__).parents[2] / "helpers"
+HELPERS = Path(__file__).parents[3] / "helpers"
 
 PROGRAM = """
 import pickle, signal, sys

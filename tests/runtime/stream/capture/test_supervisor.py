@@ -15,8 +15,8 @@ from programs.cameras import camera, openings
 from streams import MotionJpegServer, number_of
 
 from leansight.runtime.errors import SourceError
-from leansight.runtime.stream import capture, supervisor
 from leansight.runtime.stream.camera_stream import CameraStream
+from leansight.runtime.stream.capture import process, supervisor
 from leansight.runtime.stream.capture.health import Health
 
 ENDLESS = -1
@@ -197,7 +197,7 @@ def test_what_hangs_in_the_kernel_is_said_and_nothing_stale_is_given(
 ) -> None:
     """As a process in state D does, ours outlives SIGKILL: it is not sent."""
     monkeypatch.setattr(subprocess.Popen, "kill", lambda _: None)
-    monkeypatch.setattr(capture, "KILL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(process, "KILL_TIMEOUT_S", 0.2)
     states = States()
     with CameraStream(camera(tmp_path, "hangs", ""), on_state=states, stale_after_s=0.3) as frames:
         numbers = []
@@ -210,12 +210,12 @@ def test_what_hangs_in_the_kernel_is_said_and_nothing_stale_is_given(
         reader.start()
         time.sleep(0.3)
         assert frames.health.state == "stale"
-        process = int(frames.health.reason.split()[3])
+        pid = int(frames.health.reason.split()[3])
         assert frames.health.reason.startswith(
-            f"the capture process {process} cannot be ended: it hangs in the kernel"
+            f"the capture process {pid} cannot be ended: it hangs in the kernel"
         )
         assert (openings(tmp_path), numbers) == (1, [])
-        os.kill(process, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         reader.join(timeout=10)
         assert (openings(tmp_path), numbers) == (2, [5])
         monkeypatch.undo()
@@ -226,7 +226,7 @@ def test_what_hangs_in_the_kernel_is_given_up_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subprocess.Popen, "kill", lambda _: None)
-    monkeypatch.setattr(capture, "KILL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(process, "KILL_TIMEOUT_S", 0.2)
     opener = camera(tmp_path, "hangs")
     started = time.monotonic()
     with (
@@ -236,8 +236,8 @@ def test_what_hangs_in_the_kernel_is_given_up_as_well(
         list(frames)
     assert 1 < time.monotonic() - started < 4
     assert openings(tmp_path) == 1
-    process = int(str(raised.value).partition("process ")[2].split()[0])
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
+    pid = int(str(raised.value).partition("process ")[2].split()[0])
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
     del frames, raised
     gc.collect()  # the warning that is ignored above, and not in another test

@@ -6,8 +6,8 @@ import pytest
 from streams import MotionJpegServer, Picture, number_of
 
 from leansight.runtime.errors import DamagedFrameError
-from leansight.runtime.stream import motion_jpeg
 from leansight.runtime.stream.camera_stream import CameraStream
+from leansight.runtime.stream.sources import motion_jpeg
 
 
 def cut(jpeg: bytes) -> bytes:
