@@ -101,6 +101,11 @@ class CameraStream:
         """How many frames arrived damaged; they were not given."""
         return self._supervisor.damaged if self._supervisor else self._damaged
 
+    def reopen(self, reason: str) -> None:
+        """Have a live source opened again by a new process; the reason is a line for people."""
+        if self._supervisor and self.live:
+            self._supervisor.reopen(reason)
+
     def close(self) -> None:
         """Stop reading and release the source, within two seconds."""
         if self._supervisor:

@@ -1,23 +1,23 @@
 """The capture process: it opens one source and writes its frames into shared memory.
 
-`CaptureProcess` starts it. It imports numpy and what the source needs, and no interpreter. Its
+`ChildProcess` starts it. It imports numpy and what the source needs, and no interpreter. Its
 standard input is the pickled `CaptureJob`. It ends with its parent.
 """
 
 import itertools
 import json
 import pickle
-import socket
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from leansight.runtime.errors import DamagedFrameError, DataError, MissingExtraError, SourceError
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.stream.capture.channel import Channel
 from leansight.runtime.stream.capture.frame_slot import Frame, FrameSlot
 from leansight.runtime.stream.sources.opencv import OpenCvSource
 from leansight.runtime.stream.sources.source import Source
@@ -31,19 +31,6 @@ from leansight.runtime.system.parent import end_with
 # end: the finite source has ended. failed (reason): the process ends, another one may do better.
 # No other process would do better: missing (JSON of the `remedy` of a MissingExtraError), broken
 # (a package cannot be imported), hopeless.
-Kind = Literal[
-    "opening",
-    "away",
-    "finite",
-    "reading",
-    "frame",
-    "damaged",
-    "end",
-    "failed",
-    "missing",
-    "broken",
-    "hopeless",
-]
 
 # How long to wait before each new try at a lost source, in seconds; the last value repeats.
 RETRY_DELAYS_S: Final = (0.1, 0.5, 1.0)
@@ -52,7 +39,6 @@ _OPENINGS: Final = 100
 # The part of its frames after which a finite source has ended, and is not broken off: some
 # containers tell their duration only, from which the number of frames is an estimate.
 _WHOLE: Final = 0.9
-_LONGEST_TEXT: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,28 +54,11 @@ class _HopelessError(Exception):
     """No other process would do better."""
 
 
-class _Channel:
-    """A socket of packets to the parent, which hangs up when it wants no more frames."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._socket = socket.socket(fileno=descriptor)
-
-    def tell(self, kind: Kind, text: str = "") -> None:
-        try:
-            self._socket.send(f"{kind} {text[:_LONGEST_TEXT]}".encode(errors="replace"))
-        except (BrokenPipeError, ConnectionResetError):
-            sys.exit()  # on the way out the source is closed
-
-    def wait_for_a_request(self) -> None:
-        if not self._socket.recv(1):
-            sys.exit()
-
-
 def main(parent: int, channel: int, slot: int) -> None:
     """Do the job from standard input, with the descriptors of the channel and of the slot."""
     if not end_with(parent):
         return
-    told = _Channel(channel)
+    told = Channel(channel)
     try:
         job = _read_job()
         source = _open(job, told)
@@ -116,7 +85,7 @@ def _read_job() -> CaptureJob:
     return job
 
 
-def _open(job: CaptureJob, told: _Channel) -> Source:
+def _open(job: CaptureJob, told: Channel) -> Source:
     """Return the open source, however long it is away."""
     for tries in range(_OPENINGS):
         told.tell("opening")
@@ -128,7 +97,7 @@ def _open(job: CaptureJob, told: _Channel) -> Source:
     raise RuntimeError(f"{job.name} could not be opened {_OPENINGS} times")
 
 
-def _copy_frames(source: Source, job: CaptureJob, told: _Channel, slot: FrameSlot) -> None:
+def _copy_frames(source: Source, job: CaptureJob, told: Channel, slot: FrameSlot) -> None:
     """Write each frame into the slot until there are no more."""
     count = source.frame_count if isinstance(source, OpenCvSource) else None
     is_finite = job.live is False or (job.live is None and count is not None)
@@ -153,7 +122,7 @@ def _copy_frames(source: Source, job: CaptureJob, told: _Channel, slot: FrameSlo
         told.tell("end")
 
 
-def _read_whole(source: Source, told: _Channel) -> Image | None:
+def _read_whole(source: Source, told: Channel) -> Image | None:
     """Return the next frame that is not damaged."""
     while True:
         try:

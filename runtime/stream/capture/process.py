@@ -1,4 +1,4 @@
-"""The parent's side of a capture process: starts it, hears what it tells, and ends it."""
+"""The parent's side of a child: starts it, hears what it tells, and ends it."""
 
 import json
 import os
@@ -24,13 +24,14 @@ KILL_TIMEOUT_S: Final = 1.0
 _LONGEST_MESSAGE: Final = 65536
 # Not `multiprocessing`, which would run the user's script again in the new process.
 _START: Final = (
-    "import json, sys; path, *numbers = json.loads(sys.argv[1]); sys.path[:] = path; "
-    "from leansight.runtime.stream.capture.child import main; main(*numbers)"
+    "import importlib, json, sys; path, module, *numbers = json.loads(sys.argv[1]); "
+    "sys.path[:] = path; importlib.import_module(module).main(*numbers)"
 )
+_CAPTURE: Final = "leansight.runtime.stream.capture.child"
 
 
 class Message(NamedTuple):
-    """What the process has told: a `Kind` and its text (see capture_process.py); "" at its end."""
+    """What the process has told: a word and its text (see child.py); "" at its end."""
 
     kind: str
     text: str
@@ -63,26 +64,30 @@ def pickled_job(name: str, open_source: Callable[[], Source], *, live: bool | No
     return by_value
 
 
-class CaptureProcess:
-    """A running capture process, and the slot of its frames."""
+class ChildProcess:
+    """A process that reads frames, or classifies them, and the slot of these frames.
 
-    def __init__(self, job: bytes) -> None:
+    `module` holds its `main`, which gets the numbers of this process, of the channel's descriptor
+    and of the slot's; the pickled job is its standard input.
+    """
+
+    def __init__(self, job: bytes, module: str = _CAPTURE) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.slot = FrameSlot.create()
         try:
             with theirs:
-                self._process = self._started(job, theirs.fileno())
+                self._process = self._started(job, module, theirs.fileno())
         except OSError:
             self.close()
             raise
 
-    def _started(self, job: bytes, channel: int) -> subprocess.Popen[bytes]:
+    def _started(self, job: bytes, module: str, channel: int) -> subprocess.Popen[bytes]:
         numbers = os.getpid(), channel, self.slot.descriptor
         with os.fdopen(new_memory("leansight-job"), "w+b") as pickled:
             pickled.write(job)
             pickled.seek(0)
             return subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, json.dumps([sys.path, *numbers])],
+                [sys.executable, "-P", "-c", _START, json.dumps([sys.path, module, *numbers])],
                 stdin=pickled,
                 stdout=STANDARD_ERROR,  # ours is for answers
                 pass_fds=numbers[1:],
@@ -103,11 +108,11 @@ class CaptureProcess:
             data = self._channel.recv(_LONGEST_MESSAGE)
         except ConnectionResetError:  # it has ended, and a request was not read
             data = b""
-        kind, _, text = data.decode().partition(" ")
+        kind, _, text = data.decode(errors="replace").partition(" ")
         return Message(kind, text)
 
     def ask(self) -> None:
-        """Ask for the next frame of a finite source."""
+        """Ask for the next frame of a finite source, or for the answer to the one in the slot."""
         with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` tells
             self._channel.send(b"n")
 

@@ -11,7 +11,7 @@ from typing import Final
 from leansight.runtime.errors import BrokenPackageError, MissingExtraError, SourceError
 from leansight.runtime.stream.capture.health import Health, OnState, State
 from leansight.runtime.stream.capture.newest_frame import NewestFrame
-from leansight.runtime.stream.capture.process import CaptureProcess, Message
+from leansight.runtime.stream.capture.process import ChildProcess, Message
 
 # How long a process may take to begin, or to say that it tries again; a slow Pi imports for long.
 START_TIMEOUT_S: Final = 60.0
@@ -52,11 +52,17 @@ class Supervisor:
         # Of the loss: when it was noticed, and how many processes have failed since.
         self._lost_at: float | None = None
         self._failures = 0
+        self._reopen_reason = ""
         # Of the process at work.
         self._opening_at = 0.0
         self._first_frame_at: float | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="leansight capture")
         self._thread.start()
+
+    def reopen(self, reason: str) -> None:
+        """Have another process open the source, although frames come; the reason is for people."""
+        self._reopen_reason = reason
+        self.newest.hang_up()
 
     def close(self) -> None:
         """End the process and the thread; a second call does nothing."""
@@ -88,7 +94,7 @@ class Supervisor:
         if self._stopping.is_set():
             return None
         try:
-            process = CaptureProcess(self._job)
+            process = ChildProcess(self._job)
         except OSError as error:  # no memory, or too many processes
             return f"no process can be started: {error}"
         self.newest.attach(process)
@@ -97,13 +103,16 @@ class Supervisor:
         finally:
             self._end(process)
 
-    def _watch(self, process: CaptureProcess) -> str | None:
+    def _watch(self, process: ChildProcess) -> str | None:
         """Follow what the process tells; return why it failed, None when the stream ends."""
         limit_at = self._started_at + START_TIMEOUT_S
         while True:
             message = process.receive(min(limit_at, self._give_up_at()) - time.monotonic())
             if self._stopping.is_set():
                 return None
+            if self._reopen_reason:
+                reason, self._reopen_reason = self._reopen_reason, ""
+                return reason
             if message is None and self.newest.is_finite:  # opened again, it would begin again
                 self._tell("stale", self._lateness())
                 limit_at = math.inf
@@ -169,7 +178,7 @@ class Supervisor:
             return math.inf
         return self._lost_at + self._patience.give_up_after_s
 
-    def _end(self, process: CaptureProcess) -> None:
+    def _end(self, process: ChildProcess) -> None:
         """End the process; wait for one that hangs in the kernel, as it keeps its device."""
         process.hang_up()
         if self.health.state == "running":
@@ -210,7 +219,7 @@ class Supervisor:
                 self._on_state(state, reason)
 
 
-def _reason_of_the_end(process: CaptureProcess, message: Message) -> str | None:
+def _reason_of_the_end(process: ChildProcess, message: Message) -> str | None:
     """Return why a process has failed that has told its last message; None: the source has ended.
 
     Raises:
