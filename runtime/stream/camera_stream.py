@@ -96,6 +96,11 @@ class CameraStream:
         """The state of the stream now, and its reason."""
         return self._supervisor.health if self._supervisor else Health(state="running")
 
+    def take_news(self) -> Iterator[Health]:
+        """Yield the states that the stream was in since the last call, however short."""
+        while self._supervisor and self._supervisor.news:
+            yield self._supervisor.news.popleft()
+
     @property
     def damaged(self) -> int:
         """How many frames arrived damaged; they were not given."""

@@ -61,7 +61,6 @@ class ClassifiedStream:
     def __init__(self, frames: CameraStream, classifier: Classifier | IsolatedClassifier) -> None:
         self._frames = frames
         self._classifier = classifier
-        self._health: Health | None = None
         self._frozen = FrozenPicture()
         self._reopen_at_s = FROZEN_AFTER_S
         self._board = Board(temperature_c=None, troubles=())
@@ -72,29 +71,31 @@ class ClassifiedStream:
             try:
                 frame = self._frames.take(TICK_S)
             except TimeoutError:
-                if self._frames.health != self._health:
-                    yield self._without_frame()
+                yield from self._news()
             else:
+                yield from self._news()
                 if frame is None:
                     return
                 yield self._of(frame)
 
-    def _without_frame(self) -> StreamResult:
-        self._health = self._frames.health
-        return StreamResult(health=self._health, time_s=time.time(), monotonic_s=time.monotonic())
+    def _news(self) -> Iterator[StreamResult]:
+        """Yield a result without a frame for each change of state that a frame does not bring."""
+        for health in self._frames.take_news():
+            if health.state not in LABELLING:
+                yield StreamResult(health=health, time_s=time.time(), monotonic_s=time.monotonic())
 
     def _of(self, frame: Frame) -> StreamResult:
         begin_s = time.monotonic()
-        self._health = self._judge(frame)
+        health = self._judge(frame)
         prediction = None
-        if self._health.state in LABELLING:
+        if health.state in LABELLING:
             try:
                 prediction = self._classifier(frame.image)
             except InferenceError as error:
-                self._health = Health(state="degraded", reason=str(error))
+                health = Health(state="degraded", reason=str(error))
         end_s = time.monotonic()
         return StreamResult(
-            health=self._health,
+            health=health,
             time_s=frame.time_s,
             monotonic_s=frame.monotonic_s,
             frame=frame,

@@ -5,6 +5,7 @@ import math
 import signal
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,7 @@ STEADY_S: Final = 1.0
 # How long a process that still gives frames may take to release its source.
 RELEASE_S: Final = 0.5
 CLOSE_TIMEOUT_S: Final = 2.0
+_NEWS: Final = 100  # changes of state that nobody has asked for are kept, the newest of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ class Supervisor:
     def __init__(self, name: str, job: bytes, patience: Patience, on_state: OnState | None) -> None:
         self.newest = NewestFrame(patience.stale_after_s)
         self.health = Health(state="reconnecting", reason=f"{name} is being opened")
+        self.news = deque([self.health], maxlen=_NEWS)
         self.damaged = 0
         self._name = name
         self._job = job
@@ -215,6 +218,7 @@ class Supervisor:
         health = Health(state=state, reason=reason)
         if health != self.health:
             self.health = health
+            self.news.append(health)
             if self._on_state is not None:
                 self._on_state(state, reason)
 
