@@ -35,7 +35,8 @@ class StreamResult:
     reconnecting). `events` are those that began or ended now. `time_s` is when the frame was read,
     or the state changed, in seconds since the epoch; `monotonic_s` the same by `time.monotonic()`.
     `age_ms` is how old the frame was when its prediction was there, `inference_ms` what of that
-    preprocessing, inference and decision took.
+    preprocessing, inference and decision took. `damaged` counts the frames so far that arrived
+    damaged.
     """
 
     health: Health
@@ -46,6 +47,7 @@ class StreamResult:
     events: tuple[Event, ...] = ()
     age_ms: float | None = None
     inference_ms: float | None = None
+    damaged: int = 0
 
 
 class ClassifiedStream:
@@ -102,6 +104,7 @@ class ClassifiedStream:
             prediction=prediction,
             age_ms=(end_s - frame.monotonic_s) * 1000,
             inference_ms=(end_s - begin_s) * 1000 if prediction else None,
+            damaged=self._frames.damaged,
         )
 
     def _judge(self, frame: Frame) -> Health:
