@@ -24,7 +24,8 @@ class StreamResult:
     reconnecting). `events` are those that began or ended now. `time_s` is when the frame was read,
     or the state changed, in seconds since the epoch; `monotonic_s` the same by `time.monotonic()`.
     `age_ms` is how old the frame was when its prediction was there, `inference_ms` what of that
-    preprocessing, inference and decision took.
+    preprocessing, inference and decision took. `damaged` counts the frames so far that arrived
+    damaged and were not given.
     """
 
     health: Health
@@ -35,6 +36,7 @@ class StreamResult:
     events: tuple[Event, ...] = ()
     age_ms: float | None = None
     inference_ms: float | None = None
+    damaged: int = 0
 
 
 class ClassifiedStream:
@@ -66,7 +68,12 @@ class ClassifiedStream:
 
     def _without_frame(self) -> StreamResult:
         self._health = self._frames.health
-        return StreamResult(health=self._health, time_s=time.time(), monotonic_s=time.monotonic())
+        return StreamResult(
+            health=self._health,
+            time_s=time.time(),
+            monotonic_s=time.monotonic(),
+            damaged=self._frames.damaged,
+        )
 
     def _of(self, frame: Frame) -> StreamResult:
         begin_s = time.monotonic()
@@ -83,6 +90,7 @@ class ClassifiedStream:
             prediction=prediction,
             age_ms=(end_s - frame.monotonic_s) * 1000,
             inference_ms=(end_s - begin_s) * 1000 if prediction else None,
+            damaged=self._frames.damaged,
         )
 
     def _judge(self, frame: Frame) -> Health:

@@ -11,6 +11,7 @@ from leansight.runtime.service.json_lines import JsonLines
 from leansight.runtime.service.outputs import Output, Outputs
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.classified_stream import ClassifiedStream
+from leansight.sdk.commands.options.pages import PageOptions, open_pages, page_options
 from leansight.sdk.system.text import printable
 
 
@@ -29,12 +30,14 @@ from leansight.sdk.system.text import printable
     help="Which model to use where the bundle has both.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@page_options
 def command(
     *,
     bundle: Path,
     source: str,
     model_format: Format | None,
     as_json: bool,
+    pages: PageOptions,
 ) -> None:
     """Classify what a camera sees with BUNDLE, until it ends or is stopped.
 
@@ -48,7 +51,14 @@ def command(
     outputs: dict[str, Output] = {}
     if as_json:
         outputs["json"] = JsonLines()
-    everywhere = Outputs(outputs, tell_trouble)
+    troubles: dict[str, str] = {}
+    outputs |= open_pages(classifier, pages, troubles)
+
+    def on_trouble(output: str, trouble: str) -> None:
+        troubles[output] = trouble
+        tell_trouble(output, trouble)
+
+    everywhere = Outputs(outputs, on_trouble)
     try:
         with CameraStream(source) as frames:
             for result in ClassifiedStream(frames, classifier):
