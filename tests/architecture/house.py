@@ -21,6 +21,7 @@ FOLDERS = {
 STOREYS = {
     "runtime": [
         ["runtime/service"],
+        ["runtime/service/web"],
         ["runtime/stream"],
         ["runtime/stream/capture"],
         ["runtime/stream/sources"],

@@ -12,6 +12,7 @@ from leansight.runtime.service.outputs import Output, Outputs
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.classified_stream import ClassifiedStream
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
+from leansight.sdk.commands.options.pages import PageOptions, open_pages, page_options
 from leansight.sdk.system.text import printable
 
 
@@ -49,6 +50,7 @@ from leansight.sdk.system.text import printable
     "times later, this copy takes its place.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@page_options
 def command(
     *,
     bundle: Path,
@@ -58,6 +60,7 @@ def command(
     threshold: float | None,
     last_good: Path | None,
     as_json: bool,
+    pages: PageOptions,
 ) -> None:
     """Classify what a camera sees with BUNDLE, until it ends or is stopped.
 
@@ -68,6 +71,12 @@ def command(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as systemd ends it
     bundles = [bundle, *([last_good] if last_good and last_good.exists() else [])]
     outputs: dict[str, Output] = {}
+    troubles: dict[str, str] = {}
+
+    def on_trouble(output: str, trouble: str) -> None:
+        troubles[output] = trouble
+        tell_trouble(output, trouble)
+
     with (
         IsolatedClassifier(
             bundles, model_format=model_format, threads=threads, threshold=threshold
@@ -78,7 +87,8 @@ def command(
             outputs["json"] = JsonLines()
         if last_good:
             outputs["last good bundle"] = LastGoodBundle(last_good, classifier)
-        everywhere = Outputs(outputs, tell_trouble)
+        outputs |= open_pages(classifier.bundle, pages, troubles)
+        everywhere = Outputs(outputs, on_trouble)
         try:
             for result in ClassifiedStream(frames, classifier):
                 everywhere.write(result)
