@@ -12,18 +12,15 @@ from leansight.runtime.service.outputs import Output, Outputs
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.classified_stream import ClassifiedStream
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
+from leansight.runtime.stream.sources.options import SourceOptions
+from leansight.sdk.commands.options.camera import camera_options
 from leansight.sdk.commands.options.pages import PageOptions, open_pages, page_options
 from leansight.sdk.system.text import printable
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--source",
-    default="0",
-    show_default=True,
-    help="A camera's number or path, a video file, or the URL of a stream.",
-)
+@camera_options
 @click.option(
     "--format",
     "model_format",
@@ -55,6 +52,8 @@ def command(
     *,
     bundle: Path,
     source: str,
+    source_options: SourceOptions,
+    every_frame: bool,
     model_format: Format | None,
     threads: int,
     threshold: float | None,
@@ -67,6 +66,7 @@ def command(
     \b
     leansight stream signs.bundle --source 0
     leansight stream signs.bundle --source drive.mp4 --json
+    leansight stream signs.bundle --source picamera2 --rotate 180 --roi 0.25,0,0.5,1
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as systemd ends it
     bundles = [bundle, *([last_good] if last_good and last_good.exists() else [])]
@@ -81,7 +81,7 @@ def command(
         IsolatedClassifier(
             bundles, model_format=model_format, threads=threads, threshold=threshold
         ) as classifier,
-        CameraStream(source) as frames,
+        CameraStream(source, options=source_options, live=False if every_frame else None) as frames,
     ):
         if as_json:
             outputs["json"] = JsonLines()
