@@ -27,6 +27,7 @@ def to_json(result: StreamResult) -> dict[str, Any]:
         "state": result.health.state,
         "time": result.time_s,
         "monotonic": result.monotonic_s,
+        "damaged": result.damaged,
     }
     if result.health.reason:
         values["reason"] = result.health.reason

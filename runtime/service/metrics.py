@@ -14,7 +14,7 @@ from leansight.runtime.service.web.address import Address, cannot_listen
 from leansight.runtime.stream.capture.health import State
 from leansight.runtime.stream.classified_stream import StreamResult
 from leansight.runtime.stream.figures import StreamFigures
-from leansight.runtime.system.temperature import read_temperature_c
+from leansight.runtime.system.board import read_board
 
 _AGE_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _INFERENCE_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
@@ -112,7 +112,7 @@ class _Present(Collector):
         for name, text, value in (
             ("leansight_not_sure_ratio", "Share of not sure, recently", now.not_sure_share),
             ("leansight_last_frame_age_seconds", "Since the last frame", now.since_frame_s),
-            ("leansight_temperature_celsius", "Of the machine", read_temperature_c()),
+            ("leansight_temperature_celsius", "Of the machine", read_board().temperature_c),
         ):
             if value is not None:
                 yield GaugeMetricFamily(name, text, value)

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from leansight.runtime.classifier import Classifier
+from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import Prediction
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.stream.classified_stream import StreamResult
@@ -52,7 +52,7 @@ class HardExamples:
     """
 
     def __init__(
-        self, folder: Path, classifier: Classifier, limits: HardExampleLimits | None = None
+        self, folder: Path, bundle: Bundle, limits: HardExampleLimits | None = None
     ) -> None:
         """Make the folder, and store there from now on.
 
@@ -63,12 +63,12 @@ class HardExamples:
         """
         self._folder = folder
         self._limits = limits or HardExampleLimits()
-        self._bundle = {"bundle": classifier.name, "digest": classifier.digest}
+        self._bundle = {"bundle": bundle.name, "digest": bundle.digest}
         self._waiting: queue.Queue[StreamResult | None] = queue.Queue(_MOST_WAITING)
         self._last_s = float("-inf")
         self._trouble = ""
         self.stored = self.dropped = 0
-        _begin(folder, classifier)
+        _begin(folder, bundle)
         self._thread = threading.Thread(
             target=self._store_all, name="leansight-hard-examples", daemon=True
         )
@@ -142,17 +142,17 @@ def doubt_of(prediction: Prediction) -> float:
     return 1 - (scores[0] - (scores[1] if len(scores) > 1 else 0))
 
 
-def _begin(folder: Path, classifier: Classifier) -> None:
+def _begin(folder: Path, bundle: Bundle) -> None:
     """Make the folder, with the labels that can be given to its pictures."""
     encode_jpeg(np.zeros((8, 8, 3), np.uint8))  # raises now if nothing can
     values = {
-        "bundle": classifier.name,
-        "digest": classifier.digest,
-        "labels": list(classifier.labels),
+        "bundle": bundle.name,
+        "digest": bundle.digest,
+        "labels": list(bundle.labels),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"bundle-{classifier.digest[:12]}.json"
+        name = f"bundle-{bundle.digest[:12]}.json"
         write_whole(folder / name, (json.dumps(values, indent=2) + "\n").encode())
     except OSError as error:
         raise LeansightError(

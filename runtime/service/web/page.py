@@ -20,7 +20,7 @@ from leansight.runtime.stream.classified_stream import StreamResult
 from leansight.runtime.stream.events import Event
 from leansight.runtime.stream.figures import StreamFigures
 from leansight.runtime.stream.jpeg import encode_jpeg
-from leansight.runtime.system.temperature import read_temperature_c
+from leansight.runtime.system.board import read_board
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = ("style.css", "page.js")
@@ -190,7 +190,7 @@ class WebPage:
             "inference_ms": _rounded(figures.inference_ms, 1),
             "damaged": figures.damaged,
             "reconnects": figures.reconnects,
-            "temperature_c": _rounded(read_temperature_c(), 1),
+            "temperature_c": _rounded(read_board().temperature_c, 1),
             "troubles": {name: text for name, text in dict(self._troubles).items() if text},
             "events": [seen.event for seen in reversed(list(self._events.values()))],
         }

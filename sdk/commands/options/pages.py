@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from leansight.runtime.classifier import Classifier
+from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.extras import check_installed
 from leansight.runtime.service.outputs import Output
@@ -103,7 +103,7 @@ page_options: Final = options_of(
 
 
 def open_pages(
-    classifier: Classifier, options: PageOptions, troubles: Mapping[str, str]
+    bundle: Bundle, options: PageOptions, troubles: Mapping[str, str]
 ) -> dict[str, Output]:
     """Return the outputs that were asked for, by name; the page's address is told on stderr.
 
@@ -117,11 +117,11 @@ def open_pages(
     outputs: dict[str, Output] = {}
     try:
         if options.hard_examples is not None:
-            outputs["hard examples"] = _hard_examples(classifier, options.hard_examples, options)
+            outputs["hard examples"] = _hard_examples(bundle, options.hard_examples, options)
         if options.metrics is not None:
             outputs["metrics"] = _metrics(options.metrics, troubles)
         if options.web is not None:
-            outputs["web"] = _web_page(classifier, options.web, options.web_token_file, troubles)
+            outputs["web"] = _web_page(bundle, options.web, options.web_token_file, troubles)
     except BaseException:
         for output in outputs.values():
             output.close()
@@ -130,7 +130,7 @@ def open_pages(
 
 
 def _web_page(
-    classifier: Classifier, web: str, token_file: Path | None, troubles: Mapping[str, str]
+    bundle: Bundle, web: str, token_file: Path | None, troubles: Mapping[str, str]
 ) -> Output:
     check_installed("starlette", "uvicorn", extra="web")
     from leansight.runtime.service.web.address import Address, token_for
@@ -138,7 +138,7 @@ def _web_page(
 
     address = Address.parse(web, default=WEB, parameter="web")
     token = token_for(address, token_file, parameter="web_token_file")
-    page = WebPage(address, name=classifier.name, token=token, troubles=troubles)
+    page = WebPage(address, name=bundle.name, token=token, troubles=troubles)
     click.echo(f"web: {page.url}", err=True)
     return page
 
@@ -152,7 +152,7 @@ def _metrics(metrics: str, troubles: Mapping[str, str]) -> Output:
     return Metrics(address, troubles=troubles)
 
 
-def _hard_examples(classifier: Classifier, folder: Path, options: PageOptions) -> Output:
+def _hard_examples(bundle: Bundle, folder: Path, options: PageOptions) -> Output:
     from leansight.runtime.stream.hard_examples import HardExampleLimits, HardExamples
 
     limits = HardExampleLimits(
@@ -161,4 +161,4 @@ def _hard_examples(classifier: Classifier, folder: Path, options: PageOptions) -
         most_bytes=int(options.hard_examples_mb * _MEGABYTE),
         most_days=options.hard_examples_days,
     )
-    return HardExamples(folder, classifier, limits)
+    return HardExamples(folder, bundle, limits)
