@@ -226,7 +226,9 @@ def test_the_stream_goes_on_while_the_disk_is_full_and_storing_resumes(
     is_full.set()
     examples.write(result(1, None))
     wait_until(lambda: examples.trouble == "no space left on device")
-    assert sum(file.is_file() for file in tmp_path.iterdir()) == 3  # one picture, its record, the bundle's
+    assert (
+        sum(file.is_file() for file in tmp_path.iterdir()) == 3
+    )  # one picture, its record, the bundle's
     is_full.clear()
     examples.write(result(2, None))
     wait_until(lambda: not examples.trouble)
