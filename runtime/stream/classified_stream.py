@@ -35,7 +35,8 @@ class StreamResult:
     reconnecting). `events` are those that began or ended now. `time_s` is when the frame was read,
     or the state changed, in seconds since the epoch; `monotonic_s` the same by `time.monotonic()`.
     `age_ms` is how old the frame was when its prediction was there, `inference_ms` what of that
-    preprocessing, inference and decision took.
+    preprocessing, inference and decision took. `damaged` counts the frames so far that arrived
+    damaged and were not given.
     """
 
     health: Health
@@ -46,6 +47,7 @@ class StreamResult:
     events: tuple[Event, ...] = ()
     age_ms: float | None = None
     inference_ms: float | None = None
+    damaged: int = 0
 
 
 class ClassifiedStream:
@@ -82,7 +84,12 @@ class ClassifiedStream:
         """Yield a result without a frame for each change of state that a frame does not bring."""
         for health in self._frames.take_news():
             if health.state not in LABELLING:
-                yield StreamResult(health=health, time_s=time.time(), monotonic_s=time.monotonic())
+                yield StreamResult(
+                    health=health,
+                    time_s=time.time(),
+                    monotonic_s=time.monotonic(),
+                    damaged=self._frames.damaged,
+                )
 
     def _of(self, frame: Frame) -> StreamResult:
         begin_s = time.monotonic()
@@ -102,6 +109,7 @@ class ClassifiedStream:
             prediction=prediction,
             age_ms=(end_s - frame.monotonic_s) * 1000,
             inference_ms=(end_s - begin_s) * 1000 if prediction else None,
+            damaged=self._frames.damaged,
         )
 
     def _judge(self, frame: Frame) -> Health:
