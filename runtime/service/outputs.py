@@ -1,7 +1,8 @@
 """Outputs: where the results of a stream go, one after the other."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from leansight.runtime.stream.classified_stream import StreamResult
 
@@ -29,12 +30,26 @@ class Output(Protocol):
 
 
 class Outputs:
-    """Gives each result to all outputs, and tells of each one's trouble when it changes."""
+    """Gives each result to all outputs, and tells of each one's trouble when it changes.
+
+    A context manager that closes them all. `outputs` may be added to before the first result.
+    """
 
     def __init__(self, outputs: Mapping[str, Output], on_trouble: OnTrouble) -> None:
         self._outputs = outputs
         self._on_trouble = on_trouble
-        self._troubles = dict.fromkeys(outputs, "")
+        self._troubles: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def write(self, result: StreamResult) -> None:
         """Give the result to each output."""
@@ -55,6 +70,6 @@ class Outputs:
             raise errors[0]
 
     def _tell(self, name: str, trouble: str) -> None:
-        if trouble != self._troubles[name]:
+        if trouble != self._troubles.get(name, ""):
             self._troubles[name] = trouble
             self._on_trouble(name, trouble)

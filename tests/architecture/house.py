@@ -23,6 +23,7 @@ STOREYS = {
         ["runtime/service/files", "runtime/service/mqtt"],
         ["runtime/service/screen"],
         ["runtime/service"],
+        ["runtime/service/web"],
         ["runtime/stream"],
         ["runtime/stream/capture"],
         ["runtime/stream/sources"],

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 from leansight.runtime.stream.capture.frame_slot import Frame
-from leansight.runtime.stream.capture.process import CaptureProcess
+from leansight.runtime.stream.capture.process import ChildProcess
 
 
 class NewestFrame:
@@ -18,7 +18,7 @@ class NewestFrame:
         self.is_finite = False  # then each frame is asked for, and none is too old
         self._stale_after_s = stale_after_s
         self._changed = threading.Condition()
-        self._process: CaptureProcess | None = None
+        self._process: ChildProcess | None = None
         # Numbers in the process at work, and how many frames there were in those before it.
         self._written = 0
         self._seen = 0
@@ -26,7 +26,7 @@ class NewestFrame:
         self._has_ended = False
         self._error: Exception | None = None
 
-    def attach(self, process: CaptureProcess) -> None:
+    def attach(self, process: ChildProcess) -> None:
         """Give the frames of this process from now on."""
         with self._changed:
             self._detach()

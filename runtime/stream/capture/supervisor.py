@@ -1,17 +1,21 @@
 """Keeps a capture process at work: notices that frames stop, ends it, and starts another one."""
 
 import json
+import logging
 import math
+import os
 import signal
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
 from leansight.runtime.errors import BrokenPackageError, MissingExtraError, SourceError
 from leansight.runtime.stream.capture.health import Health, OnState, State
 from leansight.runtime.stream.capture.newest_frame import NewestFrame
-from leansight.runtime.stream.capture.process import CaptureProcess, Message
+from leansight.runtime.stream.capture.process import ChildProcess, Message, pickled_job
+from leansight.runtime.stream.sources.spec import SourceSpec
 
 # How long a process may take to begin, or to say that it tries again; a slow Pi imports for long.
 START_TIMEOUT_S: Final = 60.0
@@ -26,6 +30,7 @@ STEADY_S: Final = 1.0
 # How long a process that still gives frames may take to release its source.
 RELEASE_S: Final = 0.5
 CLOSE_TIMEOUT_S: Final = 2.0
+_NEWS: Final = 100  # changes of state that nobody has asked for are kept, the newest of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +44,14 @@ class Patience:
 class Supervisor:
     """A thread that has a source read by one process after the other, until it is closed."""
 
-    def __init__(self, name: str, job: bytes, patience: Patience, on_state: OnState | None) -> None:
+    def __init__(self, spec: SourceSpec, patience: Patience, on_state: OnState | None) -> None:
+        self._job = pickled_job(spec)
         self.newest = NewestFrame(patience.stale_after_s)
-        self.health = Health(state="reconnecting", reason=f"{name} is being opened")
+        self.health = Health(state="reconnecting", reason=f"{spec.name} is being opened")
+        self.news = deque([self.health], maxlen=_NEWS)
         self.damaged = 0
-        self._name = name
-        self._job = job
+        self._name = spec.name
+        self._descriptor = spec.descriptor
         self._patience = patience
         self._on_state = on_state
         self._stopping = threading.Event()
@@ -52,11 +59,18 @@ class Supervisor:
         # Of the loss: when it was noticed, and how many processes have failed since.
         self._lost_at: float | None = None
         self._failures = 0
+        self._reopen_reason = ""
         # Of the process at work.
         self._opening_at = 0.0
         self._first_frame_at: float | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="leansight capture")
         self._thread.start()
+
+    def reopen(self, reason: str) -> None:
+        """Have another process open the source, although frames come; the reason is for people."""
+        if self._can_reopen():
+            self._reopen_reason = reason
+            self.newest.hang_up()
 
     def close(self) -> None:
         """End the process and the thread; a second call does nothing."""
@@ -66,6 +80,9 @@ class Supervisor:
             self._thread.join(CLOSE_TIMEOUT_S)
             if not self._thread.is_alive():
                 self.newest.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _run(self) -> None:
         # Processes inherit this: Ctrl-C and systemd reach all of them, and we end ours in order.
@@ -88,7 +105,7 @@ class Supervisor:
         if self._stopping.is_set():
             return None
         try:
-            process = CaptureProcess(self._job)
+            process = ChildProcess(self._job, descriptor=self._descriptor)
         except OSError as error:  # no memory, or too many processes
             return f"no process can be started: {error}"
         self.newest.attach(process)
@@ -97,14 +114,17 @@ class Supervisor:
         finally:
             self._end(process)
 
-    def _watch(self, process: CaptureProcess) -> str | None:
+    def _watch(self, process: ChildProcess) -> str | None:
         """Follow what the process tells; return why it failed, None when the stream ends."""
         limit_at = self._started_at + START_TIMEOUT_S
         while True:
             message = process.receive(min(limit_at, self._give_up_at()) - time.monotonic())
             if self._stopping.is_set():
                 return None
-            if message is None and self.newest.is_finite:  # opened again, it would begin again
+            if self._reopen_reason:
+                reason, self._reopen_reason = self._reopen_reason, ""
+                return reason
+            if message is None and not self._can_reopen():
                 self._tell("stale", self._lateness())
                 limit_at = math.inf
             elif message is None:
@@ -112,10 +132,16 @@ class Supervisor:
                 return self._lateness()
             elif message.kind == "damaged":
                 self.damaged += 1  # the limit stays: damaged frames are none
+            elif message.kind == "notice":
+                logging.getLogger(__name__).warning(message.text)
             elif (limit_s := self._hear(message)) is not None:
                 limit_at = time.monotonic() + limit_s
             else:
                 return _reason_of_the_end(process, message)
+
+    def _can_reopen(self) -> bool:
+        """Return whether another process could go on: not with a file, nor with what is open."""
+        return not self.newest.is_finite and self._descriptor is None
 
     def _hear(self, message: Message) -> float | None:
         """Return within how many seconds the next message has to come; None: it was the last."""
@@ -169,7 +195,7 @@ class Supervisor:
             return math.inf
         return self._lost_at + self._patience.give_up_after_s
 
-    def _end(self, process: CaptureProcess) -> None:
+    def _end(self, process: ChildProcess) -> None:
         """End the process; wait for one that hangs in the kernel, as it keeps its device."""
         process.hang_up()
         if self.health.state == "running":
@@ -206,11 +232,12 @@ class Supervisor:
         health = Health(state=state, reason=reason)
         if health != self.health:
             self.health = health
+            self.news.append(health)
             if self._on_state is not None:
                 self._on_state(state, reason)
 
 
-def _reason_of_the_end(process: CaptureProcess, message: Message) -> str | None:
+def _reason_of_the_end(process: ChildProcess, message: Message) -> str | None:
     """Return why a process has failed that has told its last message; None: the source has ended.
 
     Raises:

@@ -32,10 +32,19 @@ class Camera:
 
     def read(self) -> Picture | None:
         time.sleep(FRAME_S)
-        if self.number == self._frames:
+        if self.number == self._frames and self._fate not in {"freezes", "moves"}:
             return self._meet_fate()
         self.number += 1
+        if self._fate in {"freezes", "moves"}:
+            return self._picture()
         return np.full((24, 32, 3), self.number % 256, np.uint8)
+
+    def _picture(self) -> Picture:
+        """Return a picture that shows something: always the same, or a brighter one each time."""
+        value = 130 + self.number % 100 if self._fate == "moves" else 70
+        picture = np.full((24, 32, 3), value, np.uint8)
+        picture[::4] //= 2
+        return picture
 
     def _meet_fate(self) -> Picture | None:
         match self._fate:

@@ -1,0 +1,84 @@
+"""Keeps a copy of the bundle that has worked, for when the next one does not."""
+
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from leansight.runtime.bundle import MANIFEST, Bundle
+from leansight.runtime.errors import BundleError
+from leansight.runtime.stream.classified_stream import StreamResult
+from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
+
+GOOD_AFTER_S: Final = 600.0
+
+
+class LastGoodBundle:
+    """Copies the bundle at work to a file once it has given predictions for ten minutes."""
+
+    def __init__(self, file: Path, classifier: IsolatedClassifier) -> None:
+        self.trouble = ""
+        self._file = file
+        self._classifier = classifier
+        self._good_digest = _digest_of(file)
+        self._digest = ""
+        self._since_s = 0.0
+
+    def write(self, result: StreamResult) -> None:
+        """See `Output`."""
+        if result.prediction is None:
+            return
+        bundle = self._classifier.bundle
+        if bundle.digest != self._digest:
+            self._digest, self._since_s = bundle.digest, time.monotonic()
+        is_good = time.monotonic() - self._since_s >= GOOD_AFTER_S
+        if is_good and bundle.digest != self._good_digest:
+            self._good_digest = bundle.digest  # tried once: a full disk is not asked at each frame
+            try:
+                copy_bundle(bundle, self._file)
+            except (OSError, BundleError) as error:
+                self.trouble = f"the bundle that works cannot be copied to {self._file}: {error}"
+
+    def close(self) -> None:
+        """See `Output`."""
+
+
+def copy_bundle(bundle: Bundle, file: Path) -> None:
+    """Write a zip of the bundle, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+        BundleError: the bundle was replaced or changed since it was loaded.
+
+    """
+    if Bundle.load(bundle.path).digest != bundle.digest:
+        raise BundleError(f"{bundle.path} has been replaced since it was loaded")
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with part.open("wb") as opened:
+            with zipfile.ZipFile(opened, "w") as archive:
+                for name in (MANIFEST, *bundle.files):
+                    archive.writestr(name, _content(bundle.path, name))
+            opened.flush()
+            os.fsync(opened.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _content(path: Path, name: str) -> bytes:
+    """Return one file of a bundle, which is a folder or a zip."""
+    if path.is_dir():
+        return (path / name).read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        inside = [n for n in archive.namelist() if n == name or n.endswith(f"/{name}")]
+        return archive.read(min(inside, key=len))
+
+
+def _digest_of(file: Path) -> str:
+    """Return the digest of the bundle in a file, "" where there is none that can be read."""
+    try:
+        return Bundle.load(file).digest
+    except BundleError:
+        return ""
