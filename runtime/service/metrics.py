@@ -10,8 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from leansight.runtime.errors import LeansightError
-from leansight.runtime.service.web.address import Address
+from leansight.runtime.service.web.address import Address, cannot_listen
 from leansight.runtime.stream.capture.health import State
 from leansight.runtime.stream.classified_stream import StreamResult
 from leansight.runtime.stream.figures import StreamFigures
@@ -123,8 +122,4 @@ def _listen(address: Address, registry: CollectorRegistry) -> tuple[WSGIServer, 
     try:
         return start_http_server(address.port, address.host, registry)
     except OSError as error:
-        raise LeansightError(
-            f"{address} cannot be listened at: {(error.strerror or str(error)).lower()}. "
-            "Choose another port or address",
-            parameter="metrics",
-        ) from error
+        raise cannot_listen(address, error, "metrics") from error

@@ -1,8 +1,7 @@
 """Outputs: where the results of a stream go, one after the other."""
 
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from leansight.runtime.stream.classified_stream import StreamResult
 
@@ -30,26 +29,12 @@ class Output(Protocol):
 
 
 class Outputs:
-    """Gives each result to all outputs, and tells of each one's trouble when it changes.
-
-    A context manager that closes them all. `outputs` may be added to before the first result.
-    """
+    """Gives each result to all outputs, and tells of each one's trouble when it changes."""
 
     def __init__(self, outputs: Mapping[str, Output], on_trouble: OnTrouble) -> None:
         self._outputs = outputs
         self._on_trouble = on_trouble
-        self._troubles: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        self._troubles = dict.fromkeys(outputs, "")
 
     def write(self, result: StreamResult) -> None:
         """Give the result to each output."""
@@ -70,6 +55,6 @@ class Outputs:
             raise errors[0]
 
     def _tell(self, name: str, trouble: str) -> None:
-        if trouble != self._troubles.get(name, ""):
+        if trouble != self._troubles[name]:
             self._troubles[name] = trouble
             self._on_trouble(name, trouble)

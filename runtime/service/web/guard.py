@@ -15,7 +15,7 @@ _LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _MONTH_S: Final = 30 * 24 * 3600
 _MOST_BODY_BYTES: Final = 10_000
 _SECURITY: Final = {
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' blob:; style-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; "
     "script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",

@@ -1,5 +1,5 @@
 "use strict";
-// Two loops: pictures as fast as they come, figures twice a second; none while nobody looks.
+// Two loops: pictures with their labels as they come, figures twice a second; none while nobody looks.
 const STATUS_EVERY_MS = 500;
 const AGAIN_AFTER_MS = 1000;
 
@@ -8,6 +8,9 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const looking = () => document.hidden
   ? new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }))
   : Promise.resolve();
+
+let works = false; // labels are given
+let said = null; // of the picture that is shown
 
 async function showPictures() {
   let after = "", url = "";
@@ -22,6 +25,8 @@ async function showPictures() {
         await byId("picture").decode().catch(() => {});
         URL.revokeObjectURL(url);
         url = next;
+        said = JSON.parse(answer.headers.get("Frame-Prediction"));
+        if (works) showPrediction(said);
       } else if (!answer.ok) {
         await pause(AGAIN_AFTER_MS);
       }
@@ -47,13 +52,14 @@ async function showStatus() {
 }
 
 function show(status) {
-  const works = status.state === "running" || status.state === "degraded";
+  works = status.state === "running" || status.state === "degraded";
   setText("state", status.state === "gone" ? "no connection" : status.state);
   byId("state").className = `pill ${status.state}`;
   byId("reason").hidden = !status.reason;
   setText("reason", status.reason ?? "");
   byId("picture").classList.toggle("old", !works && status.state !== "unusable");
-  showPrediction(status.prediction, works);
+  if (!works) said = null;
+  showPrediction(works ? said ?? status.prediction : null);
   if (status.state === "gone") return;
   setText("name", status.name);
   document.title = `${status.prediction?.label ?? (works ? "not sure" : status.state)} – ${status.name}`;
@@ -69,7 +75,7 @@ function show(status) {
   showEvents(status.events);
 }
 
-function showPrediction(prediction, works) {
+function showPrediction(prediction) {
   const labels = prediction?.labels ?? (prediction?.label ? [prediction.label] : []);
   setText("label", labels.length ? labels.join(", ") : prediction ? "not sure" : works ? "…" : "no label");
   byId("label").classList.toggle("none", !labels.length);

@@ -1,6 +1,7 @@
 """The live page of a stream: the picture, what is seen in it, and how the stream is."""
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,15 @@ EVENT_PX: Final = 320
 # How long a request waits for the next picture, and how often it looks.
 _WAIT_S: Final = 5.0
 _LOOK_S: Final = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Picture:
+    """A frame as JPEG, and as JSON what was said of it."""
+
+    number: int
+    jpeg: bytes
+    prediction: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +85,7 @@ class WebPage:
         self._troubles = {} if troubles is None else troubles
         self._figures = StreamFigures()
         self._events: dict[int, _SeenEvent] = {}
-        self._picture: tuple[int, bytes] | None = None
+        self._picture: _Picture | None = None
         self._encoded_s = 0.0
         self._is_closing = False
         routes = {
@@ -113,15 +123,18 @@ class WebPage:
         while len(self._events) > MOST_EVENTS:
             del self._events[min(self._events)]
 
-    def _newest_picture(self) -> tuple[int, bytes] | None:
-        """Return the number and the JPEG of the newest frame, or of the one just encoded."""
-        last = self._figures.now().last
-        now_s = time.monotonic()
+    def _newest_picture(self) -> _Picture | None:
+        """Return the newest frame, or the one that was encoded a moment ago."""
+        last, now_s = self._figures.now().last, time.monotonic()
         if last is None or last.frame is None or now_s - self._encoded_s < PICTURE_INTERVAL_S:
             return self._picture
-        if self._picture is None or self._picture[0] != last.frame.number:
+        if self._picture is None or self._picture.number != last.frame.number:
             self._encoded_s = now_s
-            self._picture = last.frame.number, encode_jpeg(last.frame.image, most_px=MOST_PX)
+            self._picture = _Picture(
+                number=last.frame.number,
+                jpeg=encode_jpeg(last.frame.image, most_px=MOST_PX),
+                prediction=json.dumps(last.prediction and last.prediction.to_dict()),
+            )
         return self._picture
 
     async def _answer_page(self, _: Request) -> Response:
@@ -136,9 +149,12 @@ class WebPage:
         end_s = time.monotonic() + _WAIT_S
         while not self._is_closing and time.monotonic() < end_s:
             picture = self._newest_picture()
-            if picture is not None and str(picture[0]) != known:
-                headers = {"Frame-Number": str(picture[0])}
-                return Response(picture[1], media_type="image/jpeg", headers=headers)
+            if picture is not None and str(picture.number) != known:
+                headers = {
+                    "Frame-Number": str(picture.number),
+                    "Frame-Prediction": picture.prediction,
+                }
+                return Response(picture.jpeg, media_type="image/jpeg", headers=headers)
             await asyncio.sleep(_LOOK_S)
         return Response(status_code=204)
 

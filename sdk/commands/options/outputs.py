@@ -65,7 +65,7 @@ class OutputOptions:
 
 output_options = options_of(
     OutputOptions,
-    "output_options",
+    "outputs",
     [
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line."),
         click.option(
@@ -114,13 +114,28 @@ output_options = options_of(
 )
 
 
-def output_makers(
+def open_outputs(
+    options: OutputOptions, labels: Sequence[str], waits: Callable[[], bool]
+) -> dict[str, Output]:
+    """Return the outputs that are asked for, by what people call them.
+
+    `waits()`: whether a slow reader of standard output is waited for now. What one cannot begin
+    with closes those before it, and is raised.
+    """
+    outputs: dict[str, Output] = {}
+    try:
+        for name, make in _makers(options, labels, waits):
+            outputs[name] = make()
+    except BaseException:
+        for output in outputs.values():
+            output.close()
+        raise
+    return outputs
+
+
+def _makers(
     options: OutputOptions, labels: Sequence[str], waits: Callable[[], bool]
 ) -> Iterator[tuple[str, Callable[[], Output]]]:
-    """Yield what people call each output that is asked for, and what opens it.
-
-    `waits()`: whether a slow reader of standard output is waited for now.
-    """
     for label, number in options.pin:  # first: a pin that is on must go off before all else
         yield f"pin {number}", partial(_pin, label, number, labels)
     if options.as_json:
