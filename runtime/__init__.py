@@ -16,6 +16,7 @@ from leansight.runtime.errors import (
     LeansightError,
     MissingExtraError,
     SourceError,
+    SourceOptionError,
 )
 from leansight.runtime.images import read_image
 from leansight.runtime.lazy import import_on_first_use
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from leansight.runtime.stream.capture.health import Health
     from leansight.runtime.stream.classified_stream import ClassifiedStream, StreamResult
     from leansight.runtime.stream.events import Event
+    from leansight.runtime.stream.sources.options import SourceOptions
     from leansight.runtime.stream.sources.picamera import PiCamera2Source
+    from leansight.runtime.stream.sources.source import FrameFormat
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
@@ -37,7 +40,9 @@ else:
             "stream.events": "Event",
             "stream.capture.frame_slot": "Frame",
             "stream.capture.health": "Health",
+            "stream.sources.options": "SourceOptions",
             "stream.sources.picamera": "PiCamera2Source",
+            "stream.sources.source": "FrameFormat",
         },
         extra="pi",
     )
@@ -55,6 +60,7 @@ __all__ = [
     "DecisionPolicy",
     "Event",
     "Frame",
+    "FrameFormat",
     "Health",
     "Image",
     "LeansightError",
@@ -63,6 +69,8 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "SourceError",
+    "SourceOptionError",
+    "SourceOptions",
     "StreamResult",
     "read_image",
 ]

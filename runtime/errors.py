@@ -33,6 +33,10 @@ class SourceError(LeansightError, OSError):
     """A camera, video file or stream cannot be opened, or has been lost."""
 
 
+class SourceOptionError(SourceError, ValueError):
+    """A source cannot be had as was asked, such as with a region that is outside its frames."""
+
+
 class InferenceError(LeansightError, RuntimeError):
     """The process that runs a model has crashed, does not answer, or fails."""
 

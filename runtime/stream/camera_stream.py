@@ -1,20 +1,18 @@
 """Frames from a camera, a video file or a network stream; of a live source, the newest."""
 
-import itertools
-import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from leansight.runtime.errors import DamagedFrameError
+from leansight.runtime.stream.capture.frame_reader import FrameReader
 from leansight.runtime.stream.capture.frame_slot import Frame
 from leansight.runtime.stream.capture.health import Health, OnState
-from leansight.runtime.stream.capture.process import pickled_job
 from leansight.runtime.stream.capture.supervisor import Patience, Supervisor
-from leansight.runtime.stream.sources.opencv import OpenCvSource
-from leansight.runtime.stream.sources.source import Source, check_exists, is_url
+from leansight.runtime.stream.sources.options import SourceOptions
+from leansight.runtime.stream.sources.source import Source
+from leansight.runtime.stream.sources.spec import spec_of
 
 
 class CameraStream:
@@ -22,7 +20,7 @@ class CameraStream:
 
     A camera or network stream is live: a process of its own reads it, the newest frame wins, and
     a source that is late, lost or hanging is opened again. A file is read frame by frame and ends,
-    and so is a finite video behind a URL.
+    and so is a folder of images and a finite video behind a URL.
 
     Examples:
         >>> with CameraStream("0") as frames:
@@ -35,17 +33,22 @@ class CameraStream:
         self,
         source: str | Callable[[], Source],
         *,
+        options: SourceOptions | None = None,
         live: bool | None = None,
         give_up_after_s: float = float("inf"),
         stale_after_s: float = 2.0,
         on_state: OnState | None = None,
     ) -> None:
-        """Open `source`: a camera's number, a file, a URL, or a function that opens one.
+        """Open `source`.
 
         Args:
-            source: "0", "drive.mp4", "http://…", or such as `PiCamera2Source`. A function is
-                called in the capture process, each time that the source is opened there.
-            live: by default everything but a file, and a video whose end is known, is live.
+            source: a camera's number or path ("0", "/dev/video0"), "picamera2", a video file,
+                a folder of images or a pattern of numbered ones ("frames/%04d.jpg"), a URL,
+                "gst:" and a GStreamer pipeline, "-" for standard input, or a function that opens
+                a `Source`: it is called in the capture process, each time that the source is
+                opened there.
+            options: what is asked of the source; which way up and which part of it is given.
+            live: by default everything but files, and a video whose end is known, is live.
             give_up_after_s: how long a lost live source is tried again, and one that is not there
                 at the start, in seconds.
             stale_after_s: how long a live source may give no frame, in seconds, until it is taken
@@ -56,24 +59,24 @@ class CameraStream:
         Raises:
             SourceError: the file is not there, or cannot be opened; at the first frame: the
                 source was not there, or lost, for `give_up_after_s`.
+            SourceOptionError: the source cannot have an option; of a region, at the first frame.
             MissingExtraError: OpenCV (or picamera2) is not installed; of a live source this is
                 raised at the first frame.
             ValueError: the function cannot be handed to another process.
 
         """
-        is_file = isinstance(source, str) and not is_url(source) and Path(source).is_file()
-        name, open_source = _named_opener(source)
-        self._live = not is_file if live is None else live
-        self._source: Source | None = None
+        spec = spec_of(source, options or SourceOptions())
+        if live is not None:
+            spec = replace(spec, live=live)
+        self._live = spec.live is not False
+        self._reader: FrameReader | None = None
         self._supervisor: Supervisor | None = None
-        self._numbers = itertools.count()
         self._damaged = 0
-        if not self._live and not (isinstance(source, str) and is_url(source)):
-            self._source = open_source()
+        if spec.is_local and not self._live:
+            self._reader = FrameReader(spec)
             return
-        job = pickled_job(name, open_source, live=live)
         patience = Patience(stale_after_s=stale_after_s, give_up_after_s=give_up_after_s)
-        self._supervisor = Supervisor(name, job, patience, on_state)
+        self._supervisor = Supervisor(spec, patience, on_state)
 
     def __enter__(self) -> Self:
         return self
@@ -115,8 +118,8 @@ class CameraStream:
         """Stop reading and release the source, within two seconds."""
         if self._supervisor:
             self._supervisor.close()
-        if self._source:
-            self._source.close()
+        if self._reader:
+            self._reader.close()
 
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self.take()) is not None:
@@ -133,22 +136,9 @@ class CameraStream:
         return self._supervisor.newest.take(timeout_s) if self._supervisor else self._read()
 
     def _read(self) -> Frame | None:
-        assert self._source is not None
+        assert self._reader is not None
         while True:
             try:
-                image = self._source.read()
+                return self._reader.read()
             except DamagedFrameError:
                 self._damaged += 1
-                continue
-            if image is None:
-                return None
-            return Frame(image=image, number=next(self._numbers), time_s=time.time())
-
-
-def _named_opener(source: str | Callable[[], Source]) -> tuple[str, Callable[[], Source]]:
-    """Return the name of a source and what opens it; refuse a file that is not there."""
-    if isinstance(source, str):
-        check_exists(source)
-        return source, partial(OpenCvSource, source)
-    function = source.func if isinstance(source, partial) else source
-    return getattr(function, "__name__", "the source"), source

@@ -37,7 +37,7 @@ class StreamResult:
     or the state changed, in seconds since the epoch; `monotonic_s` the same by `time.monotonic()`.
     `age_ms` is how old the frame was when its prediction was there, `inference_ms` what of that
     preprocessing, inference and decision took. `damaged` counts the frames so far that arrived
-    damaged.
+    damaged and were not given.
     """
 
     health: Health
@@ -85,7 +85,12 @@ class ClassifiedStream:
         """Yield a result without a frame for each change of state that a frame does not bring."""
         for health in self._frames.take_news():
             if health.state not in LABELLING:
-                yield StreamResult(health=health, time_s=time.time(), monotonic_s=time.monotonic())
+                yield StreamResult(
+                    health=health,
+                    time_s=time.time(),
+                    monotonic_s=time.monotonic(),
+                    damaged=self._frames.damaged,
+                )
 
     def _of(self, frame: Frame) -> StreamResult:
         begin_s = time.monotonic()

@@ -1,5 +1,6 @@
 """Shared memory that holds one frame: the newest wins, and none is read half-written."""
 
+import math
 import mmap
 import os
 import struct
@@ -12,9 +13,10 @@ import numpy as np
 from leansight.runtime.preprocessing import Image
 from leansight.runtime.system.shared_memory import locked, locked_at_once, new_memory
 
-# Number of the frame (0 while there is none, or one is being written), height, width, and the
-# times when it was read: monotonic and since the epoch, in seconds.
-_HEADER: Final = struct.Struct("<QIIdd")
+# Number of the frame (0 while there is none, or one is being written), height, width, the times
+# when it was read: monotonic and since the epoch, and its position in its file (NaN: none), in
+# seconds.
+_HEADER: Final = struct.Struct("<QIIddd")
 _PIXELS_AT: Final = mmap.PAGESIZE
 
 
@@ -24,13 +26,15 @@ class Frame:
 
     A gap in the numbers is frames that a newer one replaced. `time_s` is when it was read, in
     seconds since the epoch; `monotonic_s` is the same moment by `time.monotonic()`, which no
-    change of the clock moves.
+    change of the clock moves. `position_s` is where it stands in its file, in seconds; None of
+    a live source, and of images to which no rate was given.
     """
 
     image: Image
     number: int
     time_s: float
     monotonic_s: float = field(default_factory=monotonic)
+    position_s: float | None = None
 
 
 class FrameSlot:
@@ -60,7 +64,8 @@ class FrameSlot:
             os.ftruncate(self.descriptor, end)
         self._map_all()
         height, width = frame.image.shape[:2]
-        times = frame.monotonic_s, frame.time_s
+        position_s = math.nan if frame.position_s is None else frame.position_s
+        times = frame.monotonic_s, frame.time_s, position_s
         with locked(self.descriptor):
             _HEADER.pack_into(self._memory, 0, 0, height, width, *times)
             self._pixels(height, width)[:] = frame.image
@@ -70,12 +75,19 @@ class FrameSlot:
         """Return a copy of the frame; None while there is none, or a newer one is being written."""
         self._map_all()
         with locked_at_once(self.descriptor) as is_locked:
-            number, height, width, monotonic_s, time_s = _HEADER.unpack_from(self._memory)
+            number, height, width, *times = _HEADER.unpack_from(self._memory)
             is_mapped = _PIXELS_AT + height * width * 3 <= len(self._memory)
             if not (is_locked and number and is_mapped):
                 return None
             image = self._pixels(height, width).copy()
-        return Frame(image=image, number=number, monotonic_s=monotonic_s, time_s=time_s)
+        monotonic_s, time_s, position_s = times
+        return Frame(
+            image=image,
+            number=number,
+            monotonic_s=monotonic_s,
+            time_s=time_s,
+            position_s=None if math.isnan(position_s) else position_s,
+        )
 
     def _pixels(self, height: int, width: int) -> Image:
         size = height * width * 3

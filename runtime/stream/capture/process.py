@@ -8,14 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from leansight.runtime.extras import require
-from leansight.runtime.stream.capture.child import CaptureJob
 from leansight.runtime.stream.capture.frame_slot import FrameSlot
-from leansight.runtime.stream.sources.source import Source
+from leansight.runtime.stream.sources.spec import SourceSpec
 from leansight.runtime.system.shared_memory import new_memory
 from leansight.runtime.system.standard_error import STANDARD_ERROR
 
@@ -37,28 +35,27 @@ class Message(NamedTuple):
     text: str
 
 
-def pickled_job(name: str, open_source: Callable[[], Source], *, live: bool | None) -> bytes:
+def pickled_job(spec: SourceSpec) -> bytes:
     """Return the job of a capture process.
 
     Raises:
-        ValueError: `open_source` holds what cannot be handed to another process.
+        ValueError: `spec.open` holds what cannot be handed to another process.
         MissingExtraError: it was written in the script itself, or is a lambda, and cloudpickle is
             not installed.
 
     """
-    job = CaptureJob(name=name, open=open_source, live=live)
     try:
-        data = pickle.dumps(job)
+        data = pickle.dumps(spec)
         if b"__main__" not in data:
             return data
     except (pickle.PicklingError, AttributeError, TypeError):
         data = b""  # a lambda, or a class inside a function: it has no name in a module
     cloudpickle = require("cloudpickle", package="cloudpickle", extra="own-source")
     try:
-        by_value: bytes = cloudpickle.dumps(job)
+        by_value: bytes = cloudpickle.dumps(spec)
     except (pickle.PicklingError, TypeError) as error:
         raise ValueError(
-            f"{name} is opened in a process of its own, and cannot be handed to it: {error}. "
+            f"{spec.name} is opened in a process of its own, and cannot be handed to it: {error}. "
             "Give a function that opens it"
         ) from error
     return by_value
@@ -68,20 +65,23 @@ class ChildProcess:
     """A process that reads frames, or classifies them, and the slot of these frames.
 
     `module` holds its `main`, which gets the numbers of this process, of the channel's descriptor
-    and of the slot's; the pickled job is its standard input.
+    and of the slot's; the pickled job is its standard input. It gets a copy of `descriptor`, if
+    there is one, under the same number.
     """
 
-    def __init__(self, job: bytes, module: str = _CAPTURE) -> None:
+    def __init__(self, job: bytes, module: str = _CAPTURE, descriptor: int | None = None) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.slot = FrameSlot.create()
         try:
             with theirs:
-                self._process = self._started(job, module, theirs.fileno())
+                self._process = self._started(job, module, theirs.fileno(), descriptor)
         except OSError:
             self.close()
             raise
 
-    def _started(self, job: bytes, module: str, channel: int) -> subprocess.Popen[bytes]:
+    def _started(
+        self, job: bytes, module: str, channel: int, descriptor: int | None
+    ) -> subprocess.Popen[bytes]:
         numbers = os.getpid(), channel, self.slot.descriptor
         with os.fdopen(new_memory("leansight-job"), "w+b") as pickled:
             pickled.write(job)
@@ -90,7 +90,7 @@ class ChildProcess:
                 [sys.executable, "-P", "-c", _START, json.dumps([sys.path, module, *numbers])],
                 stdin=pickled,
                 stdout=STANDARD_ERROR,  # ours is for answers
-                pass_fds=numbers[1:],
+                pass_fds=[*numbers[1:], *([] if descriptor is None else [descriptor])],
             )
 
     @property

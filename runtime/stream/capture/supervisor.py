@@ -1,7 +1,9 @@
 """Keeps a capture process at work: notices that frames stop, ends it, and starts another one."""
 
 import json
+import logging
 import math
+import os
 import signal
 import threading
 import time
@@ -12,7 +14,8 @@ from typing import Final
 from leansight.runtime.errors import BrokenPackageError, MissingExtraError, SourceError
 from leansight.runtime.stream.capture.health import Health, OnState, State
 from leansight.runtime.stream.capture.newest_frame import NewestFrame
-from leansight.runtime.stream.capture.process import ChildProcess, Message
+from leansight.runtime.stream.capture.process import ChildProcess, Message, pickled_job
+from leansight.runtime.stream.sources.spec import SourceSpec
 
 # How long a process may take to begin, or to say that it tries again; a slow Pi imports for long.
 START_TIMEOUT_S: Final = 60.0
@@ -41,13 +44,14 @@ class Patience:
 class Supervisor:
     """A thread that has a source read by one process after the other, until it is closed."""
 
-    def __init__(self, name: str, job: bytes, patience: Patience, on_state: OnState | None) -> None:
+    def __init__(self, spec: SourceSpec, patience: Patience, on_state: OnState | None) -> None:
+        self._job = pickled_job(spec)
         self.newest = NewestFrame(patience.stale_after_s)
-        self.health = Health(state="reconnecting", reason=f"{name} is being opened")
+        self.health = Health(state="reconnecting", reason=f"{spec.name} is being opened")
         self.news = deque([self.health], maxlen=_NEWS)
         self.damaged = 0
-        self._name = name
-        self._job = job
+        self._name = spec.name
+        self._descriptor = spec.descriptor
         self._patience = patience
         self._on_state = on_state
         self._stopping = threading.Event()
@@ -64,8 +68,9 @@ class Supervisor:
 
     def reopen(self, reason: str) -> None:
         """Have another process open the source, although frames come; the reason is for people."""
-        self._reopen_reason = reason
-        self.newest.hang_up()
+        if self._can_reopen():
+            self._reopen_reason = reason
+            self.newest.hang_up()
 
     def close(self) -> None:
         """End the process and the thread; a second call does nothing."""
@@ -75,6 +80,9 @@ class Supervisor:
             self._thread.join(CLOSE_TIMEOUT_S)
             if not self._thread.is_alive():
                 self.newest.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _run(self) -> None:
         # Processes inherit this: Ctrl-C and systemd reach all of them, and we end ours in order.
@@ -97,7 +105,7 @@ class Supervisor:
         if self._stopping.is_set():
             return None
         try:
-            process = ChildProcess(self._job)
+            process = ChildProcess(self._job, descriptor=self._descriptor)
         except OSError as error:  # no memory, or too many processes
             return f"no process can be started: {error}"
         self.newest.attach(process)
@@ -116,7 +124,7 @@ class Supervisor:
             if self._reopen_reason:
                 reason, self._reopen_reason = self._reopen_reason, ""
                 return reason
-            if message is None and self.newest.is_finite:  # opened again, it would begin again
+            if message is None and not self._can_reopen():
                 self._tell("stale", self._lateness())
                 limit_at = math.inf
             elif message is None:
@@ -124,10 +132,16 @@ class Supervisor:
                 return self._lateness()
             elif message.kind == "damaged":
                 self.damaged += 1  # the limit stays: damaged frames are none
+            elif message.kind == "notice":
+                logging.getLogger(__name__).warning(message.text)
             elif (limit_s := self._hear(message)) is not None:
                 limit_at = time.monotonic() + limit_s
             else:
                 return _reason_of_the_end(process, message)
+
+    def _can_reopen(self) -> bool:
+        """Return whether another process could go on: not with a file, nor with what is open."""
+        return not self.newest.is_finite and self._descriptor is None
 
     def _hear(self, message: Message) -> float | None:
         """Return within how many seconds the next message has to come; None: it was the last."""

@@ -1,4 +1,4 @@
-"""Frames from a camera, a video file or a network stream, read by OpenCV."""
+"""Frames from a video file or a network stream, read by OpenCV with FFmpeg."""
 
 from typing import Any, Final
 
@@ -6,9 +6,9 @@ from leansight.runtime.errors import SourceError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
 from leansight.runtime.stream.sources.motion_jpeg import strict_decoder
-from leansight.runtime.stream.sources.source import check_exists
 
-# cv2's CAP_PROP_FRAME_COUNT, CAP_PROP_FOURCC and CAP_PROP_FORMAT.
+# cv2's CAP_PROP_POS_MSEC, CAP_PROP_FRAME_COUNT, CAP_PROP_FOURCC and CAP_PROP_FORMAT.
+_POSITION_MS: Final = 0
 _FRAME_COUNT: Final = 7
 _FOURCC: Final = 6
 _FORMAT: Final = 8
@@ -17,26 +17,26 @@ _MOTION_JPEG: Final = int.from_bytes(b"MJPG", "little")
 
 
 class OpenCvSource:
-    """A camera number or path, a video file or a URL, read by OpenCV.
+    """A video file or a URL, read by OpenCV.
 
-    `frame_count` is how many frames a finite video has, as its container says; None of a camera
-    or a live stream, where OpenCV gives a negative count, or 0.
+    `frame_count` is how many frames a finite video has, as its container says; None of a live
+    stream, where OpenCV gives a negative count, or 0. `position_s` is where in a finite video
+    the frame that was read last stands, in seconds.
     """
 
     def __init__(self, source: str) -> None:
-        check_exists(source)
-        self._capture: Any = opencv().VideoCapture(int(source) if source.isdigit() else source)
+        self._capture: Any = opencv().VideoCapture(source)
         if not self._capture.isOpened():
-            raise SourceError(f"{source} cannot be opened as a camera, a video file or a stream")
+            raise SourceError(f"{source} cannot be opened as a video file or a stream")
         count = int(self._capture.get(_FRAME_COUNT))
         self.frame_count = count if count > 0 else None
+        self.position_s: float | None = None
         self._decode = strict_decoder() if self._can_give_jpegs() else None
 
     def _can_give_jpegs(self) -> bool:
-        """Let FFmpeg give a live stream's JPEGs as they come, so that damage is seen."""
+        """Let FFmpeg give the JPEGs of motion JPEG as they come, so that damage is seen."""
         return (
-            self.frame_count is None
-            and int(self._capture.get(_FOURCC)) == _MOTION_JPEG
+            int(self._capture.get(_FOURCC)) == _MOTION_JPEG
             and self._capture.getBackendName() == "FFMPEG"
             and bool(self._capture.set(_FORMAT, _AS_IT_CAME))
         )
@@ -46,6 +46,8 @@ class OpenCvSource:
         ok, image = self._capture.read()
         if not ok:
             return None
+        if self.frame_count is not None:
+            self.position_s = self._capture.get(_POSITION_MS) / 1000
         return self._decode(image.tobytes()) if self._decode else image
 
     def close(self) -> None:

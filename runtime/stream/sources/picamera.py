@@ -1,16 +1,35 @@
 """Frames from a Raspberry Pi's own camera, by picamera2."""
 
-from typing import Any
+from types import ModuleType
+from typing import Any, Final
 
-from leansight.runtime.errors import SourceError
+from leansight.runtime.errors import SourceError, SourceOptionError
 from leansight.runtime.extras import require
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.stream.sources.options import SourceOptions
+from leansight.runtime.stream.sources.source import FrameFormat
+from leansight.runtime.stream.sources.view import View
+
+_DEFAULT_SIZE: Final = (640, 480)
+_DEFAULT_FPS: Final = 30.0  # picamera2's own, of a video
+_BGR: Final = "RGB888"  # picamera2 names the bytes from the last to the first
+_SECOND_US: Final = 1_000_000
+_HALF_TURN: Final = 180
 
 
 class PiCamera2Source:
-    """A Raspberry Pi camera through picamera2, which apt installs (python3-picamera2)."""
+    """A Raspberry Pi camera through picamera2, which apt installs (python3-picamera2).
 
-    def __init__(self, size: tuple[int, int] = (640, 480)) -> None:
+    The camera itself turns by 180 degrees and flips; the rest is `view_of`. What the camera
+    does not grant is the `notice`. Controls are those of libcamera, as picamera2's manual has them.
+
+    Raises:
+        SourceError: there is no camera, or another program uses it.
+        SourceOptionError: the camera has no such control.
+
+    """
+
+    def __init__(self, options: SourceOptions | None = None) -> None:
         picamera2 = require(
             "picamera2", package="picamera2", extra=None, system_package="python3-picamera2"
         )
@@ -21,11 +40,47 @@ class PiCamera2Source:
                 f"the Pi's camera cannot be opened: {error}. Check its cable, and that no other "
                 "program uses it (rpicam-hello shows it)"
             ) from error
-        # picamera2's "RGB888" is blue, green, red in memory: OpenCV's order.
-        self._camera.configure(
-            self._camera.create_video_configuration(main={"size": size, "format": "RGB888"})
+        try:
+            self._begin(options or SourceOptions())
+        except BaseException:
+            self._camera.close()
+            raise
+
+    def _begin(self, options: SourceOptions) -> None:
+        """Configure the camera as was asked, and start it."""
+        libcamera = require(
+            "libcamera", package="libcamera", extra=None, system_package="python3-libcamera"
         )
+        size = options.size or _DEFAULT_SIZE
+        hflip, vflip = flips_of(options)
+        self._camera.configure(
+            self._camera.create_video_configuration(
+                main={"size": size, "format": _BGR},
+                transform=libcamera.Transform(hflip=hflip, vflip=vflip),
+            )
+        )
+        main = self._camera.camera_configuration()["main"]
+        if main["format"] != _BGR:
+            raise SourceError(f"the Pi's camera gives {main['format']}, and not {_BGR}")
+        granted = tuple(main["size"])
+        self.frame_format = FrameFormat(size=granted, stride_bytes=granted[0] * 3)
+        self.notice = (
+            "" if granted == size else "the Pi's camera gives {}x{} pixels".format(*granted)
+        )
+        self._set_controls(_controls(options, libcamera))
         self._camera.start()
+
+    def _set_controls(self, controls: dict[str, Any]) -> None:
+        ranges = self._camera.camera_controls
+        for name, value in controls.items():
+            if name not in ranges:
+                raise SourceOptionError(f"the Pi's camera has no control {name}")
+            low, high, *_ = ranges[name]
+            least, most = (min(value), max(value)) if isinstance(value, tuple) else (value, value)
+            if name != "AwbMode" and not low <= least <= most <= high:
+                limits = f"the Pi's camera has {name} from {low} to {high}, and not {value}"
+                self.notice = "; ".join(filter(None, (self.notice, limits)))
+        self._camera.set_controls(controls)
 
     def read(self) -> Image | None:
         """See `Source`."""
@@ -35,3 +90,40 @@ class PiCamera2Source:
     def close(self) -> None:
         """See `Source`."""
         self._camera.close()
+
+
+def flips_of(options: SourceOptions) -> tuple[bool, bool]:
+    """Return whether the camera itself flips left and right, top and bottom."""
+    if options.rotate not in (0, _HALF_TURN):
+        return False, False
+    is_turned = options.rotate == _HALF_TURN
+    return is_turned != (options.flip == "h"), is_turned != (options.flip == "v")
+
+
+def view_of(options: SourceOptions) -> View:
+    """Return what is left to do to the frames that such a camera gives."""
+    return View(roi=options.roi) if options.rotate in (0, _HALF_TURN) else options.view
+
+
+def _controls(options: SourceOptions, libcamera: ModuleType) -> dict[str, Any]:
+    """Return libcamera's controls.
+
+    Automatic exposure and white balance are not switched off beside them: a fixed value does that,
+    and AeEnable would freeze values that are not set yet (raspberrypi/picamera2, issue 933).
+    """
+    controls: dict[str, Any] = {}
+    duration_us = round(_SECOND_US / (options.fps or _DEFAULT_FPS))
+    if options.fps or (options.exposure_us or 0) > duration_us:
+        # A frame takes no less time than its exposure, which libcamera would cut.
+        duration_us = max(duration_us, options.exposure_us or 0)
+        controls["FrameDurationLimits"] = (duration_us, duration_us)
+    if options.exposure_us:
+        controls["ExposureTime"] = options.exposure_us
+    if options.gain:
+        controls["AnalogueGain"] = options.gain
+    if isinstance(options.white_balance, tuple):
+        controls["ColourGains"] = options.white_balance
+    elif options.white_balance:
+        modes = libcamera.controls.AwbModeEnum
+        controls["AwbMode"] = getattr(modes, options.white_balance.capitalize())
+    return controls

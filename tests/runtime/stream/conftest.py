@@ -1,35 +1,9 @@
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
+from leaks import nothing_stays
 
 from leansight.runtime.stream.capture import supervisor
 
-
-def children() -> set[str]:
-    """Return the numbers of this process's children, zombies among them."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {child for task in tasks for child in task.read_text().split()}
-
-
-def descriptors() -> list[Path]:
-    return list(Path("/proc/self/fd").iterdir())
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays() -> Iterator[None]:
-    """No thread, no process and no descriptor is left of a stream."""
-    threads, processes = set(threading.enumerate()), children()
-    opened = len(descriptors())
-    yield
-    deadline = time.monotonic() + 2
-    while set(threading.enumerate()) - threads and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert set(threading.enumerate()) <= threads
-    assert children() <= processes
-    assert len(descriptors()) <= opened
+__all__ = ["nothing_stays"]
 
 
 @pytest.fixture
