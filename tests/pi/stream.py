@@ -74,7 +74,7 @@ def part(jpeg: bytes) -> bytes:
 
 
 def read_jpegs(path: str) -> list[bytes]:
-    """Return the image twice, with another corner: frames that are all equal are a frozen camera."""
+    """Return the image twice, with another corner: equal frames are a frozen camera."""
     image = cv2.imread(path)
     assert image is not None, f"{path} is no image"
     other = image.copy()
