@@ -1,10 +1,10 @@
 """Classify what a camera sees: newest frame wins, a label or "not sure" for each.
 
 python camera_stream.py signs.bundle --source 0              camera 0, JSON lines
-python camera_stream.py signs.bundle --picamera2             the Pi's own camera
+python camera_stream.py signs.bundle --source picamera2      the Pi's own camera
 python camera_stream.py signs.bundle --source drive.mp4 --save labelled.mp4
 
-Needs the extra `pi`, and for --picamera2 an environment made with --system-site-packages.
+Needs the extra `pi`, and for picamera2 an environment made with --system-site-packages.
 """
 
 import json
@@ -21,14 +21,12 @@ def main() -> None:
     """Run until the source ends or Ctrl-C."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
     parser.add_argument("bundle")
-    parser.add_argument("--source", default="0", help="a camera's number, a file or a URL")
-    parser.add_argument("--picamera2", action="store_true", help="the Pi's camera module")
+    parser.add_argument("--source", default="0", help="a camera, picamera2, a file, a URL, ...")
     parser.add_argument("--save", metavar="VIDEO.mp4", help="write the frames with their labels")
     args = parser.parse_args()
     classifier = runtime.Classifier.load(args.bundle)
     video = cv2.VideoWriter()
-    source = runtime.PiCamera2Source if args.picamera2 else args.source
-    with runtime.CameraStream(source, on_state=tell) as frames:
+    with runtime.CameraStream(args.source, on_state=tell) as frames:
         for frame in frames:
             prediction = classifier(frame.image)
             line = {"frame": frame.number, "time": frame.time_s, **prediction.to_dict()}
