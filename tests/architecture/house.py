@@ -20,6 +20,8 @@ FOLDERS = {
 # `exporters/NAME.py` is a file that stands for itself; `benchmarks` is one room.
 STOREYS = {
     "runtime": [
+        ["runtime/service/files", "runtime/service/mqtt"],
+        ["runtime/service/screen"],
         ["runtime/service"],
         ["runtime/service/web"],
         ["runtime/stream"],

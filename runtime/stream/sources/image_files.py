@@ -29,7 +29,8 @@ class ImageFilesSource:
     """
 
     def __init__(self, name: str, fps: float | None = None) -> None:
-        files = _numbered_files(name) if is_numbered(name) else find_image_files(Path(name)).images
+        folder = Path(name)
+        files = find_image_files(folder).images if folder.is_dir() else _numbered_files(name)
         if not files:
             raise SourceError(f"{name} has no images")
         self._files = sorted(files, key=lambda file: _natural(str(file)))

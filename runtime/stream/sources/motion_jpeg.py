@@ -1,10 +1,12 @@
-"""Decodes the pictures of a motion-JPEG stream one by one, and refuses damaged ones.
+"""Decodes the pictures of motion JPEG one by one, and refuses damaged ones.
 
 FFmpeg fills what is missing of a picture with the one before it, and says nothing.
 """
 
 import importlib.util
+import re
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 
@@ -12,7 +14,9 @@ from leansight.runtime.errors import DamagedFrameError
 from leansight.runtime.extras import opencv, require
 from leansight.runtime.preprocessing import Image
 
-_END_OF_IMAGE = b"\xff\xd9"
+_END_OF_IMAGE: Final = b"\xff\xd9"
+_EXTRA_BYTES: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_MOST_EXTRA_BYTES: Final = 16
 
 
 def strict_decoder() -> Callable[[bytes], Image]:
@@ -24,12 +28,19 @@ def strict_decoder() -> Callable[[bytes], Image]:
 
 
 def by_simplejpeg(data: bytes) -> Image:
-    """Decode a JPEG; each warning of libjpeg-turbo is a DamagedFrameError."""
+    """Decode a JPEG; each warning of libjpeg-turbo but one is a DamagedFrameError.
+
+    A few bytes too many before the end are what some cameras write after every picture; damaged
+    data leaves more of them.
+    """
     simplejpeg = require("simplejpeg", package="simplejpeg", extra="jpeg")
     try:
         image: Image = simplejpeg.decode_jpeg(data, "BGR", strict=True)
     except ValueError as error:
-        raise DamagedFrameError(f"a JPEG is damaged: {error}") from error
+        extra = _EXTRA_BYTES.search(str(error))
+        if extra is None or int(extra[1]) > _MOST_EXTRA_BYTES:
+            raise DamagedFrameError(f"a JPEG is damaged: {error}") from error
+        image = simplejpeg.decode_jpeg(data, "BGR", strict=False)
     return image
 
 

@@ -1,8 +1,9 @@
 """What can be asked of a source: size, frame rate, exposure, which way up, which part."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from leansight.runtime.errors import SourceOptionError
 from leansight.runtime.stream.sources.view import Flip, Region, Rotation, View, are_fractions
@@ -51,23 +52,12 @@ class SourceOptions:
     roi: Region | None = None
 
     def __post_init__(self) -> None:
-        self._check("size", "two whole numbers above 0", self.size is None or _is_size(self.size))
-        for name in ("fps", "exposure_us", "gain"):
+        for name, (allowed, is_right) in _RULES.items():
             value = getattr(self, name)
-            self._check(name, "above 0", value is None or 0 < value < math.inf)
-        self._check(
-            "white_balance",
-            f"{', '.join(WHITE_BALANCE_MODES)}, or two gains above 0",
-            self.white_balance in (None, *WHITE_BALANCE_MODES) or _are_gains(self.white_balance),
-        )
-        self._check("raw", f"one of {', '.join(RAW_FORMATS)}", self.raw in (None, *RAW_FORMATS))
-        self._check("rotate", "90, 180 or 270", self.rotate in get_args(Rotation))
-        self._check("flip", "h or v", self.flip in (None, *get_args(Flip)))
-        self._check(
-            "roi",
-            "x, y, width and height: pixels, or fractions of the frame between 0 and 1",
-            self.roi is None or _is_region(self.roi),
-        )
+            if value is not None and not is_right(value):
+                raise SourceOptionError(
+                    f"{_text(name)} must be {allowed}, not {value!r}", parameter=name
+                )
         if self.raw and not self.size:
             raise SourceOptionError("raw pixels need their size", parameter="size")
         if self.fps and self.exposure_us and self.exposure_us * self.fps > _SECOND_US:
@@ -75,13 +65,6 @@ class SourceOptions:
                 f"{self.fps:g} frames a second leave no time for an exposure of "
                 f"{self.exposure_us} microseconds",
                 parameter="exposure_us",
-            )
-
-    def _check(self, name: str, allowed: str, is_right: bool) -> None:  # noqa: FBT001
-        if not is_right:
-            raise SourceOptionError(
-                f"{_text(name)} must be {allowed}, not {getattr(self, name)!r}",
-                parameter=name,
             )
 
     @property
@@ -101,20 +84,41 @@ def _text(name: str) -> str:
     return name.removesuffix("_us").replace("_", " ")
 
 
-def _is_size(size: tuple[int, int]) -> bool:
-    return len(size) == len("WH") and all(isinstance(side, int) and side > 0 for side in size)
+def _is_size(value: tuple[int, ...]) -> bool:
+    return len(value) == len("WH") and all(isinstance(side, int) and side > 0 for side in value)
 
 
-def _are_gains(value: object) -> bool:
-    if not isinstance(value, tuple) or len(value) != len(("red", "blue")):
+def _is_above_0(value: float) -> bool:
+    return 0 < value < math.inf
+
+
+def _is_white_balance(value: object) -> bool:
+    if not isinstance(value, tuple):
+        return value in WHITE_BALANCE_MODES
+    return len(value) == len(("red", "blue")) and all(map(_is_above_0, value))
+
+
+def _is_region(value: tuple[float, ...]) -> bool:
+    if len(value) != _NUMBERS_OF_A_REGION or not all(map(math.isfinite, value)):
         return False
-    return all(isinstance(gain, int | float) and 0 < gain < math.inf for gain in value)
-
-
-def _is_region(region: Region) -> bool:
-    if len(region) != _NUMBERS_OF_A_REGION or not all(math.isfinite(number) for number in region):
-        return False
-    x, y, width, height = region
+    x, y, width, height = value
     if not (x >= 0 and y >= 0 and width > 0 and height > 0):
         return False
-    return not are_fractions(region) or (x + width <= 1 and y + height <= 1)
+    return not are_fractions((x, y, width, height)) or (x + width <= 1 and y + height <= 1)
+
+
+# What each option may be, in words and as a test of a value that is given.
+_RULES: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    "size": ("two whole numbers above 0", _is_size),
+    "fps": ("above 0", _is_above_0),
+    "exposure_us": ("above 0", _is_above_0),
+    "gain": ("above 0", _is_above_0),
+    "white_balance": (f"{', '.join(WHITE_BALANCE_MODES)}, or two gains above 0", _is_white_balance),
+    "raw": (f"one of {', '.join(RAW_FORMATS)}", RAW_FORMATS.__contains__),
+    "rotate": ("90, 180 or 270", get_args(Rotation).__contains__),
+    "flip": ("h or v", get_args(Flip).__contains__),
+    "roi": (
+        "x, y, width and height: pixels, or fractions of the frame between 0 and 1",
+        _is_region,
+    ),
+}

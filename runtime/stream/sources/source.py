@@ -52,9 +52,7 @@ class FrameFormat:
 
         """
         if not self._describes(frame):
-            shape = getattr(frame, "shape", "")
-            what = f"{shape} {getattr(frame, 'dtype', type(frame).__name__)}"
-            raise DataError(f"the source gave {what.strip()}, and not {self}")
+            raise DataError(f"the source gave {self._text_of(frame)}, and not {self}")
         if self.colour_order == "BGR":
             return frame
         cv2 = opencv()
@@ -72,6 +70,12 @@ class FrameFormat:
             and self.size in (None, (frame.shape[1], frame.shape[0]))
             and self.stride_bytes in (None, frame.strides[0])
         )
+
+    def _text_of(self, frame: object) -> str:
+        if not isinstance(frame, np.ndarray):
+            return type(frame).__name__
+        rows = f" with rows of {frame.strides[0]} bytes" if self.stride_bytes else ""
+        return f"{frame.shape} {frame.dtype}{rows}"
 
     def __str__(self) -> str:
         width, height = self.size or ("W", "H")

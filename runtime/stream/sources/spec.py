@@ -95,13 +95,14 @@ def _files(name: str, options: SourceOptions) -> SourceSpec:
     """Return a video, the images of a folder, or those that a pattern means."""
     options.check_allowed("a file", ("fps",))
     path = Path(name)
-    opener: Callable[[], Source] = partial(OpenCvSource, name)
-    if path.is_dir() or (is_numbered(name) and path.parent.is_dir()):
-        opener = partial(ImageFilesSource, name, options.fps)
-    elif not path.exists():
+    are_images = path.is_dir() or (not path.exists() and is_numbered(name) and path.parent.is_dir())
+    if not are_images and not path.exists():
         raise SourceError(
             f"{name} does not exist: give a camera's number, a file, a folder or a URL"
         )
+    opener: Callable[[], Source] = partial(OpenCvSource, name)
+    if are_images:
+        opener = partial(ImageFilesSource, name, options.fps)
     return SourceSpec(
         name=name,
         open=opener,

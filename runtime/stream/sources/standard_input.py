@@ -47,7 +47,8 @@ class StandardInputSource:
     """
 
     def __init__(self, descriptor: int, options: SourceOptions) -> None:
-        self._stream = io.BufferedReader(io.FileIO(descriptor, closefd=False), _BUFFER_BYTES)
+        file = io.FileIO(descriptor, closefd=False)
+        self._stream: io.BufferedReader = io.BufferedReader(file, _BUFFER_BYTES)
         self._is_a_file = is_a_file(descriptor)
         self._frames: _Frames | None = None
         self._options = options
@@ -56,8 +57,9 @@ class StandardInputSource:
     @property
     def position_s(self) -> float | None:
         """See `Source`."""
-        is_known = self._is_a_file and isinstance(self._frames, Y4mStream)
-        return self._frames.position_s if is_known else None
+        if self._is_a_file and isinstance(self._frames, Y4mStream):
+            return self._frames.position_s
+        return None
 
     def read(self) -> Image | None:
         """See `Source`."""

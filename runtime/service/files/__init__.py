@@ -1,0 +1,1 @@
+"""Results in files: JSON lines and video."""

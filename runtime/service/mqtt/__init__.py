@@ -1,0 +1,1 @@
+"""Results for an MQTT broker, and for Home Assistant behind it."""

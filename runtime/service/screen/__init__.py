@@ -1,0 +1,1 @@
+"""Results on a screen: one line, a picture, a window."""
