@@ -241,3 +241,11 @@ def test_what_hangs_in_the_kernel_is_given_up_as_well(
     os.waitpid(pid, 0)
     del frames, raised
     gc.collect()  # the warning that is ignored above, and not in another test
+
+
+def test_what_a_source_does_not_grant_is_said_once_each_time_that_it_is_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CameraStream(camera(tmp_path, "tells a notice", "is lost"), give_up_after_s=30) as frames:
+        list(itertools.islice(frames, 8))
+    assert [record.message for record in caplog.records] == ["it gives 5 frames a second"]
