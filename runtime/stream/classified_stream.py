@@ -15,6 +15,7 @@ from leansight.runtime.stream.capture.health import LABELLING, Health
 from leansight.runtime.stream.events import Event
 from leansight.runtime.stream.frozen import FrozenPicture
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
+from leansight.runtime.stream.visibility import REASONS, find_fault
 from leansight.runtime.system.board import Board, read_board
 
 # A live source whose frames are all equal for so long is frozen, and is opened again: at first,
@@ -116,6 +117,8 @@ class ClassifiedStream:
         """Return the state in which this frame finds the stream."""
         if self._frames.live and (reason := self._frozen_reason(frame)):
             return Health(state="frozen", reason=reason)
+        if fault := find_fault(frame.image):
+            return Health(state="unusable", reason=REASONS[fault])
         if frame.monotonic_s - self._board_at_s >= _BOARD_EVERY_S:
             self._board, self._board_at_s = read_board(), frame.monotonic_s
         troubles = list(self._board.troubles)

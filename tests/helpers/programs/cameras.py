@@ -22,7 +22,7 @@ FRAME_S = 0.02
 
 
 class Camera:
-    """Gives gray pictures, brighter by one each time, then does as the plan says."""
+    """Gives pictures whose left half is brighter by one each time, then does as the plan says."""
 
     def __init__(self, fate: str, frames: int, log: Path) -> None:
         self._fate = fate
@@ -37,7 +37,9 @@ class Camera:
         self.number += 1
         if self._fate in {"freezes", "moves"}:
             return self._picture()
-        return np.full((24, 32, 3), self.number % 256, np.uint8)
+        picture = np.full((24, 32, 3), self.number % 256, np.uint8)
+        picture[:, 16:] = 255
+        return picture
 
     def _picture(self) -> Picture:
         """Return a picture that shows something: always the same, or a brighter one each time."""

@@ -65,7 +65,7 @@ def test_of_a_live_source_the_newest_frame_wins(tmp_path: Path) -> None:
         for frame in itertools.islice(frames, 15):
             ages.append(time.monotonic() - frame.monotonic_s)
             numbers.append(frame.number)
-            assert set(np.unique(frame.image)) == {frame.number + 1}
+            assert set(np.unique(frame.image[:, :16])) == {frame.number + 1}
             time.sleep(pause_s)
     assert numbers == sorted(set(numbers))
     assert max(np.diff(numbers)) > 1
