@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "classify": "leansight.sdk.commands.classify",
     "stream": "leansight.sdk.commands.camera.stream",
     "label": "leansight.sdk.commands.camera.label",
+    "service": "leansight.sdk.commands.camera.service",
     "bench": "leansight.sdk.commands.bench",
     "check": "leansight.sdk.commands.check",
 }

@@ -206,6 +206,7 @@ class Supervisor:
             "stale",
             f"the capture process {process.pid} cannot be ended: it hangs in the kernel, and only "
             "a restart of the machine may free its device",
+            is_stuck=True,
         )
         self._lost_at = self._lost_at or time.monotonic()
         self._first_frame_at = None
@@ -228,8 +229,8 @@ class Supervisor:
         if time.monotonic() >= self._give_up_at():
             raise SourceError(f"{self._name} was lost and did not come back: {self.health.reason}")
 
-    def _tell(self, state: State, reason: str) -> None:
-        health = Health(state=state, reason=reason)
+    def _tell(self, state: State, reason: str, *, is_stuck: bool = False) -> None:
+        health = Health(state=state, reason=reason, is_stuck=is_stuck)
         if health != self.health:
             self.health = health
             self.news.append(health)

@@ -63,6 +63,7 @@ def command(
             outputs,
             classifier.bundle.labels,
             waits=lambda: not frames.live and stopping.asked is None,
+            end=stopping.end,
         )
         with closing(Outputs(opened, on_trouble)) as everywhere:
             for result in ClassifiedStream(frames, classifier):
