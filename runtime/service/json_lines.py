@@ -69,6 +69,8 @@ def to_json(result: StreamResult) -> dict[str, Any]:
         values["reason"] = result.health.reason
     if result.frame is not None:
         values["frame"] = result.frame.number
+        if result.frame.position_s is not None:
+            values["position"] = round(result.frame.position_s, 3)
     if result.age_ms is not None:
         values["age_ms"] = round(result.age_ms, 2)
     if result.inference_ms is not None:

@@ -5,14 +5,13 @@ from typing import Any
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.extras import require
-from leansight.runtime.stream.capture.health import LABELLING
 from leansight.runtime.stream.classified_stream import StreamResult
 
 
 class Pin:
     """Switches a pin on while an event of one label lasts.
 
-    It is off in every state in which no label is given, and after `close`.
+    It is off where no prediction is made (stale, frozen, unusable, ...), and after `close`.
     """
 
     trouble = ""
@@ -49,7 +48,7 @@ class Pin:
                 self._lasting.add(event.number)
             else:
                 self._lasting.discard(event.number)
-        wanted = bool(self._lasting) and result.health.state in LABELLING
+        wanted = bool(self._lasting) and result.prediction is not None
         if wanted != bool(self._device.value):
             self._device.value = wanted
 

@@ -12,6 +12,7 @@ Run by scripts/check-pi, on the emulated Pi and beside it; compare.py compares.
 
 import contextlib
 import http.server
+import itertools
 import json
 import queue
 import signal
@@ -31,10 +32,10 @@ Line = dict[str, Any]
 
 
 class Server:
-    """Serves `jpeg` again and again, until `drop` is set; then it hangs up once."""
+    """Serves `jpegs` in turns, until `drop` is set; then it hangs up once."""
 
-    def __init__(self, jpeg: bytes) -> None:
-        self.jpeg = jpeg
+    def __init__(self, jpegs: Sequence[bytes]) -> None:
+        self.jpegs = jpegs
         self.drop = threading.Event()
         server = self
 
@@ -44,8 +45,10 @@ class Server:
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
                 with contextlib.suppress(OSError):  # the stream ends
-                    while not server.drop.is_set():
-                        self.wfile.write(part(server.jpeg))
+                    for number in itertools.takewhile(
+                        lambda _: not server.drop.is_set(), itertools.count()
+                    ):
+                        self.wfile.write(part(server.jpegs[number % len(server.jpegs)]))
                         time.sleep(PAUSE_S)
                 server.drop.clear()
 
@@ -70,9 +73,16 @@ def part(jpeg: bytes) -> bytes:
     return head.encode() + jpeg + b"\r\n"
 
 
-def read_jpeg(path: str) -> bytes:
+def read_jpegs(path: str) -> list[bytes]:
+    """Return the image twice, with another corner: equal frames are a frozen camera."""
     image = cv2.imread(path)
     assert image is not None, f"{path} is no image"
+    other = image.copy()
+    other[:2, :2] ^= 16
+    return [encode(image), encode(other)]
+
+
+def encode(image: cv2.typing.MatLike) -> bytes:
     whole, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     assert whole
     return bytes(encoded)
@@ -122,18 +132,18 @@ def main(arguments: Sequence[str]) -> None:
     """Print a line for each image."""
     split = arguments.index("--")
     images, command = arguments[:split], arguments[split + 1 :]
-    with Server(read_jpeg(images[0])) as server:
+    with Server(read_jpegs(images[0])) as server:
         stream = Stream(command, server.url)
         try:
             for image in images:
-                server.jpeg = read_jpeg(image)
+                server.jpegs = read_jpegs(image)
                 for _ in range(FRAMES):
                     line = stream.wait_for("a prediction", has_prediction)
                 answer = {name: line[name] for name in ("label", "score", "status")}
                 sys.stdout.write(json.dumps({"path": image, **answer}) + "\n")
-            whole, server.jpeg = server.jpeg, server.jpeg[: len(server.jpeg) // 2]
+            whole, server.jpegs = server.jpegs, [jpeg[: len(jpeg) // 2] for jpeg in server.jpegs]
             stream.wait_for("a damaged frame or its lack", lambda line: line["state"] == "stale")
-            server.jpeg = whole
+            server.jpegs = whole
             stream.wait_for("a prediction after damage", has_prediction)
             server.drop.set()
             stream.wait_for("the loss", lambda line: line["state"] == "reconnecting")

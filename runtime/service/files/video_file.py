@@ -16,8 +16,9 @@ _QUALITY: Final = (1, 85)  # IMWRITE_JPEG_QUALITY
 class VideoFile:
     """Writes the pictures of a stream, with what it says of them, into a Matroska file.
 
-    Each picture has its own time, so that the video is as fast as what was seen. One of another
-    size than the first is scaled. A time without pictures is black, with the state.
+    Each picture has its own time, so that the video is as fast as what was seen, and as the file
+    that was read. One of another size than the first is scaled. A time without pictures is black,
+    with the state.
     """
 
     def __init__(self, file: Path) -> None:
@@ -55,10 +56,17 @@ class VideoFile:
             assert result.frame is not None
             height, width = result.frame.image.shape[:2]
             self._writer.write_header(width, height)
-            self._size, self._start_s = (height, width), result.monotonic_s
+            self._size, self._start_s = (height, width), _time_s(result)
         picture = labelled_picture(result, *self._size)
         jpeg = opencv().imencode(".jpg", picture, _QUALITY)[1].tobytes()
-        self._writer.write(jpeg, max(0.0, result.monotonic_s - self._start_s))
+        self._writer.write(jpeg, max(0.0, _time_s(result) - self._start_s))
+
+
+def _time_s(result: StreamResult) -> float:
+    """Return where a frame stands in its file, of a camera's when it was read, in seconds."""
+    if result.frame is not None and result.frame.position_s is not None:
+        return result.frame.position_s
+    return result.monotonic_s
 
 
 def _new_file(file: Path) -> tuple[Path, MatroskaWriter]:

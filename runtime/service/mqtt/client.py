@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _KEEPALIVE_S: Final = 15
 _RETRY_S: Final = (1, 30)  # the first wait, doubled up to the last
-_WAITING: Final = 100  # messages that wait for a broker
+_WAITING: Final = 100  # events that may wait for the broker
 _LABEL_EVERY_S: Final = 1.0
 _CLOSE_S: Final = 0.4
 _AT_LEAST_ONCE: Final = 1
@@ -33,7 +34,7 @@ class MqttPublisher:
 
     Retained, the newest of each: PREFIX/availability ("online", and "offline" as the last will),
     PREFIX/state and PREFIX/label. Not retained: PREFIX/event when an event begins, PREFIX/event/end
-    when it ends. While the broker is away a hundred messages wait for it, and newer ones are lost.
+    when it ends. While the broker is away a hundred events wait for it, and newer ones are lost.
     """
 
     def __init__(self, broker: MqttBroker, labels: Sequence[str]) -> None:
@@ -47,29 +48,34 @@ class MqttPublisher:
         self._retained: dict[str, str] = {}
         self._label_key: object = None
         self._next_label_s = 0.0
-        self._queue_is_full = mqtt.MQTT_ERR_QUEUE_SIZE
+        # Numbers of messages: events that have not arrived yet, and what has, which the thread of
+        # the connection tells, perhaps before `publish` has told the number.
+        self._waiting = set[int]()
+        self._arrived = deque[int]()
         client: Client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         self._client = client
         client.username_pw_set(broker.user, broker.password)
         if broker.is_encrypted:
             client.tls_set()
         client.will_set(self._topic("availability"), "offline", _AT_LEAST_ONCE, retain=True)
-        client.max_queued_messages_set(_WAITING)
         client.reconnect_delay_set(*_RETRY_S)
         client.on_connect = self._connected
         client.on_connect_fail = self._failed
         client.on_disconnect = self._disconnected
+        client.on_publish = lambda _client, _data, number, *_: self._arrived.append(number)
         client.connect_async(broker.host, broker.port, _KEEPALIVE_S)
         client.loop_start()
 
     @property
     def trouble(self) -> str:
         """See `Output`."""
-        lost = "messages were lost, as too many waited for the broker" if self._lost else ""
+        lost = "events were lost, as too many waited for the broker" if self._lost else ""
         return "; ".join(filter(None, (self._connection_trouble, lost)))
 
     def write(self, result: StreamResult) -> None:
         """See `Output`."""
+        while self._arrived:
+            self._waiting.discard(self._arrived.popleft())
         state = result.health.state
         reason = result.health.reason
         self._retain("state", {"state": state, "reason": reason, "problem": is_problem(state)})
@@ -120,8 +126,12 @@ class MqttPublisher:
                 self._client.publish(self._topic(name), payload, _AT_LEAST_ONCE, retain=True)
 
     def _publish(self, name: str, values: dict[str, Any]) -> None:
+        """Publish an event, unless too many have not arrived yet."""
+        if len(self._waiting) >= _WAITING:
+            self._lost += 1
+            return
         sent = self._client.publish(self._topic(name), json.dumps(values), _AT_LEAST_ONCE)
-        self._lost += sent.rc == self._queue_is_full
+        self._waiting.add(sent.mid)
 
     def _connected(
         self, client: "Client", _data: object, _flags: object, code: "ReasonCode", _: object

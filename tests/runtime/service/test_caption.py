@@ -1,5 +1,5 @@
 import pytest
-from stream_results import seen, unlabelled
+from doubles.stream_results import seen, unlabelled
 
 from leansight.runtime.service.caption import caption
 from leansight.runtime.stream.classified_stream import StreamResult

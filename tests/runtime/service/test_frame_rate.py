@@ -1,5 +1,5 @@
 import pytest
-from stream_results import seen, unlabelled
+from doubles.stream_results import seen, unlabelled
 
 from leansight.runtime.service.frame_rate import FrameRate
 

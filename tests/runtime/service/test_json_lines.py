@@ -6,14 +6,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from stream_results import event, seen, unlabelled
+from doubles.stream_results import event, seen, unlabelled
 
 from leansight.runtime.service.json_lines import JsonLines, to_line
 
 WRITE_TO_A_PIPE_THAT_NOBODY_READS = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from stream_results import seen
+from doubles.stream_results import seen
 from leansight.runtime.service.json_lines import JsonLines
 lines = JsonLines(waits=lambda: False)
 for number in range(3000):
@@ -29,6 +29,7 @@ def test_a_line_has_everything_that_is_known_of_a_frame() -> None:
         "state": "running",
         "time": 1000.5,
         "monotonic": 0.5,
+        "damaged": 0,
         "frame": 5,
         "age_ms": 4.0,
         "inference_ms": 3.0,
@@ -56,6 +57,7 @@ def test_without_a_frame_a_line_says_why() -> None:
         "reason": "no frame for 2 s",
         "time": 1002,
         "monotonic": 2,
+        "damaged": 0,
     }
 
 

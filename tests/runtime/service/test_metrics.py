@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from leaks import nothing_stays
+from live.leaks import nothing_stays
+from live.results import change, result, with_event
+from live.visitors import ask
 from prometheus_client.parser import text_string_to_metric_families
-from results import change, result, with_event
-from visitors import ask
 
 from leansight.runtime.errors import LeansightError
+from leansight.runtime.service import metrics as module
 from leansight.runtime.service.metrics import Metrics
 from leansight.runtime.service.web.address import Address
-from leansight.runtime.system import temperature
+from leansight.runtime.system.board import read_board
 
 __all__ = ["nothing_stays"]
 ANYWHERE = Address(host="127.0.0.1", port=0)
@@ -88,11 +89,12 @@ def test_damage_events_and_troubles(metrics: Metrics) -> None:
 def test_the_temperature_is_the_hottest_zones(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(temperature, "THERMAL_ZONES", tmp_path)
+    monkeypatch.setattr(module, "read_board", lambda: read_board(tmp_path))
     assert ("leansight_temperature_celsius",) not in samples(metrics)
     for zone, text in enumerate(["48123\n", "61250\n", "not a number"]):
-        (tmp_path / f"thermal_zone{zone}").mkdir()
-        (tmp_path / f"thermal_zone{zone}" / "temp").write_text(text)
+        folder = tmp_path / f"class/thermal/thermal_zone{zone}"
+        folder.mkdir(parents=True)
+        (folder / "temp").write_text(text)
     assert samples(metrics)["leansight_temperature_celsius",] == 61.25
 
 

@@ -1,9 +1,9 @@
 from collections.abc import Iterator
 
 import pytest
+from doubles.stream_results import GRAY, event, seen, unlabelled
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory
-from stream_results import GRAY, event, seen, unlabelled
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.service.pin import Pin

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stream_results import GRAY, seen, unlabelled
+from doubles.stream_results import GRAY, seen, unlabelled
 
 from leansight.runtime.service.systemd import SystemdNotifier
 

@@ -1,5 +1,5 @@
 import pytest
-from leaks import nothing_stays
+from live.leaks import nothing_stays
 
 from leansight.runtime.stream.capture import supervisor
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stream_results import seen
+from doubles.stream_results import seen
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.service.files.json_file import JsonFile

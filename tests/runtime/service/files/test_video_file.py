@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from stream_results import seen, unlabelled
+from doubles.stream_results import seen, unlabelled
 from streams import Picture
 
 from leansight.runtime.errors import DataError
@@ -20,7 +20,7 @@ WRITE_AND_DIE = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from stream_results import seen
+from doubles.stream_results import seen
 from leansight.runtime.service.files.video_file import VideoFile
 video = VideoFile(Path(sys.argv[2]))
 for number in range(25):

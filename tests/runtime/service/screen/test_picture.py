@@ -3,7 +3,7 @@ import unicodedata
 import cv2
 import numpy as np
 import pytest
-from stream_results import GRAY, seen, unlabelled
+from doubles.stream_results import GRAY, seen, unlabelled
 
 from leansight.runtime.service.screen.picture import drawable, labelled_picture
 

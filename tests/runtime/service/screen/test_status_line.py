@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from stream_results import event, seen, unlabelled
+from doubles.stream_results import event, seen, unlabelled
 
 from leansight.runtime.service.screen.status_line import StatusLine
 

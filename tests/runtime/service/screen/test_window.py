@@ -7,7 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from stream_results import Picture, seen, unlabelled
+from doubles.stream_results import Picture, seen, unlabelled
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.service.screen.window import Window

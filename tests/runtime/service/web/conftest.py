@@ -1,3 +1,3 @@
-from leaks import nothing_stays
+from live.leaks import nothing_stays
 
 __all__ = ["nothing_stays"]

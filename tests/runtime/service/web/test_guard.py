@@ -4,8 +4,8 @@ import http.cookies
 from collections.abc import Iterator
 
 import pytest
-from results import result
-from visitors import ask
+from live.results import result
+from live.visitors import ask
 
 from leansight.runtime.service.web.address import Address
 from leansight.runtime.service.web.page import WebPage

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from leaks import descriptors
-from results import change, prediction, result, with_event
+from live.leaks import descriptors
+from live.results import change, prediction, result, with_event
+from live.visitors import ask, never_reads
 from streams import Picture, number_of
-from visitors import ask, never_reads
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.service.web import page as module

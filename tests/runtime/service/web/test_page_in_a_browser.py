@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Browser, needs_chromium
-from results import change, result, with_event
+from live.browser import Browser, needs_chromium
+from live.results import change, result, with_event
 
 from leansight.runtime.service.web import page as module
 from leansight.runtime.service.web.address import Address

@@ -43,6 +43,15 @@ def test_the_newest_frame_is_given_with_its_number_and_times(slot: FrameSlot) ->
     assert (frame.number, frame.time_s, frame.monotonic_s) == (3, 5.5, 7.25)
 
 
+@pytest.mark.parametrize("position_s", [None, 0.0, 12.34])
+def test_the_position_in_the_file_is_given(slot: FrameSlot, position_s: float | None) -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+    slot.write(Frame(image=image, number=1, time_s=5.5, position_s=position_s))
+    frame = slot.read()
+    assert frame is not None
+    assert frame.position_s == position_s
+
+
 def test_a_frame_of_strided_memory_is_given_as_it_looks(slot: FrameSlot) -> None:
     wide = np.arange(4 * 10 * 3, dtype=np.uint8).reshape(4, 10, 3)
     slot.write(Frame(image=wide[::-1, ::2], number=1, time_s=0))

@@ -75,6 +75,30 @@ def test_with_simplejpeg_each_warning_of_the_library_is_damage(jpeg: bytes) -> N
             motion_jpeg.by_simplejpeg(damaged)
 
 
+@pytest.mark.parametrize("count", [1, 3, 18])
+def test_a_few_bytes_too_many_are_no_damage(jpeg: bytes, count: int) -> None:
+    """Some USB cameras write them at the end of each picture."""
+    pytest.importorskip("simplejpeg")
+    longer = jpeg[:-2] + bytes([0x5A]) * count + jpeg[-2:]
+    assert np.array_equal(motion_jpeg.by_simplejpeg(longer), by_opencv_itself(jpeg))
+    with pytest.raises(DamagedFrameError, match=r"98 extraneous bytes"):
+        motion_jpeg.by_simplejpeg(jpeg[:-2] + bytes([0x5A]) * 102 + jpeg[-2:])
+
+
+def test_a_picture_without_huffman_tables_is_decoded(jpeg: bytes) -> None:
+    """As cameras write motion JPEG: the tables are those of the standard (ITU-T T.81, K.3)."""
+    pytest.importorskip("simplejpeg")
+    at, short = 2, jpeg[:2]
+    while jpeg[at + 1] != 0xDA:
+        after = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        short += jpeg[at:after] if jpeg[at + 1] != 0xC4 else b""
+        at = after
+    short += jpeg[at:]
+    assert len(short) < len(jpeg) - 400
+    for decode in (motion_jpeg.by_simplejpeg, motion_jpeg.by_opencv):
+        assert np.array_equal(decode(short), by_opencv_itself(jpeg))
+
+
 def test_the_stricter_decoder_is_taken_where_it_is_installed() -> None:
     pytest.importorskip("simplejpeg")
     assert motion_jpeg.strict_decoder() is motion_jpeg.by_simplejpeg

@@ -14,7 +14,7 @@ def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("this is no video")
-    with pytest.raises(SourceError, match=r"text.mp4 cannot be opened as a camera, a video file"):
+    with pytest.raises(SourceError, match=r"text.mp4 cannot be opened as a video file or a"):
         CameraStream(str(tmp_path / "text.mp4"))
 
 
