@@ -18,7 +18,11 @@ OnState = Callable[[State, str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """The state of a stream and its reason, a line for people; of a running one it is empty."""
+    """The state of a stream and its reason, a line for people; of a running one it is empty.
+
+    `is_stuck`: the capture process hangs in the kernel, and only a restart of the machine may help.
+    """
 
     state: State
     reason: str = ""
+    is_stuck: bool = False

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +45,13 @@ class Patience:
 class Supervisor:
     """A thread that has a source read by one process after the other, until it is closed."""
 
-    def __init__(self, spec: SourceSpec, patience: Patience, on_state: OnState | None) -> None:
+    def __init__(
+        self,
+        spec: SourceSpec,
+        patience: Patience,
+        on_state: OnState | None,
+        on_notice: Callable[[str], None] | None,
+    ) -> None:
         self._job = pickled_job(spec)
         self.newest = NewestFrame(patience.stale_after_s)
         self.health = Health(state="reconnecting", reason=f"{spec.name} is being opened")
@@ -54,6 +61,7 @@ class Supervisor:
         self._descriptor = spec.descriptor
         self._patience = patience
         self._on_state = on_state
+        self._on_notice = on_notice or logging.getLogger(__name__).warning
         self._stopping = threading.Event()
         self._longest_opening_s: float | None = None
         # Of the loss: when it was noticed, and how many processes have failed since.
@@ -133,7 +141,7 @@ class Supervisor:
             elif message.kind == "damaged":
                 self.damaged += 1  # the limit stays: damaged frames are none
             elif message.kind == "notice":
-                logging.getLogger(__name__).warning(message.text)
+                self._on_notice(message.text)
             elif (limit_s := self._hear(message)) is not None:
                 limit_at = time.monotonic() + limit_s
             else:
@@ -206,6 +214,7 @@ class Supervisor:
             "stale",
             f"the capture process {process.pid} cannot be ended: it hangs in the kernel, and only "
             "a restart of the machine may free its device",
+            is_stuck=True,
         )
         self._lost_at = self._lost_at or time.monotonic()
         self._first_frame_at = None
@@ -228,8 +237,8 @@ class Supervisor:
         if time.monotonic() >= self._give_up_at():
             raise SourceError(f"{self._name} was lost and did not come back: {self.health.reason}")
 
-    def _tell(self, state: State, reason: str) -> None:
-        health = Health(state=state, reason=reason)
+    def _tell(self, state: State, reason: str, *, is_stuck: bool = False) -> None:
+        health = Health(state=state, reason=reason, is_stuck=is_stuck)
         if health != self.health:
             self.health = health
             self.news.append(health)

@@ -21,7 +21,9 @@ from leansight.runtime.service.outputs import Output
 from leansight.runtime.service.pin import Pin
 from leansight.runtime.service.screen.status_line import StatusLine
 from leansight.runtime.service.screen.window import Window
+from leansight.runtime.service.stuck import StuckTimer
 from leansight.runtime.service.systemd import SystemdNotifier
+from leansight.runtime.service.unit import STUCK_EXIT_CODE
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.system.text import first_five
 
@@ -61,6 +63,7 @@ class OutputOptions:
     pin: tuple[tuple[str, int], ...]
     mqtt: str | None
     mqtt_password_file: Path | None
+    end_when_stuck: bool
 
 
 output_options = options_of(
@@ -108,24 +111,37 @@ output_options = options_of(
         click.option(
             "--mqtt-password-file",
             type=click.Path(path_type=Path),
+            envvar=f"{PASSWORD_VARIABLE}_FILE",
             help="A file that holds the password of the broker.",
+        ),
+        click.option(
+            "--end-when-stuck",
+            is_flag=True,
+            help=f"End with exit code {STUCK_EXIT_CODE} when the camera has hung in the kernel for "
+            "a minute: only a restart of the machine helps then.",
         ),
     ],
 )
 
 
 def open_outputs(
-    options: OutputOptions, labels: Sequence[str], waits: Callable[[], bool]
+    options: OutputOptions,
+    labels: Sequence[str],
+    *,
+    waits: Callable[[], bool],
+    end: Callable[[int], None],
 ) -> dict[str, Output]:
     """Return the outputs that are asked for, by what people call them.
 
-    `waits()`: whether a slow reader of standard output is waited for now. What one cannot begin
-    with closes those before it, and is raised.
+    `waits()`: whether a slow reader of standard output is waited for now; `end`: ends the program
+    with an exit code, from any thread. Where one cannot be opened, those before it are closed.
     """
     outputs: dict[str, Output] = {}
     try:
         for name, make in _makers(options, labels, waits):
             outputs[name] = make()
+        if options.end_when_stuck:
+            outputs["stuck"] = StuckTimer(partial(end, STUCK_EXIT_CODE))
     except BaseException:
         for output in outputs.values():
             output.close()

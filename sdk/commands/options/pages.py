@@ -13,6 +13,7 @@ from leansight.runtime.extras import check_installed
 from leansight.runtime.service.outputs import Output
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.images import PATH
+from leansight.sdk.commands.options.outputs import WrittenPath
 
 WEB: Final = "127.0.0.1:8080"
 METRICS: Final = "127.0.0.1:9464"
@@ -66,7 +67,7 @@ page_options: Final = options_of(
         ),
         click.option(
             "--hard-examples",
-            type=PATH,
+            type=WrittenPath(path_type=Path),
             metavar="FOLDER",
             help="Store pictures there that the bundle was not sure of, for `leansight label`.",
         ),

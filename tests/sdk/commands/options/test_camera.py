@@ -109,3 +109,40 @@ def test_a_folder_is_classified_turned_and_cut(
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["label"] for line in lines] == [label] * 2
     assert [line["position"] for line in lines] == [0, 0.02]
+
+
+# Is asked for 1280x720 pixels, and gives one frame of 64x48 after the other.
+CAMERA = """
+import time, numpy
+class Picamera2:
+    camera_controls = {}
+    def create_video_configuration(self, main, transform): return main
+    def configure(self, main): pass
+    def camera_configuration(self): return {"main": {"size": (64, 48), "format": "RGB888"}}
+    def set_controls(self, controls): pass
+    def start(self): pass
+    def close(self): pass
+    def capture_array(self):
+        time.sleep(0.01)
+        return numpy.random.randint(0, 256, (48, 64, 3)).astype(numpy.uint8)
+"""
+
+
+def test_what_the_camera_does_not_grant_is_said_on_standard_error(
+    tmp_path: Path, tiny_bundle: Path
+) -> None:
+    (tmp_path / "picamera2.py").write_text(CAMERA)
+    (tmp_path / "libcamera.py").write_text("class Transform:\n    def __init__(self, **_): pass\n")
+    typed = ("--source", "picamera2", "--size", "1280x720", "--json")
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {MAIN}"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "stream", str(tiny_bundle), *typed],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert any("frame" in json.loads(line) for line in process.stdout)
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert "the Pi's camera gives 64x48 pixels" in errors.splitlines()

@@ -1,0 +1,44 @@
+"""systemd of this machine: whether it is there, its version, its units."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from leansight.runtime.errors import LeansightError
+
+UNITS: Final = Path("/etc/systemd/system")
+_RUNNING: Final = Path("/run/systemd/system")
+_SYSTEMCTL: Final = "/usr/bin/systemctl"
+_OLDEST: Final = 252  # Debian bookworm's
+
+
+def require_systemd() -> None:
+    """Raise LeansightError unless systemd has started this machine, and we may change units."""
+    if not _RUNNING.is_dir():
+        raise LeansightError(
+            "systemd does not run here: `leansight service install --print` writes the unit for "
+            "another machine"
+        )
+    if os.geteuid() != 0:
+        raise LeansightError("only root may do that: begin the command with sudo")
+
+
+def systemd_version() -> int:
+    """Return such as 252, which is also the answer where there is no systemd."""
+    try:
+        done = subprocess.run(
+            [_SYSTEMCTL, "--version"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return _OLDEST
+    words = done.stdout.split()
+    return int(words[1]) if len(words) > 1 and words[1].isdecimal() else _OLDEST
+
+
+def systemctl(*words: str) -> None:
+    """Run systemctl; LeansightError with what it says if it fails."""
+    done = subprocess.run([_SYSTEMCTL, *words], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split())
+        raise LeansightError(f"`systemctl {' '.join(words)}` failed: {said}")
