@@ -12,7 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from leansight.runtime.errors import BrokenPackageError, MissingExtraError, SourceError
+from leansight.runtime.errors import (
+    BrokenPackageError,
+    MissingExtraError,
+    SourceError,
+    SourceOptionError,
+)
 from leansight.runtime.stream.capture.health import Health, OnState, State
 from leansight.runtime.stream.capture.newest_frame import NewestFrame
 from leansight.runtime.stream.capture.process import ChildProcess, Message, pickled_job
@@ -250,7 +255,8 @@ def _reason_of_the_end(process: ChildProcess, message: Message) -> str | None:
     """Return why a process has failed that has told its last message; None: the source has ended.
 
     Raises:
-        SourceError, MissingExtraError, BrokenPackageError: no other process would do better.
+        SourceError, SourceOptionError, MissingExtraError, BrokenPackageError: no other process
+            would do better.
 
     """
     match message:
@@ -262,6 +268,8 @@ def _reason_of_the_end(process: ChildProcess, message: Message) -> str | None:
             raise MissingExtraError(*json.loads(remedy))
         case Message("broken", text):
             raise BrokenPackageError(text)
+        case Message("option", text):
+            raise SourceOptionError(text)
         case Message("hopeless", text):
             raise SourceError(text)
     return process.end_text()
