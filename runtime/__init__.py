@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from leansight.runtime.stream.capture.frame_slot import Frame
     from leansight.runtime.stream.capture.health import Health
     from leansight.runtime.stream.classified_stream import ClassifiedStream, StreamResult
-    from leansight.runtime.stream.events import Event
+    from leansight.runtime.stream.events import Event, Smoothing
     from leansight.runtime.stream.sources.options import SourceOptions
     from leansight.runtime.stream.sources.picamera import PiCamera2Source
     from leansight.runtime.stream.sources.source import FrameFormat
@@ -37,7 +37,7 @@ else:
         {
             "stream.camera_stream": "CameraStream",
             "stream.classified_stream": "ClassifiedStream StreamResult",
-            "stream.events": "Event",
+            "stream.events": "Event Smoothing",
             "stream.capture.frame_slot": "Frame",
             "stream.capture.health": "Health",
             "stream.sources.options": "SourceOptions",
@@ -68,6 +68,7 @@ __all__ = [
     "PiCamera2Source",
     "Prediction",
     "Preprocessing",
+    "Smoothing",
     "SourceError",
     "SourceOptionError",
     "SourceOptions",

@@ -12,7 +12,7 @@ from leansight.runtime.errors import InferenceError
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.capture.frame_slot import Frame
 from leansight.runtime.stream.capture.health import LABELLING, Health
-from leansight.runtime.stream.events import Event
+from leansight.runtime.stream.events import Event, EventDetector, Smoothing
 from leansight.runtime.stream.frozen import FrozenPicture
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
 from leansight.runtime.stream.visibility import REASONS, find_fault
@@ -33,7 +33,8 @@ class StreamResult:
     """What a stream says at one moment: of a frame, or of a new state without one.
 
     `prediction` is None where the state gives no label (`health.state` in stale, frozen, unusable,
-    reconnecting). `events` are those that began or ended now. `time_s` is when the frame was read,
+    reconnecting). `events` are those that began or ended now; those that last
+    at the end of the stream end in a last result. `time_s` is when the frame was read,
     or the state changed, in seconds since the epoch; `monotonic_s` the same by `time.monotonic()`.
     `age_ms` is how old the frame was when its prediction was there, `inference_ms` what of that
     preprocessing, inference and decision took. `damaged` counts the frames so far that arrived
@@ -61,8 +62,16 @@ class ClassifiedStream:
 
     """
 
-    def __init__(self, frames: CameraStream, classifier: Classifier | IsolatedClassifier) -> None:
+    def __init__(
+        self,
+        frames: CameraStream,
+        classifier: Classifier | IsolatedClassifier,
+        *,
+        smoothing: Smoothing | None = None,
+    ) -> None:
+        """Classify `frames`; `smoothing` says when labels make an event."""
         self._frames = frames
+        self._events = EventDetector(smoothing or Smoothing())
         self._classifier = classifier
         self._frozen = FrozenPicture()
         self._reopen_at_s = FROZEN_AFTER_S
@@ -78,27 +87,37 @@ class ClassifiedStream:
             else:
                 yield from self._news()
                 if frame is None:
-                    return
+                    break
                 yield self._of(frame)
+        if events := self._events.end():
+            yield self._without_frame(self._frames.health, events)
 
     def _news(self) -> Iterator[StreamResult]:
         """Yield a result without a frame for each change of state that a frame does not bring."""
         for health in self._frames.take_news():
             if health.state not in LABELLING:
-                yield StreamResult(
-                    health=health,
-                    time_s=time.time(),
-                    monotonic_s=time.monotonic(),
-                    damaged=self._frames.damaged,
-                )
+                yield self._without_frame(health, self._events.end())
+
+    def _without_frame(self, health: Health, events: tuple[Event, ...]) -> StreamResult:
+        return StreamResult(
+            health=health,
+            time_s=time.time(),
+            monotonic_s=time.monotonic(),
+            events=events,
+            damaged=self._frames.damaged,
+        )
 
     def _of(self, frame: Frame) -> StreamResult:
         begin_s = time.monotonic()
         health = self._judge(frame)
-        prediction = None
-        if health.state in LABELLING:
+        prediction: Prediction | None = None
+        events: tuple[Event, ...] = ()
+        if health.state not in LABELLING:
+            events = self._events.end()
+        else:
             try:
                 prediction = self._classifier(frame.image)
+                events = self._events.see(frame, prediction)
             except InferenceError as error:
                 health = Health(state="degraded", reason=str(error))
         end_s = time.monotonic()
@@ -108,6 +127,7 @@ class ClassifiedStream:
             monotonic_s=frame.monotonic_s,
             frame=frame,
             prediction=prediction,
+            events=events,
             age_ms=(end_s - frame.monotonic_s) * 1000,
             inference_ms=(end_s - begin_s) * 1000 if prediction else None,
             damaged=self._frames.damaged,

@@ -71,6 +71,11 @@ class StreamFigures:
             if result.frame is not None:
                 self._add_frame(result)
 
+    @property
+    def last(self) -> StreamResult | None:
+        """The last result that has a frame."""
+        return self._last
+
     def now(self) -> Figures:
         """Return the figures of this moment."""
         with self._lock:

@@ -121,10 +121,10 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
-def read_record(picture: Path) -> dict[str, Any]:
-    """Return the record of a picture; of one that has none, or a damaged one, an empty one."""
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the record of a picture, by either's path; none, or a damaged one, is empty."""
     try:
-        record = json.loads(picture.with_suffix(".json").read_bytes())
+        record = json.loads(path.with_suffix(".json").read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

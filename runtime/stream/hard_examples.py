@@ -148,6 +148,7 @@ def _begin(folder: Path, bundle: Bundle) -> None:
     values = {
         "bundle": bundle.name,
         "digest": bundle.digest,
+        "task": bundle.task,
         "labels": list(bundle.labels),
     }
     try:

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "certify": "leansight.sdk.commands.certify",
     "classify": "leansight.sdk.commands.classify",
     "stream": "leansight.sdk.commands.camera.stream",
+    "label": "leansight.sdk.commands.camera.label",
     "service": "leansight.sdk.commands.camera.service",
     "bench": "leansight.sdk.commands.bench",
     "check": "leansight.sdk.commands.check",

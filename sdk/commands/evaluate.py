@@ -1,5 +1,6 @@
 """`leansight evaluate`: what a run or a bundle scores on labelled images, as a page and as JSON."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import click
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.runtime.interpreter import Format
+from leansight.runtime.stream.events import Smoothing
 from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.images import (
     PATH,
@@ -17,7 +19,9 @@ from leansight.sdk.commands.options.images import (
     skip_bad_option,
 )
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
+from leansight.sdk.commands.options.smoothing import smoothing_options
 from leansight.sdk.system.files import require_writable
+from leansight.sdk.system.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,13 +40,30 @@ if TYPE_CHECKING:
     help="Folder to write report.html and report.json to.",
 )
 @click.option("--against", type=PATH, metavar="MODEL", help="Compare with this run or bundle.")
+@click.option(
+    "--per-video", is_flag=True, help="Score the events that a stream of each video would have."
+)
+@click.option(
+    "--frame-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=30,
+    show_default=True,
+    help="Frames a second of the videos, for --per-video.",
+)
+@smoothing_options
+@click.option("--json", "as_json", is_flag=True, help="Print the content of report.json.")
 @skip_bad_option
 @image_options
 def command(
+    *,
     model: Path,
     data: Path,
     out: Path,
     against: Path | None,
+    per_video: bool,
+    frame_rate: float,
+    smoothing: Smoothing,
+    as_json: bool,
     lists: Path | None,
     part: "Part | None",
     country: str,
@@ -55,7 +76,9 @@ def command(
     Writes an HTML page and the same numbers as JSON: the accuracy with a confidence interval
     over videos, the figures of every class, coverage and accuracy at several thresholds, the
     calibration, the most confident mistakes, and labels that may be wrong. With --against, it
-    also says which of the two models is better, if a paired comparison over videos shows it.
+    also says which of the two models is better, if a paired comparison over videos shows it. With
+    --per-video, the frames of each video are smoothed as by `leansight stream`: how many signs
+    have an event, how late, and how many events are false.
 
     Images that cannot be read are named on standard error and left out; the exit code is then 1,
     with --skip-bad 0.
@@ -63,10 +86,12 @@ def command(
     \b
     leansight evaluate signs.bundle photos/ --out report/
     leansight evaluate run/ signs/ --lists run/ --part test --against other.bundle --out report/
+    leansight evaluate signs.bundle signs/ --per-video --out report/
     """
     check_installed(*EVALUATION_MODULES, extra="evaluate")
     from leansight.sdk.evaluation.answers import ask, load_model
     from leansight.sdk.evaluation.evaluate import measure_report
+    from leansight.sdk.evaluation.events import measure_events
     from leansight.sdk.evaluation.report import write_report
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -83,9 +108,14 @@ def command(
         click.echo(line_of(DataError(problem)), err=True)
     other = ask(rival, data, answers.samples) if rival else None
     report = measure_report(answers, other)
+    if per_video:
+        report["events"] = measure_events(answers, smoothing, frame_rate)
     write_report(report, answers, data, out, drawings=_draw_features(judged, answers, data))
-    _write_lines(report)
-    click.echo(f"report: {out / 'report.html'}")
+    if as_json:
+        click.echo(json.dumps(report))
+    else:
+        _write_lines(report)
+        click.echo(f"report: {out / 'report.html'}")
     if unreadable and not skip_bad:
         sys.exit(1)
 
@@ -112,6 +142,27 @@ def _write_lines(report: "Mapping[str, Any]") -> None:
     for kept in report["selective"]["all"]:
         right = "nothing" if kept["accuracy"] is None else f"{kept['accuracy']:.4f}"
         click.echo(f"kept at {kept['threshold']:g}: {kept['share']:.4f}, right of these: {right}")
+    if "events" in report:
+        _write_events(report["events"])
+
+
+def _write_events(events: "Mapping[str, Any]") -> None:
+    """Write how the events of the videos were found, as a table of the classes that have any."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Events of", overflow="fold")
+    for name in ("Shown", "Found", "Missed", "False", "Delay, frames"):
+        table.add_column(name, justify="right")
+    for scores in (*events["classes"], events["all"]):
+        if scores["shown"] or scores["false"]:
+            counts = (str(scores[name]) for name in ("shown", "found", "missed", "false"))
+            delay = "-" if scores["delay_frames"] is None else f"{scores['delay_frames']:g}"
+            table.add_row(escape(printable(scores["label"])), *counts, delay)
+    Console().print(table)
 
 
 def _draw_features(model: "AnsweringModel", answers: "Answers", data: Path) -> dict[str, str]:

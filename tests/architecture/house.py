@@ -46,7 +46,7 @@ STOREYS = {
         ["sdk/pruning"],
         ["sdk/deployment"],
         ["sdk/evaluation", "sdk/training", "sdk/studies"],
-        ["sdk/runs"],
+        ["sdk/labelling", "sdk/runs"],
         ["sdk/data/layouts", "sdk/data/synthetic", "sdk/models"],
         ["sdk/data"],
         ["sdk/recipes"],

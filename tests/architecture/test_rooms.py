@@ -124,7 +124,8 @@ def test_the_command_lists_its_sub_commands() -> None:
     listed = done.stdout.split("Commands:\n")[1].splitlines()
     assert [line.split()[0] for line in listed if line.startswith("  ")] == [
         *("data", "recipes", "train", "study", "prune", "optimize"),
-        *("evaluate", "export", "certify", "classify", "stream", "bench", "check"),
+        *("evaluate", "export", "certify", "classify", "stream", "label", "service"),
+        *("bench", "check"),
     ]
 
 

@@ -1,3 +1,4 @@
+import itertools
 import json
 import signal
 import subprocess
@@ -9,8 +10,6 @@ from pathlib import Path
 
 import pytest
 from streams import MotionJpegServer
-
-from leansight.runtime.stream.camera_stream import CameraStream
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "camera_stream.py"
 
@@ -25,55 +24,37 @@ def no_thread_stays() -> Iterator[None]:
     assert set(threading.enumerate()) <= before
 
 
-KEYS = ["frame", "time", "label", "score", "status", "top"]
+KEYS = ["state", "reason", "frame", "label", "score", "status", "top"]
 
 
-def test_the_example_labels_every_frame_of_a_video(
-    tiny_bundle: Path, video: Path, tmp_path: Path
-) -> None:
-    saved = tmp_path / "labelled.mp4"
-    command = [sys.executable, EXAMPLE, tiny_bundle, "--source", video, "--save", saved]
+def test_the_example_labels_every_frame_of_a_video(tiny_bundle: Path, video: Path) -> None:
+    command = [sys.executable, EXAMPLE, tiny_bundle, "--source", video]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["frame"] for line in lines] == list(range(12))
-    assert {tuple(line) for line in lines} == {tuple(KEYS)}
-    assert frame_count(saved) == 12
-
-
-def frame_count(video: Path) -> int:
-    with CameraStream(str(video)) as frames:
-        return sum(1 for frame in frames if frame.image.shape == (32, 128, 3))
+    assert len(lines) == 12  # some show nothing: they get a state and no label
+    assert {tuple(line) for line in lines if line["state"] == "running"} == {tuple(KEYS)}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("save", [False, True])
-def test_ctrl_c_and_sigterm_end_the_example_in_good_order(
-    tiny_bundle: Path, tmp_path: Path, number: int, *, save: bool
-) -> None:
-    saved = tmp_path / "labelled.mp4"
+def test_ctrl_c_and_sigterm_end_the_example_in_good_order(tiny_bundle: Path, number: int) -> None:
     with MotionJpegServer(float("inf")) as server:
         # A shell that runs the tests in the background has SIGINT ignored, and so would we.
         command = ["env", "--default-signal=INT", sys.executable, str(EXAMPLE), str(tiny_bundle)]
-        command += ["--source", server.url]
-        if save:
-            command += ["--save", str(saved)]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, "--source", server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             assert process.stdout
-            assert process.stderr
-            state = json.loads(process.stdout.readline())
-            lines = [json.loads(process.stdout.readline()) for _ in range(5)]
+            lines = (json.loads(line) for line in process.stdout)
+            seen = list(itertools.islice((line for line in lines if "frame" in line), 5))
             process.send_signal(number)
-            rest, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in errors
-    assert state == {"state": "running", "reason": ""}
-    assert {tuple(line) for line in lines} == {tuple(KEYS)}
-    numbers = [line["frame"] for line in lines]
+    numbers = [line["frame"] for line in seen]
     assert numbers == sorted(set(numbers))
-    if save:
-        assert abs(frame_count(saved) - 5 - len(rest.splitlines())) <= 1
 
 
 @pytest.mark.parametrize("wrong", ["source", "bundle"])

@@ -5,12 +5,13 @@
 PICTURE is what the camera shows: a photo of a class of BUNDLE. One fault follows the other, each
 again and again: the camera is lost, hangs, freezes, is covered, sends damaged pictures or another
 size; the clock jumps by an hour; processes are killed; a small disk is full; viewers of the page
-stall. Of each fault: how soon it was told, and how soon after its end there was a prediction of a
-frame that was read after it. At the end: the age of all frames, and memory, descriptors and threads
-after the first round of faults and after the last. Exit code 1: something was not told, came not
-back, gave a label where none may be given, or grew.
+stall, the MQTT broker goes away. Of each fault: how soon it was told, and how soon after its end
+there was a prediction of a frame that was read after it. At the end: the age of all frames, and
+memory, descriptors and threads after the first round of faults and after the last. Exit code 1:
+something was not told, came not back, gave a label where none may be given, or grew.
 
-Needs Linux, a C compiler, and root for the small disk (otherwise it is left out, and said).
+Needs Linux, a C compiler, the extras jpeg, web and mqtt; root for the small disk and mosquitto for
+the broker: without them these two are left out, and that is said.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -32,11 +34,11 @@ from typing import Any
 
 import cv2
 from faulty_camera import FaultyCamera
+from soak_world import World, compile_clock
 
 LABELLING = {"running", "degraded"}
 TIMEOUT_S = 60.0
 AWAY_S = 3.0  # how long a fault lasts after it was told
-CLOCK = Path(__file__).parents[1] / "helpers/programs/clock_shift.c"
 Line = dict[str, Any]
 IsWanted = Callable[[Line], bool]
 
@@ -67,6 +69,16 @@ class Stream:
         self.count = 0
         self._lines: queue.Queue[Line] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
+
+    def wait_for_trouble(self, output: str, *, over: bool) -> float:
+        """Return how many seconds it took until an output's trouble was told, or its end."""
+        begin = time.monotonic()
+        while time.monotonic() < begin + TIMEOUT_S:
+            told = [text for text in self.log.read_text().splitlines() if text.startswith(output)]
+            if told and ("works again" in told[-1]) == over:
+                return time.monotonic() - begin
+            time.sleep(0.05)
+        raise TimeoutError
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -122,12 +134,11 @@ def _pss_kilobytes(pid: int) -> int:
 class Soak:
     """All faults, one after the other; each is a method that yields while it lasts."""
 
-    def __init__(self, stream: Stream, camera: FaultyCamera, work: Path, disk: Path | None) -> None:
+    def __init__(self, stream: Stream, camera: FaultyCamera, world: World) -> None:
         self.trials: dict[str, Trial] = {}
         self._stream = stream
         self._camera = camera
-        self._work = work
-        self._disk = disk
+        self._world = world
         self._hours = 0
 
     def run_all(self) -> None:
@@ -149,6 +160,11 @@ class Soak:
         self._try("clock", self._moved_clock(), _has_prediction)
         self._try("capture killed", self._killed("capture"), _is_in("reconnecting"))
         self._try("model killed", self._killed("model"), _is_in("degraded"))
+        self._try("viewers stall", self._stalled_viewers(), _has_prediction)
+        if self._world.disk:
+            self._try_output("disk full", "JSON file", self._full_disk())
+        if self._world.broker:
+            self._try_output("broker gone", "MQTT", self._no_broker())
 
     def _try(
         self, name: str, fault: contextlib.AbstractContextManager[None], is_told: IsWanted
@@ -170,6 +186,20 @@ class Soak:
         except TimeoutError:
             trial.failures.append("not told" if len(trial.told_s) == len(trial.back_s) else "lost")
 
+    def _try_output(
+        self, name: str, output: str, fault: contextlib.AbstractContextManager[None]
+    ) -> None:
+        trial = self.trials.setdefault(name, Trial())
+        try:
+            with fault:
+                trial.told_s.append(self._stream.wait_for_trouble(output, over=False))
+                self._stream.forget()
+                self._stream.wait_for(_has_prediction)
+                time.sleep(AWAY_S)
+            trial.back_s.append(self._stream.wait_for_trouble(output, over=True))
+        except TimeoutError:
+            trial.failures.append("not told" if len(trial.told_s) == len(trial.back_s) else "lost")
+
     def _damaged(self) -> int:
         counts: list[int] = []
         self._stream.wait_for(lambda line: counts.append(line["damaged"]) is None)
@@ -186,13 +216,39 @@ class Soak:
     @contextlib.contextmanager
     def _moved_clock(self) -> Iterator[None]:
         self._hours = 1 - self._hours
-        (self._work / "clock").write_text(str(3600 * self._hours))
+        (self._world.work / "clock").write_text(str(3600 * self._hours))
         yield
 
     @contextlib.contextmanager
     def _killed(self, child: str) -> Iterator[None]:
         os.kill(self._stream.children()[child], signal.SIGSEGV)
         yield
+
+    @contextlib.contextmanager
+    def _stalled_viewers(self) -> Iterator[None]:
+        """Have ten viewers ask for pictures and never read one."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(10):
+                viewer = stack.enter_context(socket.create_connection(self._world.page))
+                request = b"GET /frame.jpg HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n"
+                viewer.sendall(20 * (request % self._world.page[1]))
+            yield
+
+    @contextlib.contextmanager
+    def _full_disk(self) -> Iterator[None]:
+        assert self._world.disk
+        filler = self._world.disk / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        yield
+        filler.unlink()
+
+    @contextlib.contextmanager
+    def _no_broker(self) -> Iterator[None]:
+        self._world.stop_broker()
+        yield
+        self._world.start_broker()
 
 
 def _has_prediction(line: Line) -> bool:
@@ -201,28 +257,6 @@ def _has_prediction(line: Line) -> bool:
 
 def _is_in(state: str) -> IsWanted:
     return lambda line: line["state"] == state
-
-
-@contextlib.contextmanager
-def small_disk(work: Path) -> Iterator[Path | None]:
-    """Give a disk of 8 MB in memory, None where this user may not mount one."""
-    disk = work / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        yield None
-        return
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def compile_clock(work: Path) -> dict[str, str]:
-    """Return the environment in which the clock can be moved."""
-    library = work / "clock.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, CLOCK, "-ldl"], check=True)
-    return {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(work / "clock")}
 
 
 def report(soak: Soak, stream: Stream, costs: list[tuple[float, int, int]]) -> bool:
@@ -265,10 +299,12 @@ def main() -> None:
     if scene is None:
         parser.error(f"{args.picture} is no picture")
     camera = FaultyCamera(scene)
-    command = ["leansight", "stream", args.bundle, "--source", camera.url, "--json"]
-    with small_disk(work) as disk:
+    with contextlib.ExitStack() as stack:
+        world = World(work, stack)
+        command = ["leansight", "stream", args.bundle, "--source", camera.url, *world.options]
         stream = Stream(command, compile_clock(work), work / "stderr")
-        soak, costs = Soak(stream, camera, work, disk), []
+        stack.callback(stream.process.kill)
+        soak, costs = Soak(stream, camera, world), []
         while time.monotonic() < end_at:
             soak.run_all()
             stream.wait_for(_has_prediction)
@@ -276,9 +312,21 @@ def main() -> None:
             print(f"round {len(costs)}: {costs[-1]}", file=sys.stderr, flush=True)
         begin = time.monotonic()
         stream.process.terminate()
-        stream.process.wait(30)
-        print(f"SIGTERM: ended after {time.monotonic() - begin:.2f} s")
-    sys.exit(0 if report(soak, stream, costs) else 1)
+        code = stream.process.wait(30)
+        print(f"SIGTERM: ended after {time.monotonic() - begin:.2f} s with exit code {code}")
+        print(f"left out: {'no small disk ' * (not world.disk)}{'no broker' * (not world.broker)}")
+    frames = count_frames(work / "video.mkv")
+    print(f"the video has {frames} frames")
+    sys.exit(0 if report(soak, stream, costs) and frames and not code else 1)
+
+
+def count_frames(video: Path) -> int:
+    """Return how many frames of a video can be decoded."""
+    capture = cv2.VideoCapture(str(video))
+    frames = 0
+    while capture.read()[0]:
+        frames += 1
+    return frames
 
 
 if __name__ == "__main__":

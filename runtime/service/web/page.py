@@ -125,7 +125,7 @@ class WebPage:
 
     def _newest_picture(self) -> _Picture | None:
         """Return the newest frame, or the one that was encoded a moment ago."""
-        last, now_s = self._figures.now().last, time.monotonic()
+        last, now_s = self._figures.last, time.monotonic()
         if last is None or last.frame is None or now_s - self._encoded_s < PICTURE_INTERVAL_S:
             return self._picture
         if self._picture is None or self._picture.number != last.frame.number:

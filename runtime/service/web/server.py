@@ -17,6 +17,7 @@ from leansight.runtime.service.web.guard import Guard
 MOST_CONNECTIONS: Final = 64
 # A connection that asks for nothing, or takes nothing, for so long is closed.
 IDLE_S: Final = 10
+STYLE: Final = Path(__file__).with_name("style.css")
 _CONTENT_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 

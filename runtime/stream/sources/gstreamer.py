@@ -45,7 +45,7 @@ class GStreamerSource:
         self._stream = io.BufferedReader(io.FileIO(read_end))
         with io.FileIO(write_end, "w"):
             self._process = subprocess.Popen(
-                ends_with_us([_PROGRAM, "--quiet", *elements]),
+                ends_with_us([_PROGRAM, "-q", *elements]),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -78,8 +78,8 @@ class StandardInputSource:
             return frames
         if head.startswith(_H264):
             raise SourceOptionError(
-                "standard input is H.264 or H.265, and not JPEGs or Y4M: rpicam-vid writes JPEGs "
-                "with --codec mjpeg, ffmpeg with -f mjpeg"
+                "standard input is H.264 or H.265, and not JPEGs or Y4M: let rpicam-vid use the "
+                "codec mjpeg, and ffmpeg the format mjpeg"
             )
         is_y4m = head.startswith(SIGNATURE[: len(head)])
         return Y4mStream(self._stream) if is_y4m else JpegStream(self._stream)

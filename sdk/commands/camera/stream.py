@@ -8,6 +8,7 @@ import click
 from leansight.runtime.service.outputs import Outputs
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.classified_stream import ClassifiedStream
+from leansight.runtime.stream.events import Smoothing
 from leansight.runtime.stream.sources.options import SourceOptions
 from leansight.sdk.commands.camera.stopping import Stopping
 from leansight.sdk.commands.options.camera import camera_options
@@ -19,6 +20,7 @@ from leansight.sdk.commands.options.model import (
 )
 from leansight.sdk.commands.options.outputs import OutputOptions, open_outputs, output_options
 from leansight.sdk.commands.options.pages import PageOptions, open_pages, page_options
+from leansight.sdk.commands.options.smoothing import smoothing_options
 from leansight.sdk.system.text import printable
 
 
@@ -26,6 +28,7 @@ from leansight.sdk.system.text import printable
 @click.argument("bundle", type=click.Path(path_type=Path))
 @camera_options
 @model_options
+@smoothing_options
 @output_options
 @page_options
 def command(
@@ -35,6 +38,7 @@ def command(
     source_options: SourceOptions,
     every_frame: bool,
     model: ModelOptions,
+    smoothing: Smoothing,
     outputs: OutputOptions,
     pages: PageOptions,
 ) -> None:
@@ -66,6 +70,6 @@ def command(
             end=stopping.end,
         )
         with closing(Outputs(opened, on_trouble)) as everywhere:
-            for result in ClassifiedStream(frames, classifier):
+            for result in ClassifiedStream(frames, classifier, smoothing=smoothing):
                 with stopping.uninterrupted():
                     everywhere.write(result)

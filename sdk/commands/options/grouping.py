@@ -24,7 +24,10 @@ def options_of(
     def add(command: Command) -> Command:
         @wraps(command)
         def gathered(**values: object) -> None:
-            together = kind(**{field: values.pop(field) for field in names})
+            try:
+                together = kind(**{field: values.pop(field) for field in names})
+            except ValueError as error:
+                raise click.UsageError(str(error)) from error
             command(**{name: together}, **values)
 
         complete: Command = gathered

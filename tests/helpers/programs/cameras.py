@@ -29,6 +29,7 @@ class Camera:
         self._frames = frames
         self._log = log
         self.number = 0
+        self.notice = "it gives 5 frames a second" if fate == "tells a notice" else ""
 
     def read(self) -> Picture | None:
         time.sleep(FRAME_S)

@@ -13,6 +13,7 @@ from leansight.runtime.classifier import Classifier
 from leansight.runtime.stream import classified_stream
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.classified_stream import ClassifiedStream, StreamResult
+from leansight.runtime.stream.events import Smoothing
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
 from leansight.runtime.system.board import Board
 
@@ -62,7 +63,7 @@ def test_each_frame_of_a_file_gets_a_prediction(tmp_path: Path, classifier: Clas
     pictures = [stripes(label, 64)[..., None].repeat(3, axis=2) for label in labels]
     write_video(tmp_path / "v.avi", pictures)
     with CameraStream(str(tmp_path / "v.avi")) as frames:
-        results = list(ClassifiedStream(frames, classifier))
+        results = list(ClassifiedStream(frames, classifier, smoothing=Smoothing(begin_share=1)))
     assert [r.prediction and r.prediction.label for r in results] == labels
     assert [r.frame and r.frame.number for r in results] == [0, 1, 2]
     assert {r.health.state for r in results} == {"running"}
@@ -70,6 +71,37 @@ def test_each_frame_of_a_file_gets_a_prediction(tmp_path: Path, classifier: Clas
         assert result.age_ms is not None
         assert result.inference_ms is not None
         assert result.age_ms >= result.inference_ms > 0
+
+
+def test_a_label_in_a_file_is_one_event_which_ends_with_the_stream(
+    tmp_path: Path, classifier: Classifier
+) -> None:
+    picture = stripes("level", 64)[..., None].repeat(3, axis=2)
+    write_video(tmp_path / "v.avi", [picture] * 20)
+    with CameraStream(str(tmp_path / "v.avi")) as frames:
+        results = list(ClassifiedStream(frames, classifier))
+
+    assert [r.frame is not None for r in results] == [True] * 20 + [False]
+    (begun,), (ended,) = (r.events for r in results if r.events)
+    assert results[-1].events == (ended,)
+    assert (begun.label, begun.end_s, ended.label, ended.frames) == ("level", None, "level", 20)
+    assert (ended.start_s, ended.end_s) == (0.0, pytest.approx(1.9))
+    assert ended.best.image.shape == (64, 64, 3)
+
+
+def test_a_covered_lens_gets_no_label_and_ends_the_event(
+    tmp_path: Path, classifier: Classifier
+) -> None:
+    shown = stripes("level", 64)[..., None].repeat(3, axis=2)
+    write_video(tmp_path / "v.avi", [shown] * 9 + [np.zeros_like(shown)] * 3 + [shown])
+    with CameraStream(str(tmp_path / "v.avi")) as frames:
+        results = list(ClassifiedStream(frames, classifier))
+
+    assert [r.health.state for r in results[8:13]] == ["running", *["unusable"] * 3, "running"]
+    assert results[9].health.reason == "the picture is black: is the lens covered?"
+    assert [r.prediction is None for r in results[8:13]] == [False, True, True, True, False]
+    assert [(e.label, e.frames) for e in results[9].events] == [("level", 9)]
+    assert len(results) == 13
 
 
 def test_a_lost_camera_is_told_without_a_frame(tmp_path: Path, classifier: Classifier) -> None:

@@ -90,6 +90,7 @@ def test_a_stored_picture_has_its_scores_its_time_and_its_bundle(
     }
     labels = json.loads((tmp_path / f"bundle-{bundle.digest[:12]}.json").read_text())
     assert labels["labels"] == list(bundle.labels)
+    assert labels["task"] == "classification"
     hour, milliseconds = picture.stem.split("_")
     assert int(hour) * _HOUR_S + int(milliseconds) / 1000 == pytest.approx(seen.time_s, abs=0.001)
 

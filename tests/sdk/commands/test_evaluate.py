@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import tiny_models
 from command_line import invoke
@@ -55,3 +56,50 @@ def test_where_nothing_can_be_written_nothing_is_judged(
     out = tmp_path / place / "report"
     done = invoke("evaluate", tiny_bundle, data, "--out", out)
     assert str(done.exception).startswith(f"{out} cannot be written: ")
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Two videos of ten frames of each of two classes; in one, the label flickers."""
+    rng = np.random.default_rng(0)
+    for label, other in (("plain", "level"), ("level", "plain")):
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        for video in range(2):
+            for number in range(10):
+                shown = other if video and number % 2 else label
+                file = tmp_path / "videos" / label / f"0000{video}_{number}.png"
+                picture = tiny_models.stripes(shown) // 2 + rng.integers(0, 2, (8, 8), np.uint8)
+                cv2.imwrite(str(file), picture)
+    return tmp_path / "videos"
+
+
+def test_the_events_of_videos_are_in_the_table_the_report_and_the_page(
+    tiny_bundle: Path, videos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    options = ("--per-video", "--event-begin-share", "0.8")
+    done = invoke("evaluate", tiny_bundle, videos, "--out", out, *options)
+    assert done.exit_code == 0
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["plain", "2", "1", "1", "0", "2"] in rows
+    assert ["all", "4", "2", "2", "0", "2"] in rows
+    events = json.loads((out / "report.json").read_text())["events"]
+    assert events["smoothing"]["begin_share"] == 0.8
+    assert events["all"]["missed"] == 2
+    assert "<h2>Events of videos</h2>" in (out / "report.html").read_text()
+
+
+def test_the_report_is_printed_as_json(tiny_bundle: Path, videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    done = invoke("evaluate", tiny_bundle, videos, "--out", out, "--per-video", "--json")
+    assert json.loads(done.stdout) == json.loads((out / "report.json").read_text())
+
+
+def test_shares_that_contradict_each_other_are_refused(
+    tiny_bundle: Path, videos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    done = invoke("evaluate", tiny_bundle, videos, "--out", out, "--event-begin-share", "0.1")
+    assert done.exit_code == 2
+    assert "end_share must be above 0 and at most begin_share" in done.stderr
+    assert not out.exists()

@@ -142,7 +142,7 @@ def test_a_source_that_gives_few_frames_each_time_counts_as_lost(tmp_path: Path)
 
 
 def test_frames_for_a_second_end_the_loss(tmp_path: Path) -> None:
-    with CameraStream(camera(tmp_path, "is lost", frames=65), give_up_after_s=1) as frames:
+    with CameraStream(camera(tmp_path, "is lost", frames=65), give_up_after_s=2.5) as frames:
         for frame in frames:
             if frame.number >= 150:  # in the third process, after more than three seconds
                 break
@@ -241,3 +241,11 @@ def test_what_hangs_in_the_kernel_is_given_up_as_well(
     os.waitpid(pid, 0)
     del frames, raised
     gc.collect()  # the warning that is ignored above, and not in another test
+
+
+def test_what_a_source_does_not_grant_is_said_once_each_time_that_it_is_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CameraStream(camera(tmp_path, "tells a notice", "is lost"), give_up_after_s=30) as frames:
+        list(itertools.islice(frames, 8))
+    assert [record.message for record in caplog.records] == ["it gives 5 frames a second"]

@@ -16,7 +16,7 @@ import os, sys, time
 elements = sys.argv[2:]
 what = elements[0]
 pipe = int(elements[-1].removeprefix("fd="))
-assert sys.argv[1] == "--quiet" and "!" in elements and "y4menc" in elements, elements
+assert sys.argv[1] == "-q" and "!" in elements and "y4menc" in elements, elements
 if what == "unknown":
     print('WARNING: erroneous pipeline: no element "unknown"', file=sys.stderr)
     sys.exit(1)
