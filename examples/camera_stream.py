@@ -26,9 +26,12 @@ def main() -> None:
     classifier = runtime.Classifier.load(args.bundle)
     with runtime.CameraStream(args.source) as frames:
         for result in runtime.ClassifiedStream(frames, classifier):
+            line: dict[str, object]
             line = {"state": result.health.state, "reason": result.health.reason}
             if result.frame and result.prediction:
                 line |= {"frame": result.frame.number, **result.prediction.to_dict()}
+            for event in result.events:
+                line[event.label] = "begins" if event.end_s is None else "ends"
             print(json.dumps(line), flush=True)
 
 
