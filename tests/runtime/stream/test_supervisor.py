@@ -142,7 +142,7 @@ def test_a_source_that_gives_few_frames_each_time_counts_as_lost(tmp_path: Path)
 
 
 def test_frames_for_a_second_end_the_loss(tmp_path: Path) -> None:
-    with CameraStream(camera(tmp_path, "is lost", frames=65), give_up_after_s=1) as frames:
+    with CameraStream(camera(tmp_path, "is lost", frames=65), give_up_after_s=2.5) as frames:
         for frame in frames:
             if frame.number >= 150:  # in the third process, after more than three seconds
                 break
