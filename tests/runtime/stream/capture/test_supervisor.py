@@ -144,9 +144,9 @@ def test_a_source_that_gives_few_frames_each_time_counts_as_lost(tmp_path: Path)
 def test_frames_for_a_second_end_the_loss(tmp_path: Path) -> None:
     with CameraStream(camera(tmp_path, "is lost", frames=65), give_up_after_s=2.5) as frames:
         for frame in frames:
-            if frame.number >= 150:  # in the third process, after more than three seconds
+            if frame.number >= 215:  # in the fourth process, three seconds after the first loss
                 break
-    assert openings(tmp_path) == 3
+    assert openings(tmp_path) == 4
 
 
 def test_a_process_that_cannot_be_started_is_tried_again_and_leaves_no_descriptor(
