@@ -3,13 +3,14 @@
 python 03_react_to_a_label.py signs.bundle stop --pin 17 --source 0
 GPIOZERO_PIN_FACTORY=mock python 03_react_to_a_label.py signs.bundle stop --source drive.mp4
 
+`leansight stream signs.bundle --pin stop=17` does the same; this is where your own reaction goes.
+
 Needs the extra `pi`, and gpiozero: `sudo apt install python3-gpiozero`, in an environment that
 was made with --system-site-packages. The second line runs anywhere, with pins that are not there.
 """
 
 import argparse
 import sys
-from collections import deque
 from pathlib import Path
 
 from gpiozero import OutputDevice
@@ -25,24 +26,17 @@ def main() -> None:
     parser.add_argument("label")
     parser.add_argument("--source", default="0", help="a camera's number, a file or a URL")
     parser.add_argument("--pin", type=int, default=17, help="its GPIO number")
-    parser.add_argument("--frames", type=int, default=3, help="that must agree: one alone may err")
     args = parser.parse_args()
     classifier = runtime.Classifier.load(args.bundle)
     if args.label not in classifier.labels:
         sys.exit(f"{args.bundle} knows no {args.label}, but {', '.join(classifier.labels)}")
-    latest = deque[bool](maxlen=args.frames)
     with OutputDevice(args.pin) as pin, runtime.CameraStream(args.source) as frames:
-        for frame in frames:
-            latest.append(args.label in classifier(frame.image).labels)
-            is_full = len(latest) == args.frames
-            if is_full and all(latest) and not pin.value:
-                pin.on()
-            elif pin.value and not any(latest):
-                pin.off()
-            else:
-                continue
-            state = "on" if pin.value else "off"
-            print(f"frame {frame.number}: {args.label}, pin {args.pin} is {state}", flush=True)
+        for result in runtime.ClassifiedStream(frames, classifier):
+            for event in result.events:  # several frames agreed: one alone may err
+                if event.label == args.label:
+                    pin.value = event.end_s is None
+                    state = "on" if pin.value else "off"
+                    print(f"{args.label}: pin {args.pin} is {state}", flush=True)
 
 
 if __name__ == "__main__":

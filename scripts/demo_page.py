@@ -64,7 +64,7 @@ def main() -> None:
         signs=signs(folder / "signs", manifest["labels"]),
         curve=draw_curve(folder / "run/checkpoints/metrics.csv"),
         pauses=[frame for frame in frames if not frame["truth"]],
-        strip=strip(folder / "labelled.mp4", frames),
+        strip=strip(folder / "labelled.mkv", frames),
         kilobytes=round(manifest["files"]["model.tflite"]["size_bytes"] / 1000),
         threshold=manifest["decision"]["threshold"],
         folder=folder,
@@ -76,11 +76,15 @@ def main() -> None:
 
 
 def read_frames(folder: Path) -> list[dict[str, Any]]:
-    """Return what the stream answered, with what each frame shows as `truth` ("": no sign)."""
+    """Return what the stream answered, with what each frame shows as `truth` ("": no sign).
+
+    A picture that shows nothing got no label; a line without a frame tells how an event ended.
+    """
     with (folder / "drive.csv").open(newline="") as rows:
         truth = {int(row["frame"]): row["label"] for row in csv.DictReader(rows)}
     lines = (folder / "labels.jsonl").read_text().splitlines()
-    return [answer | {"truth": truth[answer["frame"]]} for answer in map(json.loads, lines)]
+    answers = [answer for answer in map(json.loads, lines) if "frame" in answer]
+    return [{"label": None} | answer | {"truth": truth[answer["frame"]]} for answer in answers]
 
 
 def judge(
@@ -157,14 +161,13 @@ def draw_curve(metrics: Path) -> str:
 def strip(video: Path, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the last frame of each sign and of each pause, with what was said of it."""
     pairs = enumerate(itertools.pairwise(frames))
-    ends = [i for i, (one, other) in pairs if one["truth"] != other["truth"]]
+    ends = {i for i, (one, other) in pairs if one["truth"] != other["truth"]} | {len(frames) - 1}
     capture = cv2.VideoCapture(str(video))
     chosen = []
-    for end in [*ends, len(frames) - 1]:
-        capture.set(cv2.CAP_PROP_POS_FRAMES, end)
+    for number, frame in enumerate(frames):
         seen, image = capture.read()
-        if seen:
-            chosen.append(frames[end] | {"picture": picture(image, FRAME_PX)})
+        if seen and number in ends:
+            chosen.append(frame | {"picture": picture(image, FRAME_PX)})
     return chosen
 
 

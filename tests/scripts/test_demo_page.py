@@ -59,6 +59,11 @@ def test_a_figure_below_its_least_is_said(page: ModuleType) -> None:
 
 def test_frames_are_joined_with_what_they_show(page: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "drive.csv").write_text("frame,label\n0,\n1,stop\n2,stop\n")
-    lines = [{"frame": 0, "label": None}, {"frame": 2, "label": "stop"}]
+    lines = [
+        {"frame": 0, "state": "unusable"},
+        {"frame": 2, "label": "stop"},
+        {"state": "running", "events": []},
+    ]
     (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert [frame["truth"] for frame in page.read_frames(tmp_path)] == ["", "stop"]
+    frames = [(frame["label"], frame["truth"]) for frame in page.read_frames(tmp_path)]
+    assert frames == [(None, ""), ("stop", "stop")]

@@ -17,8 +17,8 @@ class VideoFile:
     """Writes the pictures of a stream, with what it says of them, into a Matroska file.
 
     Each picture has its own time, so that the video is as fast as what was seen, and as the file
-    that was read. One of another size than the first is scaled. A time without pictures is black,
-    with the state.
+    that was read. One of another size than the first is scaled. While a camera is away there is one
+    black picture with the state.
     """
 
     def __init__(self, file: Path) -> None:
@@ -34,10 +34,11 @@ class VideoFile:
         self.file, self._writer = _new_file(file)
         self._size: tuple[int, int] | None = None
         self._start_s = 0.0
+        self._is_of_a_file = False
 
     def write(self, result: StreamResult) -> None:
         """See `Output`."""
-        if self._size is None and result.frame is None:
+        if result.frame is None and (self._size is None or self._is_of_a_file):
             return
         try:
             self._write(result)
@@ -57,6 +58,7 @@ class VideoFile:
             height, width = result.frame.image.shape[:2]
             self._writer.write_header(width, height)
             self._size, self._start_s = (height, width), _time_s(result)
+            self._is_of_a_file = result.frame.position_s is not None
         picture = labelled_picture(result, *self._size)
         jpeg = opencv().imencode(".jpg", picture, _QUALITY)[1].tobytes()
         self._writer.write(jpeg, max(0.0, _time_s(result) - self._start_s))

@@ -36,7 +36,7 @@ class StatusLine:
         self._state = result.health.state
         if not self._on_terminal:
             self._write_changes(result, is_new_state=is_new_state)
-        else:
+        elif result.frame is not None or is_new_state:
             self._line = _whole_line(result, frames_per_second)
             if is_new_state or result.monotonic_s >= self._next_s:
                 self._next_s = result.monotonic_s + _REFRESH_S

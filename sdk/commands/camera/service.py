@@ -17,6 +17,7 @@ import click
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import DataError, LeansightError
 from leansight.runtime.service.unit import MARK, ServiceUnit
+from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.commands.options.outputs import WrittenPath
 from leansight.sdk.system.files import write_text
 from leansight.sdk.system.systemd import (
@@ -27,13 +28,14 @@ from leansight.sdk.system.systemd import (
     systemd_version,
 )
 
+_TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 -- they are refused
 _PASSWORD_FLAG: Final = "--mqtt-password-file"  # noqa: S105 -- the name of an option
 name_option = click.option(
     "--name", default="leansight", show_default=True, help="Name of the service."
 )
 
 
-@click.group()
+@click.group(cls=FlagNamingGroup)
 def command() -> None:
     """Run a stream from boot on, as a service of systemd.
 
@@ -102,6 +104,7 @@ def install(
     if only_print:
         click.echo(unit.text(), nl=False)
         return
+    _refuse_temporary(bundle, *unit.writable)
     file = _our_file(name)
     write_text(file, unit.text())
     systemctl("daemon-reload")
@@ -201,9 +204,16 @@ def _written_folders(asked: click.Context) -> list[Path]:
         path = Path(value).absolute()
         folder = path if path.is_dir() else path.parent
         if not folder.is_dir():
-            raise DataError(f"there is no folder {folder}: make it first", parameter=option.name)
+            raise DataError(f"there is no folder {folder}: make it first ({option.opts[-1]})")
         folders.append(folder)
     return sorted(set(folders))
+
+
+def _refuse_temporary(*paths: Path) -> None:
+    """Refuse what is in /tmp: each service has a /tmp of its own, and the next boot empties it."""
+    for path in paths:
+        if any(path.absolute().is_relative_to(folder) for folder in _TEMPORARY):
+            raise DataError(f"{path} is in a folder for temporary files: choose another place")
 
 
 def _our_file(name: str) -> Path:

@@ -15,6 +15,7 @@ from leansight.sdk.commands.options.model import (
     ModelOptions,
     model_options,
     open_classifier,
+    open_drift,
     open_last_good,
 )
 from leansight.sdk.commands.options.outputs import OutputOptions, open_outputs, output_options
@@ -69,6 +70,7 @@ def command(
             end=stopping.end,
         )
         with closing(Outputs(opened, on_trouble)) as everywhere:
-            for result in ClassifiedStream(frames, classifier, smoothing=smoothing):
+            drift = open_drift(classifier.bundle, model)
+            for result in ClassifiedStream(frames, classifier, smoothing=smoothing, drift=drift):
                 with stopping.uninterrupted():
                     everywhere.write(result)

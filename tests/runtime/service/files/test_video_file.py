@@ -4,6 +4,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -54,6 +55,20 @@ def test_each_picture_has_its_own_time(tmp_path: Path) -> None:
     assert [at_s for at_s, _ in pictures] == pytest.approx([0, 0.1, 0.15, 2.5, 2.6], abs=0.001)
     assert [level(picture) for _, picture in pictures] == pytest.approx(
         [0, 40, 80, 120, 160], abs=2
+    )
+
+
+def test_of_a_file_each_picture_is_where_it_stood_there(tmp_path: Path) -> None:
+    video = VideoFile(tmp_path / "a.mkv")
+    for number in range(5):
+        result = seen(at_s=number / 1000)
+        assert result.frame is not None
+        frame = replace(result.frame, position_s=2 + number / 25)
+        video.write(replace(result, frame=frame))
+    video.write(unlabelled("running", at_s=9))  # the last event ends: that is no picture
+    video.close()
+    assert [at_s for at_s, _ in read(tmp_path / "a.mkv")] == pytest.approx(
+        [0, 0.04, 0.08, 0.12, 0.16], abs=0.001
     )
 
 
