@@ -9,6 +9,7 @@ import pytest
 
 from leansight.runtime.errors import SourceError, SourceOptionError
 from leansight.runtime.stream.camera_stream import CameraStream
+from leansight.runtime.stream.sources.gstreamer import GStreamerSource
 
 # Does what the first element of its pipeline says; "fd=N" is where frames go.
 STAND_IN = """#!{python}
@@ -59,6 +60,18 @@ def test_a_pipeline_that_cannot_be_is_one_error() -> None:
         pytest.raises(SourceError, match=message),
     ):
         list(frames)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_pipeline_that_does_not_open_leaves_nothing_behind() -> None:
+    """Descriptors, threads and processes are counted after each test of this folder."""
+    for pipeline, error in [("unplugged", SourceError), ("unknown", SourceOptionError)] * 3:
+        with pytest.raises(error):
+            GStreamerSource(pipeline)
+    source = GStreamerSource("hangs")
+    assert source.read() is not None
+    source.close()
+    source.close()
 
 
 @pytest.mark.usefixtures("stand_in", "impatient")
