@@ -26,13 +26,12 @@ def main() -> None:
     classifier = runtime.Classifier.load(args.bundle)
     with runtime.CameraStream(args.source) as frames:
         for result in runtime.ClassifiedStream(frames, classifier):
-            line: dict[str, object]
-            line = {"state": result.health.state, "reason": result.health.reason}
             if result.frame and result.prediction:
-                line |= {"frame": result.frame.number, **result.prediction.to_dict()}
-            for event in result.events:
-                line[event.label] = "begins" if event.end_s is None else "ends"
-            print(json.dumps(line), flush=True)
+                line = {"frame": result.frame.number, **result.prediction.to_dict()}
+                print(json.dumps(line), flush=True)
+            elif result.health.state != "running":
+                line = {"state": result.health.state, "reason": result.health.reason}
+                print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

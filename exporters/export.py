@@ -75,7 +75,8 @@ def export_network(
 
     Args:
         network: takes (N, C, S, S) float32 of (pixel - 128) / 128, returns logits (N, K).
-        draft: path, name, labels, task, preprocessing, decision, precision and provenance.
+        draft: path, name, labels, task, preprocessing, decision, precision and provenance; of its
+            reference what the photos tell, to which the answers are added.
         images: see `ExportImages`.
         options: what each file may lose, and how int8 files are made.
         progress: told of every step.
@@ -134,7 +135,13 @@ def _write(
     """Write the bundle: both files, golden photos and the model card."""
     metrics = {what: report.to_dict() for what, report in reports.items()}
     float_layers = reports["validation"].float_layers
-    bundle = replace(draft, metrics=metrics, float_layers=float_layers)
+    reference = {"groups": reports["validation"].images} | dict(draft.reference)
+    bundle = replace(
+        draft,
+        metrics=metrics,
+        float_layers=float_layers,
+        reference=reference | dict(reports["validation"].answers),
+    )
     contents = {f"model.{kind}": model for kind, model in files.items()}
     contents["golden.npz"] = golden_file(bundle, files, golden)
     contents["README.md"] = model_card(bundle, reports["validation"]).encode()

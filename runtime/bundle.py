@@ -60,9 +60,9 @@ class Bundle:
     `labels` are in the order of the logits, `task` says whether an image has one of them or any
     number; `provenance` and `metrics` are plain JSON values
     that say where the model comes from and what it scored; `guarantee` says what its threshold is
-    certified for, if it is; `digest` is the SHA-256 of the
-    manifest and stands for the whole bundle; `float_layers` names the layers of an int8 network
-    that compute in float.
+    certified for, if it is; `reference` describes the validation images, by which drift is told;
+    `digest` is the SHA-256 of the manifest and stands for the whole bundle; `float_layers` names
+    the layers of an int8 network that compute in float.
     """
 
     path: Path
@@ -76,6 +76,7 @@ class Bundle:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     guarantee: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     digest: str = ""
 
@@ -120,6 +121,7 @@ class Bundle:
                 provenance=manifest["provenance"],
                 metrics=manifest["metrics"],
                 guarantee=manifest.get("guarantee", {}),
+                reference=manifest.get("reference", {}),
                 files={n: FileRecord(**record) for n, record in manifest["files"].items()},
                 digest=manifest["digest"],
             )
@@ -195,6 +197,7 @@ def write_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
         "provenance": dict(bundle.provenance),
         "metrics": dict(bundle.metrics),
         "guarantee": dict(bundle.guarantee),
+        "reference": dict(bundle.reference),
         "files": {name: vars(FileRecord.of(data)) for name, data in contents.items()},
     }
     manifest["digest"] = _digest(manifest)

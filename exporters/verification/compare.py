@@ -17,6 +17,7 @@ from leansight.exporters.verification.report import (
 from leansight.runtime.decision import DecisionPolicy, Task, are_sure, probabilities_of
 from leansight.runtime.interpreter import Interpreter
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.stream.reference import describe_answers
 
 MORE_LIKELY_THAN_NOT = 0.5
 REJECTED = -1  # the decision "not sure", beside the indices of classes
@@ -77,6 +78,7 @@ def compare(
             for label, chosen in _classes(images.classes, labels).items()
         },
         task=task,
+        answers=describe_answers(judged[shipped[0]].probabilities, labels, policy, task),
     )
 
 

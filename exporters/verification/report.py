@@ -119,7 +119,8 @@ class ExportReport:
     `effort` made the int8 files that keep the `promise`; `refusals` says why less did not, and
     `warnings` what the images cannot tell. `right_by_class` counts the images that torch has
     right, of each class that has images: those are the classes that are tested. `float_layers`
-    names the layers of int8 files that compute in float.
+    names the layers of int8 files that compute in float. `answers` describes what the first shipped
+    file says (`leansight.runtime.stream.reference`).
     """
 
     images: int
@@ -134,6 +135,7 @@ class ExportReport:
     float_layers: tuple[str, ...] = ()
     refusals: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    answers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tested(self) -> str:

@@ -4,6 +4,7 @@ import json
 import select
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from io import UnsupportedOperation
 from typing import Any, Final
 
@@ -79,6 +80,8 @@ def to_json(result: StreamResult) -> dict[str, Any]:
         values |= result.prediction.to_dict()
     if result.events:
         values["events"] = [event_to_json(event) for event in result.events]
+    if result.drift is not None and result.drift.warnings:
+        values["drift"] = asdict(result.drift)
     return values
 
 

@@ -38,6 +38,7 @@ class CameraStream:
         give_up_after_s: float = float("inf"),
         stale_after_s: float = 2.0,
         on_state: OnState | None = None,
+        on_notice: Callable[[str], None] | None = None,
     ) -> None:
         """Open `source`.
 
@@ -55,6 +56,8 @@ class CameraStream:
                 for lost.
             on_state: called with each new state ("running", "stale", "reconnecting") and its
                 reason, in another thread; what it raises ends the stream.
+            on_notice: called in the same way with what a camera does otherwise than it was asked
+                to, each time that it is opened; without it that is logged as a warning.
 
         Raises:
             SourceError: the file is not there, or cannot be opened; at the first frame: the
@@ -76,7 +79,7 @@ class CameraStream:
             self._reader = FrameReader(spec)
             return
         patience = Patience(stale_after_s=stale_after_s, give_up_after_s=give_up_after_s)
-        self._supervisor = Supervisor(spec, patience, on_state)
+        self._supervisor = Supervisor(spec, patience, on_state, on_notice)
 
     def __enter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ from leansight.runtime.errors import InferenceError
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.capture.frame_slot import Frame
 from leansight.runtime.stream.capture.health import LABELLING, Health
+from leansight.runtime.stream.drift import Drift, DriftMonitor
 from leansight.runtime.stream.events import Event, EventDetector, Smoothing
 from leansight.runtime.stream.frozen import FrozenPicture
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
@@ -38,7 +39,7 @@ class StreamResult:
     or the state changed, in seconds since the epoch; `monotonic_s` the same by `time.monotonic()`.
     `age_ms` is how old the frame was when its prediction was there, `inference_ms` what of that
     preprocessing, inference and decision took. `damaged` counts the frames so far that arrived
-    damaged and were not given.
+    damaged and were not given. `drift` compares the stream of late with the validation images.
     """
 
     health: Health
@@ -50,6 +51,7 @@ class StreamResult:
     age_ms: float | None = None
     inference_ms: float | None = None
     damaged: int = 0
+    drift: Drift | None = None
 
 
 class ClassifiedStream:
@@ -68,8 +70,10 @@ class ClassifiedStream:
         classifier: Classifier | IsolatedClassifier,
         *,
         smoothing: Smoothing | None = None,
+        drift: DriftMonitor | None = None,
     ) -> None:
-        """Classify `frames`; `smoothing` says when labels make an event."""
+        """Classify `frames`; `smoothing` says when labels make an event, `drift` warns of drift."""
+        self._drift = drift
         self._frames = frames
         self._events = EventDetector(smoothing or Smoothing())
         self._classifier = classifier
@@ -118,6 +122,8 @@ class ClassifiedStream:
             try:
                 prediction = self._classifier(frame.image)
                 events = self._events.see(frame, prediction)
+                if self._drift:
+                    self._drift.add(frame, prediction, events)
             except InferenceError as error:
                 health = Health(state="degraded", reason=str(error))
         end_s = time.monotonic()
@@ -131,6 +137,7 @@ class ClassifiedStream:
             age_ms=(end_s - frame.monotonic_s) * 1000,
             inference_ms=(end_s - begin_s) * 1000 if prediction else None,
             damaged=self._frames.damaged,
+            drift=self._drift.now if self._drift else None,
         )
 
     def _judge(self, frame: Frame) -> Health:
@@ -145,6 +152,8 @@ class ClassifiedStream:
         if isinstance(self._classifier, IsolatedClassifier) and self._classifier.fallback_reason:
             bundle = self._classifier.bundle.path
             troubles.append(f"{bundle} is used, as {self._classifier.fallback_reason}")
+        if self._drift and self._drift.now:
+            troubles += self._drift.now.warnings
         return Health(state="degraded" if troubles else "running", reason="; ".join(troubles))
 
     def _frozen_reason(self, frame: Frame) -> str:

@@ -35,6 +35,14 @@ _FEWEST_BLOCKS: Final = 6  # on the shorter side
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """Mean and standard deviation of a picture's blocks, in levels of 0 to 255."""
+
+    brightness: float
+    contrast: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Statistics:
     """Levels of a picture: of its blocks (N,) ascending, and how pixels and blocks vary.
 
@@ -72,6 +80,12 @@ def find_fault(image: Image) -> Fault | None:
     if level >= _WHITE:
         return "blinded"
     return "noise" if loudness >= _LOUD**2 else "flat"
+
+
+def measure_exposure(image: Image) -> Exposure:
+    """Return how bright a picture (H, W, 3) uint8 BGR is, and how much its parts differ."""
+    levels = _measure(image).levels
+    return Exposure(brightness=float(levels.mean()), contrast=float(levels.std()))
 
 
 def _measure(image: Image) -> _Statistics:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from leansight.exporters.packaging.metadata import describe
 from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
-from leansight.runtime.decision import NEVER, DecisionPolicy
+from leansight.runtime.decision import NEVER, DecisionPolicy, probabilities_of
 from leansight.runtime.errors import DataError
+from leansight.runtime.stream.reference import describe_answers
 from leansight.sdk.evaluation.answers import Answers
 from leansight.sdk.evaluation.guarantee import Guarantee, certify, certify_classes
 
@@ -70,10 +71,13 @@ def certify_bundle(
     contents = {name: bundle.read(name) for name in bundle.files}
     contents[CARD] = contents.get(CARD, b"") + _card(found, answers.name, promise).encode()
     guarantee = written | {"judged": answers.name, "not_covered": NOT_COVERED}
-    shipped = replace(bundle, path=out, decision=policy, guarantee=guarantee)
+    probabilities = probabilities_of(logits, bundle.task, policy.temperature)
+    said = describe_answers(probabilities, answers.labels, policy, bundle.task)
+    reference = bundle.reference and {**bundle.reference, **said}
+    shipped = replace(bundle, path=out, decision=policy, guarantee=guarantee, reference=reference)
     models = {kind: contents[f"model.{kind}"] for kind in bundle.formats}
-    said = describe(models, shipped)  # the new threshold
-    write_bundle(shipped, contents | {f"model.{kind}": model for kind, model in said.items()})
+    described = describe(models, shipped)  # the new threshold
+    write_bundle(shipped, contents | {f"model.{kind}": model for kind, model in described.items()})
     return policy, found
 
 

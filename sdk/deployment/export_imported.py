@@ -28,6 +28,7 @@ from leansight.sdk.deployment.export_run import (
 )
 from leansight.sdk.deployment.imported_network import ImportedNetwork, Origin, read_network
 from leansight.sdk.deployment.options import DeploymentOptions
+from leansight.sdk.deployment.reference import describe_photos
 from leansight.sdk.runs.images import read_part
 from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
@@ -74,6 +75,7 @@ def export_imported(
             decision=given.recipe.decision,
             precision=options.precision,
             provenance=given.provenance(split, len(drawn), difference),
+            reference=describe_photos(data, split.validation),
         )
         return export_with_report(
             given.module,

@@ -15,6 +15,7 @@ from leansight.runtime.bundle import Bundle
 from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.deployment.options import DeploymentOptions
+from leansight.sdk.deployment.reference import describe_photos
 from leansight.sdk.runs.images import find_images, read_part, show_lists
 from leansight.sdk.runs.run import Run
 from leansight.sdk.system.allocator import keep_freed_memory
@@ -66,7 +67,10 @@ def export_run(
             read_part(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
         ),
     )
-    draft = _draft(run, split, len(drawn), options, out)
+    draft = replace(
+        _draft(run, split, len(drawn), options, out),
+        reference=describe_photos(root, split.validation),
+    )
     with step_bars() as progress:
         return export_with_report(
             run.network(),

@@ -218,9 +218,7 @@ def _labels(folder: Path) -> tuple[str, ...]:
     bundles = [read_record(file) for file in sorted(folder.glob("bundle-*.json"))]
     labels = tuple(dict.fromkeys(label for bundle in bundles for label in bundle.get("labels", ())))
     if not labels:
-        raise DataError(
-            f"{folder} is no folder of hard examples: `leansight stream --hard-examples` makes one"
-        )
+        raise DataError(f"{folder} is no folder of hard examples, as `leansight stream` makes one")
     if any(bundle.get("task") == "multilabel" for bundle in bundles):
         raise DataError(
             f"the pictures in {folder} are of a bundle that gives many labels, but a class folder "

@@ -12,7 +12,12 @@ from typing import Final, TextIO
 from leansight.runtime.system.standard_error import STANDARD_ERROR, standard_error_into
 
 # Read when OpenCV and tqdm are imported: what they would say of a file, or draw through our bars.
-_SILENCE: Final = {"OPENCV_LOG_LEVEL": "OFF", "TQDM_DISABLE": "1"}
+# FFmpeg's level is a number of its own: quiet.
+_SILENCE: Final = {
+    "OPENCV_LOG_LEVEL": "OFF",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+    "TQDM_DISABLE": "1",
+}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from leansight.runtime.errors import LeansightError
 UNITS: Final = Path("/etc/systemd/system")
 _RUNNING: Final = Path("/run/systemd/system")
 _SYSTEMCTL: Final = "/usr/bin/systemctl"
+_CONTROLLERS: Final = Path("/sys/fs/cgroup/cgroup.controllers")
 _OLDEST: Final = 252  # Debian bookworm's
 
 
@@ -17,8 +18,7 @@ def require_systemd() -> None:
     """Raise LeansightError unless systemd has started this machine, and we may change units."""
     if not _RUNNING.is_dir():
         raise LeansightError(
-            "systemd does not run here: `leansight service install --print` writes the unit for "
-            "another machine"
+            "systemd does not run here: the unit can only be printed, for another machine"
         )
     if os.geteuid() != 0:
         raise LeansightError("only root may do that: begin the command with sudo")
@@ -42,3 +42,8 @@ def systemctl(*words: str) -> None:
     if done.returncode != 0:
         said = " ".join(done.stderr.split())
         raise LeansightError(f"`systemctl {' '.join(words)}` failed: {said}")
+
+
+def limits_memory() -> bool:
+    """Return whether this machine's kernel limits the memory of units: a Pi's may not."""
+    return not _CONTROLLERS.exists() or "memory" in _CONTROLLERS.read_text().split()

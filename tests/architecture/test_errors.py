@@ -15,6 +15,7 @@ OF_OTHER_PROGRAMS = {
     "runtime/errors.py": {"--system-site-packages"},  # of python -m venv
     "runtime/extras.py": {"--force-reinstall", "--reinstall"},  # of pip and of apt
     "sdk/studies/executors.py": {"--head"},  # ray start --head
+    "sdk/system/systemd.py": {"--version"},  # of systemctl
 }
 LIBRARY = [path for path in FILES if not room_of(path).startswith(COMMANDS)]
 

@@ -110,7 +110,6 @@ function eventItem(event, key) {
   const picture = element("img", "");
   picture.src = `events/${event.number}.jpg?frame=${event.best_frame}`;
   picture.alt = `The best picture of ${event.label}`;
-  picture.loading = "lazy";
   const lasted = event.end === null ? "now" : `${(event.end - event.start).toFixed(1)} s`;
   const item = element("li", "", picture, element("b", event.label),
     element("span", `${percent(event.score)}, ${lasted}`), element("span", when(event.start)));

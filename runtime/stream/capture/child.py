@@ -31,7 +31,7 @@ from leansight.runtime.system.parent import end_with
 # damaged (why): a frame was, and the next one is read.
 # end: the finite source has ended. failed (reason): the process ends, another one may do better.
 # No other process would do better: missing (JSON of the `remedy` of a MissingExtraError), broken
-# (a package cannot be imported), hopeless.
+# (a package cannot be imported), option (the source cannot be had as was asked), hopeless.
 
 # How long to wait before each new try at a lost source, in seconds; the last value repeats.
 RETRY_DELAYS_S: Final = (0.1, 0.5, 1.0)
@@ -66,7 +66,9 @@ def main(parent: int, channel: int, slot: int) -> None:
         told.tell("missing", json.dumps(error.remedy))
     except ImportError as error:
         told.tell("broken", str(error))
-    except (_HopelessError, SourceOptionError) as error:
+    except SourceOptionError as error:
+        told.tell("option", str(error))
+    except _HopelessError as error:
         told.tell("hopeless", str(error))
     except SourceError as error:
         told.tell("failed", str(error))

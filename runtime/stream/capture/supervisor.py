@@ -8,10 +8,16 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from leansight.runtime.errors import BrokenPackageError, MissingExtraError, SourceError
+from leansight.runtime.errors import (
+    BrokenPackageError,
+    MissingExtraError,
+    SourceError,
+    SourceOptionError,
+)
 from leansight.runtime.stream.capture.health import Health, OnState, State
 from leansight.runtime.stream.capture.newest_frame import NewestFrame
 from leansight.runtime.stream.capture.process import ChildProcess, Message, pickled_job
@@ -44,7 +50,13 @@ class Patience:
 class Supervisor:
     """A thread that has a source read by one process after the other, until it is closed."""
 
-    def __init__(self, spec: SourceSpec, patience: Patience, on_state: OnState | None) -> None:
+    def __init__(
+        self,
+        spec: SourceSpec,
+        patience: Patience,
+        on_state: OnState | None,
+        on_notice: Callable[[str], None] | None,
+    ) -> None:
         self._job = pickled_job(spec)
         self.newest = NewestFrame(patience.stale_after_s)
         self.health = Health(state="reconnecting", reason=f"{spec.name} is being opened")
@@ -54,6 +66,7 @@ class Supervisor:
         self._descriptor = spec.descriptor
         self._patience = patience
         self._on_state = on_state
+        self._on_notice = on_notice or logging.getLogger(__name__).warning
         self._stopping = threading.Event()
         self._longest_opening_s: float | None = None
         # Of the loss: when it was noticed, and how many processes have failed since.
@@ -133,7 +146,7 @@ class Supervisor:
             elif message.kind == "damaged":
                 self.damaged += 1  # the limit stays: damaged frames are none
             elif message.kind == "notice":
-                logging.getLogger(__name__).warning(message.text)
+                self._on_notice(message.text)
             elif (limit_s := self._hear(message)) is not None:
                 limit_at = time.monotonic() + limit_s
             else:
@@ -242,7 +255,8 @@ def _reason_of_the_end(process: ChildProcess, message: Message) -> str | None:
     """Return why a process has failed that has told its last message; None: the source has ended.
 
     Raises:
-        SourceError, MissingExtraError, BrokenPackageError: no other process would do better.
+        SourceError, SourceOptionError, MissingExtraError, BrokenPackageError: no other process
+            would do better.
 
     """
     match message:
@@ -254,6 +268,8 @@ def _reason_of_the_end(process: ChildProcess, message: Message) -> str | None:
             raise MissingExtraError(*json.loads(remedy))
         case Message("broken", text):
             raise BrokenPackageError(text)
+        case Message("option", text):
+            raise SourceOptionError(text)
         case Message("hopeless", text):
             raise SourceError(text)
     return process.end_text()

@@ -1,5 +1,6 @@
 """Frames from a Raspberry Pi's own camera, by picamera2."""
 
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final
 
@@ -20,12 +21,13 @@ _HALF_TURN: Final = 180
 class PiCamera2Source:
     """A Raspberry Pi camera through picamera2, which apt installs (python3-picamera2).
 
-    The camera itself turns by 180 degrees and flips; the rest is `view_of`. What the camera
-    does not grant is the `notice`. Controls are those of libcamera, as picamera2's manual has them.
+    The camera itself turns by 180 degrees and flips; for other turns, and for a region, give the
+    options to `CameraStream`. What the camera does not grant is the `notice`. Controls are those
+    of libcamera, as picamera2's manual has them.
 
     Raises:
         SourceError: there is no camera, or another program uses it.
-        SourceOptionError: the camera has no such control.
+        SourceOptionError: the camera has no such control, or cannot turn so, or has no regions.
 
     """
 
@@ -51,6 +53,8 @@ class PiCamera2Source:
         libcamera = require(
             "libcamera", package="libcamera", extra=None, system_package="python3-libcamera"
         )
+        if divided(options)[0] != options:
+            raise SourceOptionError("the Pi's camera turns by 180 degrees only, and has no regions")
         size = options.size or _DEFAULT_SIZE
         hflip, vflip = flips_of(options)
         self._camera.configure(
@@ -94,15 +98,15 @@ class PiCamera2Source:
 
 def flips_of(options: SourceOptions) -> tuple[bool, bool]:
     """Return whether the camera itself flips left and right, top and bottom."""
-    if options.rotate not in (0, _HALF_TURN):
-        return False, False
     is_turned = options.rotate == _HALF_TURN
     return is_turned != (options.flip == "h"), is_turned != (options.flip == "v")
 
 
-def view_of(options: SourceOptions) -> View:
-    """Return what is left to do to the frames that such a camera gives."""
-    return View(roi=options.roi) if options.rotate in (0, _HALF_TURN) else options.view
+def divided(options: SourceOptions) -> tuple[SourceOptions, View]:
+    """Return what the camera itself does of the options, and what is left to do to its frames."""
+    if options.rotate in (0, _HALF_TURN):
+        return replace(options, roi=None), View(roi=options.roi)
+    return replace(options, rotate=0, flip=None, roi=None), options.view
 
 
 def _controls(options: SourceOptions, libcamera: ModuleType) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from leansight.runtime.stream.sources.gstreamer import GStreamerSource, check_gs
 from leansight.runtime.stream.sources.image_files import ImageFilesSource, is_numbered
 from leansight.runtime.stream.sources.opencv import OpenCvSource
 from leansight.runtime.stream.sources.options import SourceOptions
-from leansight.runtime.stream.sources.picamera import PiCamera2Source, view_of
+from leansight.runtime.stream.sources.picamera import PiCamera2Source, divided
 from leansight.runtime.stream.sources.source import Source
 from leansight.runtime.stream.sources.standard_input import StandardInputSource, is_a_file
 from leansight.runtime.stream.sources.v4l2 import V4l2Source
@@ -61,7 +61,8 @@ def spec_of(source: str | Callable[[], Source], options: SourceOptions) -> Sourc
     live: bool | None = True
     if source == "picamera2":
         options.check_allowed(source, ("size", "fps", "exposure_us", "gain", "white_balance"))
-        opener, view = partial(PiCamera2Source, options), view_of(options)
+        in_camera, view = divided(options)
+        opener = partial(PiCamera2Source, in_camera)
     elif source.startswith(_GSTREAMER):
         options.check_allowed("a GStreamer pipeline", ())
         check_gstreamer()
@@ -81,7 +82,12 @@ def _standard_input(options: SourceOptions) -> SourceSpec:
     options.check_allowed("standard input", ("raw", "size") if options.raw else ())
     if os.isatty(_STANDARD_INPUT):
         raise SourceError("standard input is a terminal: pipe the frames of a program into it")
-    descriptor = os.dup(_STANDARD_INPUT)  # the process that reads has another standard input
+    try:
+        descriptor = os.dup(_STANDARD_INPUT)  # the process that reads has another standard input
+    except OSError as error:
+        raise SourceError(
+            "standard input is closed: pipe the frames of a program into it"
+        ) from error
     return SourceSpec(
         name="standard input",
         open=partial(StandardInputSource, descriptor, options),

@@ -20,9 +20,14 @@ from leansight.runtime.service.unit import MARK, ServiceUnit
 from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.commands.options.outputs import WrittenPath
 from leansight.sdk.system.files import write_text
-from leansight.sdk.system.systemd import UNITS, require_systemd, systemctl, systemd_version
+from leansight.sdk.system.systemd import (
+    UNITS,
+    limits_memory,
+    require_systemd,
+    systemctl,
+    systemd_version,
+)
 
-_CONTROLLERS: Final = Path("/sys/fs/cgroup/cgroup.controllers")
 _TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 -- they are refused
 _PASSWORD_FLAG: Final = "--mqtt-password-file"  # noqa: S105 -- the name of an option
 name_option = click.option(
@@ -226,7 +231,7 @@ def _tell(unit: ServiceUnit, file: Path) -> None:
     click.echo(f"wrote {file}: {unit.name} runs as {unit.user}, now and from each boot on")
     for folder in unit.writable:
         click.echo(f"it may write {folder}")
-    if _CONTROLLERS.exists() and "memory" not in _CONTROLLERS.read_text().split():
+    if not limits_memory():
         click.echo(
             f"its limit of {unit.memory_mb} MB does not hold: add cgroup_enable=memory to the line "
             "in /boot/firmware/cmdline.txt, and restart",

@@ -6,16 +6,16 @@ from pathlib import Path
 import click
 
 from leansight.runtime.service.outputs import Outputs
-from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.classified_stream import ClassifiedStream
 from leansight.runtime.stream.events import Smoothing
 from leansight.runtime.stream.sources.options import SourceOptions
 from leansight.sdk.commands.camera.stopping import Stopping
-from leansight.sdk.commands.options.camera import camera_options
+from leansight.sdk.commands.options.camera import camera_options, open_source
 from leansight.sdk.commands.options.model import (
     ModelOptions,
     model_options,
     open_classifier,
+    open_drift,
     open_last_good,
 )
 from leansight.sdk.commands.options.outputs import OutputOptions, open_outputs, output_options
@@ -59,7 +59,7 @@ def command(
     with (
         Stopping() as stopping,
         open_classifier(bundle, model) as classifier,
-        CameraStream(source, options=source_options, live=False if every_frame else None) as frames,
+        open_source(source, source_options, every_frame=every_frame) as frames,
     ):
         opened = open_pages(classifier.bundle, pages, troubles)
         opened |= open_last_good(classifier, model)
@@ -70,6 +70,7 @@ def command(
             end=stopping.end,
         )
         with closing(Outputs(opened, on_trouble)) as everywhere:
-            for result in ClassifiedStream(frames, classifier, smoothing=smoothing):
+            drift = open_drift(classifier.bundle, model)
+            for result in ClassifiedStream(frames, classifier, smoothing=smoothing, drift=drift):
                 with stopping.uninterrupted():
                     everywhere.write(result)

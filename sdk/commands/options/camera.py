@@ -5,6 +5,7 @@ from typing import Any, Final, get_args
 
 import click
 
+from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.sources.options import (
     RAW_FORMATS,
     WHITE_BALANCE_MODES,
@@ -13,6 +14,7 @@ from leansight.runtime.stream.sources.options import (
 )
 from leansight.runtime.stream.sources.view import Flip, Region
 from leansight.sdk.commands.options.grouping import Command, options_of
+from leansight.sdk.system.text import printable
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -124,3 +126,13 @@ def camera_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `source`, `every_frame` and, as `source_options`, what is asked of the source."""
     asked = options_of(SourceOptions, "source_options", _OPTIONS)
     return source_option(asked(every_frame_option(command)))
+
+
+def open_source(source: str, options: SourceOptions, *, every_frame: bool) -> CameraStream:
+    """Return the frames of a source; what it does not grant is said on standard error."""
+
+    def on_notice(text: str) -> None:
+        click.echo(printable(text), err=True)
+
+    live = False if every_frame else None
+    return CameraStream(source, options=options, live=live, on_notice=on_notice)

@@ -6,12 +6,17 @@ from typing import Final
 
 import click
 
+from leansight.runtime.bundle import Bundle
+from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import FORMATS, Format
 from leansight.runtime.service.last_good import LastGoodBundle
 from leansight.runtime.service.outputs import Output
+from leansight.runtime.stream.drift import DriftMonitor
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
+from leansight.runtime.stream.reference import Reference
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.outputs import WrittenPath
+from leansight.sdk.system.console import tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +78,18 @@ def open_last_good(classifier: IsolatedClassifier, options: ModelOptions) -> dic
     if options.last_good is None:
         return {}
     return {"last good bundle": LastGoodBundle(options.last_good, classifier)}
+
+
+def open_drift(bundle: Bundle, options: ModelOptions) -> DriftMonitor | None:
+    """Return what warns of drift; None, and a line on standard error, where that cannot be told."""
+    if not bundle.reference:
+        tell(
+            f"{bundle.path} does not describe its validation images, so drift is not told: "
+            "export it again"
+        )
+        return None
+    try:
+        reference = Reference.from_dict(bundle.reference)
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{bundle.path}: its reference is damaged: {error}") from error
+    return DriftMonitor(reference, compares_not_sure=options.threshold is None)

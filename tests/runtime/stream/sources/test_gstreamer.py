@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leansight.runtime.errors import SourceError
+from leansight.runtime.errors import SourceError, SourceOptionError
 from leansight.runtime.stream.camera_stream import CameraStream
 
 # Does what the first element of its pipeline says; "fd=N" is where frames go.
@@ -137,6 +137,6 @@ def test_gstreamer_itself_gives_frames_in_the_right_colours() -> None:
 def test_gstreamer_itself_refuses_what_is_no_pipeline(pipeline: str) -> None:
     with (
         CameraStream(f"gst:{pipeline}") as frames,
-        pytest.raises(SourceError, match=r"^erroneous pipeline: "),
+        pytest.raises(SourceOptionError, match=r"^erroneous pipeline: "),
     ):
         list(frames)

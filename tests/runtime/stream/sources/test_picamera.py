@@ -1,15 +1,21 @@
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from streams import number_of
 
-from leansight.runtime.errors import BrokenPackageError, MissingExtraError, SourceError
+from leansight.runtime.errors import (
+    BrokenPackageError,
+    MissingExtraError,
+    SourceError,
+    SourceOptionError,
+)
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.sources.options import SourceOptions
-from leansight.runtime.stream.sources.picamera import PiCamera2Source, flips_of, view_of
+from leansight.runtime.stream.sources.picamera import PiCamera2Source, divided, flips_of
 from leansight.runtime.stream.sources.view import Flip, Rotation
 
 # As picamera2's manual has it: a configuration is made, may be adjusted by the camera, and controls
@@ -173,9 +179,10 @@ def test_what_the_camera_does_not_do_is_done_to_its_frames(
     """The camera's flips and the view of what it gives are together what was asked for."""
     options = SourceOptions(rotate=rotate, flip=flip, roi=(1, 0, 3, 4))
     sensor = np.random.default_rng(1).integers(0, 256, (6, 6, 3)).astype(np.uint8)
-    hflip, vflip = flips_of(options)
+    in_camera, view = divided(options)
+    hflip, vflip = flips_of(in_camera)
     given = sensor[:: -1 if vflip else 1, :: -1 if hflip else 1]
-    assert np.array_equal(view_of(options).of(given), options.view.of(sensor))
+    assert np.array_equal(view.of(given), options.view.of(sensor))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +224,19 @@ def test_a_control_that_the_camera_does_not_have_is_an_error(
     fake_picamera2("del self.camera_controls['AwbMode']")
     with (
         CameraStream("picamera2", options=SourceOptions(white_balance="cloudy")) as frames,
-        pytest.raises(SourceError, match=r"^the Pi's camera has no control AwbMode$"),
+        pytest.raises(SourceOptionError, match=r"^the Pi's camera has no control AwbMode$"),
+    ):
+        list(frames)
+
+
+@pytest.mark.parametrize("options", [SourceOptions(rotate=90), SourceOptions(roi=(0, 0, 5, 5))])
+def test_what_the_camera_itself_cannot_do_is_refused(
+    fake_picamera2: Callable[[str], None], options: SourceOptions
+) -> None:
+    fake_picamera2("pass")
+    with (
+        CameraStream(partial(PiCamera2Source, options)) as frames,
+        pytest.raises(SourceOptionError, match="turns by 180 degrees only, and has no regions"),
     ):
         list(frames)
 

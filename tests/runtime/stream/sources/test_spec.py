@@ -101,6 +101,17 @@ def test_a_terminal_is_no_source() -> None:
             os.close(descriptor)
 
 
+def test_without_a_standard_input_there_are_no_frames() -> None:
+    standard_input = os.dup(0)
+    os.close(0)
+    try:
+        with pytest.raises(SourceError, match=r"^standard input is closed: pipe the frames"):
+            spec_of("-", NOTHING)
+    finally:
+        os.dup2(standard_input, 0)
+        os.close(standard_input)
+
+
 def test_the_picture_of_a_folder_is_no_pattern(tmp_path: Path) -> None:
     """A folder may be called like a pattern, and a video may have a percent sign."""
     folder = tmp_path / "100%done"

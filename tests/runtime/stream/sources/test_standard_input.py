@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from streams import number_of, numbered
 
-from leansight.runtime.errors import SourceError
+from leansight.runtime.errors import SourceError, SourceOptionError
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.sources.options import RawFormat, SourceOptions
 
@@ -219,5 +219,5 @@ def test_a_region_that_does_not_lie_in_the_frame_ends_the_stream() -> None:
         CameraStream("-", options=SourceOptions(roi=(0, 0, 129, 32))) as frames,
     ):
         os.write(pipe, jpeg_of(1))
-        with pytest.raises(SourceError, match=r"^the region 0,0,129,32 .* has 128x32 pixels"):
+        with pytest.raises(SourceOptionError, match=r"^the region 0,0,129,32 .* has 128x32 pixels"):
             list(frames)
