@@ -22,12 +22,12 @@ SMALLER: Final[Mapping[str, str]] = {
     "leansight export": "--accept-untrained --max-drop 100 --max-class-drop 100",
     "leansight bench": "--runs 5 --warmup 1",
     # No camera is plugged in here.
-    "python leansight/examples/camera_stream.py": "--source drive.mp4",
+    "leansight stream": "--source drive.mp4",
 }
 # What changes a machine, or needs another one, is left to the reader.
 NOT_RUN: Final = (
     *("python3 -m venv", "source ", "pip install", "venv/bin/pip install"),
-    *("ssh ", "scp ", "rsync ", "sudo ", "journalctl "),
+    *("ssh ", "scp ", "rsync ", "sudo ", "journalctl ", "leansight service "),
 )
 
 
@@ -62,7 +62,7 @@ def test_the_first_hour_and_then_the_pi(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "signs.bundle").iterdir()} == {
         *("bundle.json", "model.tflite", "model.onnx", "golden.npz", "README.md")
     }
-    assert (tmp_path / "labelled.mp4").stat().st_size > 0
+    assert (tmp_path / "labelled.mkv").stat().st_size > 0
     assert len(run_page("pi-service", tmp_path)) == 2
 
 

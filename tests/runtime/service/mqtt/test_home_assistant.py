@@ -1,7 +1,6 @@
-"""Held against the keys that Home Assistant's documentation has.
+"""Held against the keys that Home Assistant's documentation and its schemas (2025.1) have.
 
-https://www.home-assistant.io/integrations/mqtt/, sensor.mqtt, binary_sensor.mqtt, event.mqtt. The
-payload was once read by the schemas of Home Assistant 2025.1.4 itself.
+https://www.home-assistant.io/integrations/mqtt/, sensor.mqtt, binary_sensor.mqtt, event.mqtt.
 """
 
 import re
