@@ -14,10 +14,10 @@ from leansight.runtime.stream.events import Event
 from leansight.runtime.stream.reference import Reference
 from leansight.runtime.stream.visibility import measure_exposure
 
-WINDOW_S: Final = 3600.0
-# Frames of a second are alike: of so many seconds one counts.
-EVERY_S: Final = 10.0
-_FEWEST_SAMPLES: Final = 180  # half an hour: one scene is no drift
+WINDOW_S: Final = 86400.0
+# Frames of a minute are alike: one counts.
+EVERY_S: Final = 60.0
+_FEWEST_SAMPLES: Final = 180  # three hours: a scene is no drift
 _FEWEST_EVENTS: Final = 10
 _MOST_EVENTS: Final = 1000
 _CHANCE: Final = 0.001  # of a warning where the stream is as the validation images
@@ -52,14 +52,14 @@ class _Sample:
 
 
 class DriftMonitor:
-    """Compares the last hour of a stream with the validation images of its bundle.
+    """Compares the last day of a stream with the validation images of its bundle.
 
-    Pictures count once in ten seconds and labels once an event, for frames of a second are alike.
+    Pictures count once a minute and labels once an event, for frames of a second are alike.
     """
 
     def __init__(self, reference: Reference, *, compares_not_sure: bool = True) -> None:
         """Compare with `reference`; its share of "not sure" holds for the bundle's thresholds."""
-        self.now: Drift | None = None  # in the first half hour
+        self.now: Drift | None = None  # in the first three hours
         self._reference = reference
         self._most_not_sure = min(1.0, _upper_bound(reference) + _MARGIN)
         self._compares_not_sure = compares_not_sure

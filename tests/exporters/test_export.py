@@ -22,6 +22,7 @@ from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, decide
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import load_interpreter
+from leansight.runtime.stream.reference import Reference
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
@@ -44,6 +45,11 @@ def test_a_written_bundle_is_whole(written: Written) -> None:
         *("torch float32", "tflite int8", "onnx int8"),
     ]
     assert bundle.provenance == {"images": {"train": 90}}
+    (shipped,) = (f for f in reports["validation"].formats if f.name == "tflite int8")
+    reference = Reference.from_dict(bundle.reference)
+    assert reference.groups == 60
+    assert reference.not_sure == pytest.approx(1 - shipped.coverage, abs=1e-6)
+    assert sum(reference.given.values()) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.slow

@@ -3,12 +3,14 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from doubles.stream_results import event, seen, unlabelled
 
 from leansight.runtime.service.json_lines import JsonLines, to_line
+from leansight.runtime.stream.drift import Drift
 
 WRITE_TO_A_PIPE_THAT_NOBODY_READS = """
 import sys
@@ -48,6 +50,21 @@ def test_a_line_has_everything_that_is_known_of_a_frame() -> None:
             }
         ],
     }
+
+
+def test_a_line_has_the_figures_of_drift_while_there_is_a_warning() -> None:
+    drift = Drift(
+        samples=360,
+        not_sure=0.5,
+        brightness=20.0,
+        contrast=9.0,
+        events=0,
+        psi=None,
+        warnings=("less brightness than the validation images have: 20, not 60 to 190",),
+    )
+    warned = json.loads(to_line(replace(seen(), drift=drift)))
+    assert warned["drift"] == {**asdict(drift), "warnings": list(drift.warnings)}
+    assert "drift" not in json.loads(to_line(replace(seen(), drift=replace(drift, warnings=()))))
 
 
 def test_without_a_frame_a_line_says_why() -> None:

@@ -10,11 +10,13 @@ from programs.cameras import camera
 from tiny_models import stripes
 
 from leansight.runtime.classifier import Classifier
-from leansight.runtime.stream import classified_stream
+from leansight.runtime.stream import classified_stream, drift
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.classified_stream import ClassifiedStream, StreamResult
+from leansight.runtime.stream.drift import DriftMonitor
 from leansight.runtime.stream.events import Smoothing
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
+from leansight.runtime.stream.reference import Reference
 from leansight.runtime.system.board import Board
 
 WELL = Board(temperature_c=40, troubles=())
@@ -102,6 +104,29 @@ def test_a_covered_lens_gets_no_label_and_ends_the_event(
     assert [r.prediction is None for r in results[8:13]] == [False, True, True, True, False]
     assert [(e.label, e.frames) for e in results[9].events] == [("level", 9)]
     assert len(results) == 13
+
+
+def test_drift_is_a_warning_with_figures_and_labels_go_on(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift, "EVERY_S", 0.05)
+    monkeypatch.setattr(drift, "_FEWEST_SAMPLES", 5)
+    shown = stripes("level", 64)[..., None].repeat(3, axis=2)
+    write_video(tmp_path / "v.avi", [shown] * 10)
+    monitor = DriftMonitor(Reference(groups=50, not_sure=0.1, brightness=(1, 9), contrast=(0, 99)))
+    with CameraStream(str(tmp_path / "v.avi")) as frames:
+        results = [r for r in ClassifiedStream(frames, classifier, drift=monitor) if r.frame]
+
+    assert {r.health.state for r in results[:5]} == {"running"}
+    assert {r.health.state for r in results[5:]} == {"degraded"}
+    assert all(r.prediction and r.prediction.label == "level" for r in results)
+    last = results[-1]
+    assert last.drift is not None
+    brightness = float(shown.mean())
+    assert last.drift.brightness == pytest.approx(brightness, abs=5)
+    assert last.health.reason == (
+        f"more brightness than the validation images have: {last.drift.brightness:.0f}, not 1 to 9"
+    )
 
 
 def test_a_lost_camera_is_told_without_a_frame(tmp_path: Path, classifier: Classifier) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,10 +8,11 @@ import pytest
 import tiny_models
 from command_line import invoke
 
-from leansight.runtime.bundle import Bundle
+from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import NEVER
 from leansight.runtime.interpreter import load_interpreter
+from leansight.runtime.stream.reference import Reference
 
 
 @pytest.fixture
@@ -63,3 +65,22 @@ def test_each_class_gets_a_threshold_of_its_own_or_is_never_given(
     for label in others:
         assert classifier(tiny_models.stripes(label)).label == label
         assert f"| {label} |" in bundle.read("README.md").decode()
+
+
+def test_a_certified_bundle_describes_what_it_gives_at_its_new_threshold(
+    tiny_bundle: Path, many: Path, tmp_path: Path
+) -> None:
+    """Drift is told by how often a bundle is not sure, which a certified threshold changes."""
+    bundle = Bundle.load(tiny_bundle)
+    contents = {name: bundle.read(name) for name in bundle.files}
+    old = Reference(groups=7, not_sure=0.9, given={"plain": 1.0}, brightness=(10, 20))
+    described = replace(bundle, path=tmp_path / "described", reference=old.to_dict())
+    write_bundle(described, contents)
+    out = tmp_path / "certified.bundle"
+    done = invoke("certify", described.path, many, "--max-error", 0.02, "--out", out)
+    assert done.exit_code == 0, done.output
+
+    new = Reference.from_dict(Bundle.load(out).reference)
+    assert (new.groups, new.brightness) == (7, (10, 20))
+    assert new.not_sure == 0
+    assert new.given == {label: pytest.approx(1 / 3, abs=1e-6) for label in tiny_models.LABELS}

@@ -24,6 +24,7 @@ from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.stream.reference import Reference
 from leansight.sdk.commands import cli
 from leansight.sdk.data.images import ImageSet
 
@@ -123,6 +124,11 @@ def test_a_network_from_elsewhere_classifies_as_a_bundle(
     bundle, result = exported
     assert result.stdout.splitlines()[-1] == f"bundle: {bundle.path}"
     assert bundle.labels == LABELS
+    reference = Reference.from_dict(bundle.reference)
+    assert set(reference.given) <= set(LABELS)
+    assert reference.brightness is not None
+    low, high = reference.brightness
+    assert 0 < low < high < 255
     assert share_right(bundle.path, model_format, data) > 0.9
 
 

@@ -77,3 +77,12 @@ def test_the_last_good_bundle_takes_the_place_of_one_that_is_damaged(
         line = next(line for line in lines(process) if "score" in line)
     assert line["state"] == "degraded"
     assert line["reason"].startswith(f"{good} is used, as ")
+
+
+def test_a_bundle_that_does_not_describe_its_validation_images_is_said(
+    tiny_bundle: Path, video: Path
+) -> None:
+    done = leansight("stream", tiny_bundle, "--source", video, "--json")
+    assert done.returncode == 0
+    said = " ".join(done.stderr.split())
+    assert "does not describe its validation images, so drift is not told" in said
