@@ -1,21 +1,28 @@
 """Figures of a stream for Prometheus."""
 
+import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
+from socketserver import ThreadingMixIn
 from typing import Final, get_args
-from wsgiref.simple_server import WSGIServer
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import WSGIApplication
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from leansight.runtime.service.web.address import Address, cannot_listen
+from leansight.runtime.service.web.address import Address
 from leansight.runtime.stream.capture.health import State
 from leansight.runtime.stream.classified_stream import StreamResult
 from leansight.runtime.stream.figures import StreamFigures
 from leansight.runtime.system.board import read_board
 
+# A visitor that asks for nothing, or takes nothing, for so long is left.
+IDLE_S: Final = 10
+_POLL_S: Final = 0.1  # how long closing may take
 _AGE_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _INFERENCE_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -56,8 +63,12 @@ class Metrics:
             registry=registry,
         )
         registry.register(_Present(self._figures, {} if troubles is None else troubles))
-        self._server, self._thread = _listen(address, registry)
+        self._server = _Server(address.listen("metrics"), make_wsgi_app(registry))
         self.port = self._server.server_port
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="leansight-metrics"
+        )
+        self._thread.start()
 
     def write(self, result: StreamResult) -> None:
         """See `Output`."""
@@ -118,8 +129,27 @@ class _Present(Collector):
                 yield GaugeMetricFamily(name, text, value)
 
 
-def _listen(address: Address, registry: CollectorRegistry) -> tuple[WSGIServer, threading.Thread]:
-    try:
-        return start_http_server(address.port, address.host, registry)
-    except OSError as error:
-        raise cannot_listen(address, error, "metrics") from error
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers on a socket that listens already; prometheus-client's waits for each visitor."""
+
+    daemon_threads = True
+
+    def __init__(self, listening: socket.socket, app: WSGIApplication) -> None:
+        super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.server_name, self.server_port = listening.getsockname()[:2]
+        self.setup_environ()
+        self.set_app(app)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a visitor that went away, or asked for nothing."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = IDLE_S
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing of what goes as it should."""

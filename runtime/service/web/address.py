@@ -71,22 +71,17 @@ class Address:
             )[0]
             return socket.create_server(where, family=family, backlog=64)
         except OSError as error:
-            raise cannot_listen(self, error, parameter) from error
+            is_name = isinstance(error, socket.gaierror) or error.errno is None
+            reason = str(error.strerror) if is_name else os.strerror(error.errno or 0)
+            raise LeansightError(
+                f"{self} cannot be listened at: {reason.lower()}. Choose another port or address",
+                parameter=parameter,
+            ) from error
 
     def url(self, port: int, token: str | None) -> str:
         """Return what a person types into a browser, for the port that was got."""
         shown = Address(host=_reachable(self.host), port=port)
         return f"http://{shown}/" + (f"?token={token}" if token else "")
-
-
-def cannot_listen(address: Address, error: OSError, parameter: str) -> LeansightError:
-    """Return what to tell of an address that cannot be listened at."""
-    is_name = isinstance(error, socket.gaierror) or error.errno is None
-    reason = str(error.strerror) if is_name else os.strerror(error.errno or 0)
-    return LeansightError(
-        f"{address} cannot be listened at: {reason.lower()}. Choose another port or address",
-        parameter=parameter,
-    )
 
 
 def token_for(address: Address, file: Path | None, parameter: str) -> str | None:

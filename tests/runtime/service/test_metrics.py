@@ -1,13 +1,15 @@
 """Figures as Prometheus reads them."""
 
 import dataclasses
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from live.leaks import nothing_stays
 from live.results import change, result, with_event
-from live.visitors import ask
+from live.visitors import ask, never_reads
 from prometheus_client.parser import text_string_to_metric_families
 
 from leansight.runtime.errors import LeansightError
@@ -103,3 +105,27 @@ def test_a_port_in_use_is_one_clear_line(metrics: Metrics) -> None:
     with pytest.raises(LeansightError, match=r"address already in use\. Choose another") as error:
         Metrics(taken)
     assert error.value.parameter == "metrics"
+
+
+def test_visitors_that_ask_for_nothing_are_left_and_closing_waits_for_none(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module._Handler, "timeout", 0.5)  # noqa: SLF001
+    metrics = Metrics(ANYWHERE)
+    url = f"http://127.0.0.1:{metrics.port}/"
+    before = threading.active_count()
+    silent = [never_reads(url, "/metrics", requests=0) for _ in range(10)]
+    for visitor in silent:
+        visitor.sendall(b"GET /met")
+    assert samples(metrics)["leansight_frames_total",] == 0
+    assert {visitor.recv(1) for visitor in silent} == {b""}
+    deadline = time.monotonic() + 60
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+    begin_s = time.monotonic()
+    metrics.close()
+    assert time.monotonic() - begin_s < 3
+    for visitor in silent:
+        visitor.close()
+    assert capfd.readouterr() == ("", "")

@@ -1,6 +1,7 @@
 """The options of `leansight stream` for its page, its metrics and its hard examples."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from command_line import MAIN, refusal
-from live.visitors import ask
+from live.visitors import ask, never_reads
 from prometheus_client.parser import text_string_to_metric_families
 from streams import MotionJpegServer
 
@@ -52,6 +53,27 @@ def test_all_outputs_of_a_running_stream(tiny_bundle: Path, tmp_path: Path) -> N
         while not list(hard.glob("*_*.jpg")):
             assert process.poll() is None
     assert "tiny" in json.loads(next(hard.glob("bundle-*.json")).read_text())["bundle"]
+
+
+@pytest.mark.parametrize("state", ["running", "stale", "reconnecting"])
+def test_sigterm_ends_it_in_every_state_whoever_looks(
+    tiny_bundle: Path, tmp_path: Path, state: str
+) -> None:
+    plans = {"running": (10**6,), "stale": (-20, 0), "reconnecting": (0,)}[state]
+    outputs = ("--web", "127.0.0.1:0", "--metrics", free_port(), "--hard-examples", tmp_path / "h")
+    with (
+        MotionJpegServer(*plans) as server,
+        streaming(tiny_bundle, "--source", server.url, *outputs) as process,
+    ):
+        assert process.stderr
+        url = next(line for line in process.stderr if line.startswith("web: ")).split()[1]
+        next(line for line in process.stderr if line.startswith(state))
+        visitors = [never_reads(url, "/frame.jpg", requests=50) for _ in range(10)]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) not in {0, -signal.SIGKILL}
+        assert "Traceback" not in process.stderr.read()
+        for visitor in visitors:
+            visitor.close()
 
 
 def test_elsewhere_than_on_loopback_a_token_is_made_and_told_once(tiny_bundle: Path) -> None:
