@@ -31,10 +31,15 @@ class Output(Protocol):
 class Outputs:
     """Gives each result to all outputs, and tells of each one's trouble when it changes."""
 
-    def __init__(self, outputs: Mapping[str, Output], on_trouble: OnTrouble) -> None:
-        self._outputs = outputs
+    def __init__(self, on_trouble: OnTrouble) -> None:
+        self._outputs: dict[str, Output] = {}
         self._on_trouble = on_trouble
-        self._troubles = dict.fromkeys(outputs, "")
+        self._troubles: dict[str, str] = {}
+
+    def add(self, outputs: Mapping[str, Output]) -> None:
+        """Take outputs, by names that are not taken; `close` closes them."""
+        self._outputs |= outputs
+        self._troubles |= dict.fromkeys(outputs, "")
 
     def write(self, result: StreamResult) -> None:
         """Give the result to each output."""

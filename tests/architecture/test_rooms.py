@@ -103,7 +103,9 @@ def test_importing_the_runtime_costs_less_than_numpy() -> None:
     assert statistics.median(float(fresh(code)) for _ in range(5)) < 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["classify", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["classify", "--help"], ["stream", "--help"]]
+)
 def test_the_command_starts_without_the_training_libraries(arguments: list[str]) -> None:
     heavy = {"torch", "cv2", "rich", "onnx", "onnxruntime", "ai_edge_litert", "sklearn"}
     code = (
@@ -228,7 +230,7 @@ def test_the_wheel_holds_every_room_and_nothing_else(
     expected = {
         f"leansight/{path.relative_to(ROOT)}"
         for room in FOLDERS
-        for pattern in ("*.py", "py.typed", "*.toml", "*.html")
+        for pattern in ("*.py", "py.typed", "*.toml", "*.html", "*.css", "*.js")
         for path in (ROOT / room).rglob(pattern)
     }
     assert any(name.endswith(".toml") for name in expected)

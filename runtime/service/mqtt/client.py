@@ -86,6 +86,7 @@ class MqttPublisher:
 
     def close(self) -> None:
         """See `Output`."""
+        self._client.on_disconnect = None  # the end is no trouble
         if self._client.is_connected():
             topic = self._topic("availability")
             sent = self._client.publish(topic, "offline", _AT_LEAST_ONCE, retain=True)

@@ -14,6 +14,10 @@ from leansight.runtime.errors import DamagedFrameError
 from leansight.runtime.extras import opencv, require
 from leansight.runtime.preprocessing import Image
 
+_UNNOTICED: Final = (
+    "pictures whose bytes are damaged are not noticed, only those that end too early: "
+    "pip install 'leansight[jpeg]'"
+)
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _EXTRA_BYTES: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _MOST_EXTRA_BYTES: Final = 16
@@ -25,6 +29,11 @@ def strict_decoder() -> Callable[[bytes], Image]:
     Where simplejpeg is missing, OpenCV decodes, and only data that end too early are noticed.
     """
     return by_simplejpeg if importlib.util.find_spec("simplejpeg") else by_opencv
+
+
+def strict_decoder_notice() -> str:
+    """Return what `strict_decoder` cannot notice here, a line for people; "" where it can all."""
+    return "" if importlib.util.find_spec("simplejpeg") else _UNNOTICED
 
 
 def by_simplejpeg(data: bytes) -> Image:

@@ -5,7 +5,7 @@ from typing import Any, Final
 from leansight.runtime.errors import SourceError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
-from leansight.runtime.stream.sources.motion_jpeg import strict_decoder
+from leansight.runtime.stream.sources.motion_jpeg import strict_decoder, strict_decoder_notice
 
 # cv2's CAP_PROP_POS_MSEC, CAP_PROP_FRAME_COUNT, CAP_PROP_FOURCC and CAP_PROP_FORMAT.
 _POSITION_MS: Final = 0
@@ -32,6 +32,7 @@ class OpenCvSource:
         self.frame_count = count if count > 0 else None
         self.position_s: float | None = None
         self._decode = strict_decoder() if self._can_give_jpegs() else None
+        self.notice = strict_decoder_notice() if self._decode else ""
 
     def _can_give_jpegs(self) -> bool:
         """Let FFmpeg give the JPEGs of motion JPEG as they come, so that damage is seen."""

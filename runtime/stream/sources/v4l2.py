@@ -5,7 +5,7 @@ from typing import Any, Final
 from leansight.runtime.errors import SourceError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
-from leansight.runtime.stream.sources.motion_jpeg import strict_decoder
+from leansight.runtime.stream.sources.motion_jpeg import strict_decoder, strict_decoder_notice
 from leansight.runtime.stream.sources.options import SourceOptions
 
 # cv2's CAP_V4L2, and its CAP_PROP_FRAME_WIDTH, _FRAME_HEIGHT, _FPS, _FOURCC and _CONVERT_RGB.
@@ -39,11 +39,12 @@ class V4l2Source:
             self._capture.set(_HEIGHT, options.size[1])
         if options.fps:
             self._capture.set(_FPS, options.fps)
-        self.notice = self._not_granted(device, options)
         gives_jpegs = int(self._capture.get(_FOURCC)) in _COMPRESSED and bool(
             self._capture.set(_CONVERT_TO_BGR, 0)
         )
         self._decode = strict_decoder() if gives_jpegs else None
+        unnoticed = strict_decoder_notice() if gives_jpegs else ""
+        self.notice = "; ".join(filter(None, (self._not_granted(device, options), unnoticed)))
 
     def _not_granted(self, device: str, options: SourceOptions) -> str:
         """Return what the camera does otherwise than it was asked to; nothing: an empty text."""

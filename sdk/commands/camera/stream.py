@@ -60,17 +60,19 @@ def command(
         Stopping() as stopping,
         open_classifier(bundle, model) as classifier,
         open_source(source, source_options, every_frame=every_frame) as frames,
+        closing(Outputs(on_trouble)) as everywhere,
     ):
-        opened = open_pages(classifier.bundle, pages, troubles)
-        opened |= open_last_good(classifier, model)
-        opened |= open_outputs(
-            outputs,
-            classifier.bundle.labels,
-            waits=lambda: not frames.live and stopping.asked is None,
-            end=stopping.end,
+        everywhere.add(open_pages(classifier.bundle, pages, troubles))
+        everywhere.add(open_last_good(classifier, model))
+        everywhere.add(
+            open_outputs(
+                outputs,
+                classifier.bundle.labels,
+                waits=lambda: not frames.live and stopping.asked is None,
+                end=stopping.end,
+            )
         )
-        with closing(Outputs(opened, on_trouble)) as everywhere:
-            drift = open_drift(classifier.bundle, model)
-            for result in ClassifiedStream(frames, classifier, smoothing=smoothing, drift=drift):
-                with stopping.uninterrupted():
-                    everywhere.write(result)
+        drift = open_drift(classifier.bundle, model)
+        for result in ClassifiedStream(frames, classifier, smoothing=smoothing, drift=drift):
+            with stopping.uninterrupted():
+                everywhere.write(result)

@@ -16,7 +16,7 @@ from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
 from leansight.runtime.stream.reference import Reference
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.outputs import WrittenPath
-from leansight.sdk.system.console import tell
+from leansight.sdk.system.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +83,10 @@ def open_last_good(classifier: IsolatedClassifier, options: ModelOptions) -> dic
 def open_drift(bundle: Bundle, options: ModelOptions) -> DriftMonitor | None:
     """Return what warns of drift; None, and a line on standard error, where that cannot be told."""
     if not bundle.reference:
-        tell(
-            f"{bundle.path} does not describe its validation images, so drift is not told: "
-            "export it again"
+        click.echo(
+            f"{printable(bundle.path)} does not describe its validation images, so drift is not "
+            "told: export it again",
+            err=True,
         )
         return None
     try:

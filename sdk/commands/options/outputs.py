@@ -106,7 +106,7 @@ output_options = options_of(
             "--mqtt",
             metavar="URL",
             help="Publish labels, events and state: mqtt://user@host:1883/prefix, or mqtts://. "
-            f"The password is in {PASSWORD_VARIABLE}, or in:",
+            f"The password is in the variable {PASSWORD_VARIABLE} or --mqtt-password-file.",
         ),
         click.option(
             "--mqtt-password-file",

@@ -1,4 +1,5 @@
 import itertools
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ from streams import MotionJpegServer, Picture, number_of
 from leansight.runtime.errors import DamagedFrameError
 from leansight.runtime.stream.camera_stream import CameraStream
 from leansight.runtime.stream.sources import motion_jpeg
+from leansight.runtime.stream.sources.opencv import OpenCvSource
 
 
 def cut(jpeg: bytes) -> bytes:
@@ -102,3 +104,10 @@ def test_a_picture_without_huffman_tables_is_decoded(jpeg: bytes) -> None:
 def test_the_stricter_decoder_is_taken_where_it_is_installed() -> None:
     pytest.importorskip("simplejpeg")
     assert motion_jpeg.strict_decoder() is motion_jpeg.by_simplejpeg
+    assert not motion_jpeg.strict_decoder_notice()
+
+
+def test_what_is_not_noticed_without_simplejpeg_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with MotionJpegServer(10) as server, closing(OpenCvSource(server.url)) as source:
+        assert source.notice.endswith("pip install 'leansight[jpeg]'")
