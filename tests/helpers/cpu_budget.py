@@ -13,7 +13,9 @@ import pytest
 
 QUICK_S: Final = 20.0  # the most that a test without the mark `slow` may take
 SLOW_S: Final = 120.0  # ... and one with it
-ALL_S: Final = 1500.0  # ... and all together; 1,150 were measured, some processors are slower
+# ... and all together: two cores do that much in 18 of the 30 minutes that CI has. 1,460 were
+# measured, and some processors are a third slower.
+ALL_S: Final = 2100.0
 SHOWN: Final = 10
 
 _begun: Final = pytest.StashKey[float]()

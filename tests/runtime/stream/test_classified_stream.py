@@ -113,7 +113,7 @@ def test_drift_is_a_warning_with_figures_and_labels_go_on(
     monkeypatch.setattr(drift, "_FEWEST_SAMPLES", 5)
     shown = stripes("level", 64)[..., None].repeat(3, axis=2)
     write_video(tmp_path / "v.avi", [shown] * 10)
-    monitor = DriftMonitor(Reference(groups=50, not_sure=0.1, brightness=(1, 9), contrast=(0, 99)))
+    monitor = DriftMonitor(Reference(groups=50, not_sure=0.1, brightness=(1, 9), contrast=(0, 255)))
     with CameraStream(str(tmp_path / "v.avi")) as frames:
         results = [r for r in ClassifiedStream(frames, classifier, drift=monitor) if r.frame]
 
