@@ -94,9 +94,7 @@ def warnings_of(validated: World, shown: World, seed: int, hours: float) -> set[
 def test_a_stream_as_it_was_validated_gives_no_warning(scene_s: float) -> None:
     """Decision 25 has the rates of more streams, and of longer ones."""
     world = World(scene_s=scene_s)
-    warned = [seed for seed in range(10) if warnings_of(world, world, seed, hours=24)]
-
-    assert len(warned) <= 1
+    assert not any(warnings_of(world, world, seed, hours=24) for seed in range(3))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +110,7 @@ def test_each_kind_of_drift_is_noticed_within_six_hours(
     change: dict[str, object], word: str
 ) -> None:
     world = World()
-    for seed in range(5):
+    for seed in range(3):
         warned = warnings_of(world, replace(world, **change), seed, hours=6)
         assert word in warned
 
