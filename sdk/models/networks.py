@@ -1,7 +1,7 @@
 """The networks that recipes name. Every one takes (N, C, S, S) float32 pixels in [-1, 1).
 
-All are one `TrainableNetwork`: a body, the mean of its features over the picture, and a head of
-dense layers. Bodies of our own are here, timm's in `backbones`.
+All are one `TrainableNetwork`: a body, the mean of its features over the picture or all of them,
+and a head of dense layers. Bodies of our own are here, timm's in `backbones`.
 """
 
 from collections import OrderedDict
@@ -26,6 +26,10 @@ def network_input(pixels: Tensor) -> Tensor:
 class TrainableNetwork(nn.Module):
     """A body, the mean over the picture, and dense layers as the recipe's `head` has them.
 
+    Where the recipe flattens, the first hidden layer reads the features of every position instead
+    of their mean: a convolution as large as they are, which is the same and needs no
+    transposition in a TFLite graph.
+
     Dropout, then for each hidden layer batch norm where the recipe says so, ReLU and its own
     dropout, then the output. Dense layers begin with Glorot's normal weights (Glorot & Bengio,
     2010) and no bias. Batch norms whose weights are frozen keep the statistics that they have.
@@ -35,28 +39,32 @@ class TrainableNetwork(nn.Module):
         recipe: its dropout and head.
         features: C.
         classes: outputs.
+        side: h and w, for a recipe that flattens.
 
     """
 
     def __init__(
-        self, body: nn.Module, recipe: ModelRecipe, *, features: int, classes: int
+        self, body: nn.Module, recipe: ModelRecipe, *, features: int, classes: int, side: int = 0
     ) -> None:
         super().__init__()
         self.body = body
         # Bodies that end in one number a channel need no mean, nor its node in the exported graph.
         pooled = isinstance(body, SideBySide | TimmBody) and body.pooled
-        self.pool = nn.Identity() if pooled else nn.AdaptiveAvgPool2d(1)
+        mean: nn.Module = nn.Identity() if pooled else nn.AdaptiveAvgPool2d(1)
+        self.pool = nn.Identity() if recipe.flatten else nn.Sequential(mean, nn.Flatten())
         self.dropout = nn.Dropout(recipe.dropout)
-        self.hidden = _hidden_layers(features, recipe)
+        self.hidden = _hidden_layers(features, recipe, side)
         self.head = nn.Linear(recipe.head[-1] if recipe.head else features, classes)
         for layer in (*self.hidden, self.head):
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_normal_(layer.weight)
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                # A dense layer's fans: those of a convolution count each position as an output.
+                nn.init.xavier_normal_(layer.weight.detach().flatten(1))
+                assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map pixels (N, channels, S, S) to logits (N, classes)."""
-        features = self.pool(self.body(x)).flatten(1)
+        features = self.pool(self.body(x))
         logits: Tensor = self.head(self.hidden(self.dropout(features)))
         return logits
 
@@ -131,7 +139,26 @@ def plain_body(
             layers.append(nn.ReLU(inplace=True))
             in_channels = out_channels
         stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-    body = nn.Sequential(*stages)
+    return _glorot_normal(nn.Sequential(*stages))
+
+
+def listed_body(
+    channels: int, filters: Sequence[int], kernels: Sequence[int], pools: Sequence[int]
+) -> nn.Sequential:
+    """Return convolutions with ReLU, and after each the maximum of `pools`² positions (1: none).
+
+    One stage per entry of `filters`. Nothing is padded, as Keras does it by default. Glorot's
+    normal weights.
+    """
+    stages: list[nn.Module] = []
+    for count, kernel, pool in zip(filters, kernels, pools, strict=True):
+        layers = [nn.Conv2d(channels, count, kernel), nn.ReLU(inplace=True)]
+        stages.append(nn.Sequential(*layers, *([nn.MaxPool2d(pool)] if pool > 1 else [])))
+        channels = count
+    return _glorot_normal(nn.Sequential(*stages))
+
+
+def _glorot_normal(body: nn.Sequential) -> nn.Sequential:
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.xavier_normal_(module.weight)
@@ -233,13 +260,14 @@ def _convolution(
     return convolution, nn.BatchNorm2d(out_channels)
 
 
-def _hidden_layers(features: int, recipe: ModelRecipe) -> nn.Sequential:
+def _hidden_layers(features: int, recipe: ModelRecipe, side: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     dropouts = recipe.head_dropout or (0.0,) * len(recipe.head)
+    flat = not recipe.flatten
     for width, dropout in zip(recipe.head, dropouts, strict=True):
-        layers.append(nn.Linear(features, width))
+        layers.append(nn.Linear(features, width) if flat else nn.Conv2d(features, width, side))
         if recipe.head_batch_norm:
-            layers.append(nn.BatchNorm1d(width))
-        layers += [nn.ReLU(inplace=True), nn.Dropout(dropout)]
-        features = width
+            layers.append(nn.BatchNorm1d(width) if flat else nn.BatchNorm2d(width))
+        layers += [nn.ReLU(inplace=True), nn.Dropout(dropout), *([] if flat else [nn.Flatten()])]
+        features, flat = width, True
     return nn.Sequential(*layers)

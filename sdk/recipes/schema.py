@@ -16,6 +16,7 @@ ModelName = Literal[
     "resnet-custom",
     "masks-cnn",
     "mixed-blocks",
+    "plain-cnn",
     # timm's, by their name there
     "resnet50",
     "resnetv2_50",
@@ -36,6 +37,7 @@ Schedule = Literal["one-cycle", "constant", "plateau", "steps"]
 TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 ChooseBy = Literal["accuracy", "shifted accuracy", "loss"]
 MAX_SEED: Final = 2**32 - 1  # numpy's
+RGB: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +99,16 @@ class ModelRecipe:
 
     `width` filters in the stem and `blocks` per stage are those of our own networks,
     `body_batch_norm` after each convolution is for "masks-cnn"; `bodies` are the ensemble's.
-    `dropout` is before the head, `head_dropout` after each hidden layer (one number for each),
-    `head_batch_norm` before its ReLU. `pretrained`: the body starts from ImageNet weights.
+    "plain-cnn" has, for each convolution in order, its `filters`, the side of its kernel
+    (`kernels`) and of the maximum pooling after it (`pools`; 1: none).
+
+    The head reads the mean of the features over the picture, or with `flatten` the features of
+    every position. `dropout` is before the head, `head_dropout` after each hidden layer (one
+    number for each), `head_batch_norm` before its ReLU.
+
+    `pretrained`: the body starts from ImageNet weights. These see pixels normalised by the `mean`
+    and `deviation` of red, green and blue (of 1; empty: those that the weights were trained
+    with). `data_normalisation` measures both of the training images when a training begins.
     """
 
     name: ModelName = "resnet-custom"
@@ -106,7 +116,14 @@ class ModelRecipe:
     blocks: tuple[int, ...] = (3, 4, 6)
     body_batch_norm: bool = False
     bodies: tuple[str, ...] = ()
+    filters: tuple[int, ...] = ()
+    kernels: tuple[int, ...] = ()
+    pools: tuple[int, ...] = ()
     pretrained: bool = False
+    data_normalisation: bool = False
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    flatten: bool = False
     dropout: float = 0.2
     head: tuple[int, ...] = ()
     head_dropout: tuple[float, ...] = ()
@@ -115,11 +132,11 @@ class ModelRecipe:
     def __post_init__(self) -> None:
         _one_of("model.name", self.name, get_args(ModelName))
         _require(self.width >= 1, "model.width", self.width, "1 or more")
-        for name in ("blocks", "head"):
+        for name in ("blocks", "head", "filters", "kernels", "pools"):
             counts = getattr(self, name)
-            ok = all(isinstance(n, int) and n >= 1 for n in counts) and (counts or name == "head")
+            ok = all(isinstance(n, int) and n >= 1 for n in counts) and (counts or name != "blocks")
             _require(bool(ok), f"model.{name}", counts, "a list of counts of 1 or more")
-        own = ("resnet-custom", "masks-cnn", "mixed-blocks", "ensemble")
+        own = ("resnet-custom", "masks-cnn", "mixed-blocks", "plain-cnn", "ensemble")
         for body in self.bodies:
             allowed = [n for n in get_args(ModelName) if n not in own]
             _one_of("model.bodies", body, allowed)
@@ -131,8 +148,30 @@ class ModelRecipe:
         _require(each, "model.head_dropout", self.head_dropout, "one number for each of model.head")
         norm = not self.body_batch_norm or self.name == "masks-cnn"
         _require(norm, "model.body_batch_norm", "true", 'false: only "masks-cnn" has the choice')
-        pretrained = self.pretrained and self.name in own[:3]
+        pretrained = self.pretrained and self.name in own[:-1]
         _require(not pretrained, "model.pretrained", "true", f"false: {self.name} has no weights")
+        self._check_plain_cnn()
+        self._check_normalisation()
+        flattens = not self.flatten or (self.head and self.name != "ensemble")
+        _require(bool(flattens), "model.flatten", "true", "false without a model.head, or bodies")
+
+    def _check_plain_cnn(self) -> None:
+        counts = [len(self.filters), len(self.kernels), len(self.pools)]
+        alike = min(counts) == max(counts) and (self.name == "plain-cnn") == (counts[0] > 0)
+        expected = 'as many as model.kernels and model.pools: some for "plain-cnn", else none'
+        _require(alike, "model.filters", self.filters, expected)
+
+    def _check_normalisation(self) -> None:
+        for name, least in (("mean", 0.0), ("deviation", 1e-6)):
+            values = getattr(self, name)
+            ok = all(least <= v <= 1 for v in values) and len(values) in (0, RGB)
+            _require(ok, f"model.{name}", values, f"of red, green and blue, from {least:g} to 1")
+        both = bool(self.mean) == bool(self.deviation)
+        _require(both, "model.deviation", self.deviation, "given with model.mean, or neither")
+        normalised = self.data_normalisation or bool(self.mean)
+        fits = self.pretrained or not normalised
+        what = "true: only pretrained weights expect a normalisation"
+        _require(fits, "model.pretrained", "false", what)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +291,9 @@ class Recipe:
         _require(version == VERSION, "preprocessing.version", version, f"{VERSION}, or left out")
         shifted = self.shift or self.training.choose_by != "shifted accuracy"
         _require(bool(shifted), "shift", "[]", "a list of changes: training.choose_by needs it")
+        half = self.training.half_size_share
+        one_size = half == 0 or not self.model.flatten
+        _require(one_size, "training.half_size_share", half, "0: model.flatten takes one size")
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, as plain JSON values."""

@@ -163,6 +163,7 @@ class Run:
             self.recipe.model,
             classes=len(self.labels),
             channels=self.recipe.preprocessing.channels,
+            size=self.recipe.preprocessing.size,
         ).eval()
 
     def split(self) -> Split:

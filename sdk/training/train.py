@@ -35,6 +35,7 @@ from leansight.sdk.training.batches import (
     training_batches,
 )
 from leansight.sdk.training.lightning_module import LearningTask
+from leansight.sdk.training.normalisation import measure_normalisation
 from leansight.sdk.training.trainer import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -130,14 +131,15 @@ def train_network(
     recipe, folder = start.recipe, out / "checkpoints"
     last = folder / LAST_CHECKPOINT
     pl.seed_everything(recipe.training.seed, workers=True, verbose=False)
-    classes, channels = len(start.labels), recipe.preprocessing.channels
     if start.options.network:
-        given = start.options.network
-        network = load_network(given, recipe.model, classes=classes, channels=channels)
+        network = load_network(start.options.network, recipe.model, **_shape(start))
     else:
-        network = build_network(recipe.model, classes=classes, channels=channels)
+        network = build_network(recipe.model, **_shape(start))
         if recipe.model.pretrained and not last.exists():
-            load_pretrained(network, recipe.model, start.options.weights)
+            if recipe.model.data_normalisation:
+                start = measure_normalisation(start, images.scenes, out)
+            load_pretrained(network, start.recipe.model, start.options.weights)
+    classes = len(start.labels)
     network = network.to(memory_format=fast_memory_format(network))
     weights = class_weights(images.scenes.classes, classes, recipe)
     taught = teacher.network().to(memory_format=torch.channels_last) if teacher else None
@@ -155,6 +157,11 @@ def train_network(
     kept = folder / (LAST_CHECKPOINT if start.options.everything else BEST_CHECKPOINT)
     task.load_state_dict(read_checkpoint(kept)["state_dict"])
     return network.eval(), trainer
+
+
+def _shape(start: RunConfig) -> dict[str, int]:
+    seen = start.recipe.preprocessing
+    return {"classes": len(start.labels), "channels": seen.channels, "size": seen.size}
 
 
 def fast_memory_format(network: nn.Module) -> torch.memory_format:
