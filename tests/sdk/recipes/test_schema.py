@@ -104,6 +104,61 @@ def test_only_an_ensemble_has_bodies(overrides: list[str], message: str) -> None
         load_recipe("multilabel-ensemble", overrides)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "message"),
+    [
+        (SMALL, ["model.flatten=true"], "model.flatten must be false without a model.head, or"),
+        (
+            "multilabel-ensemble",
+            ["model.flatten=true", "model.head=[8]"],
+            "model.flatten must be false without a model.head, or bodies, not true",
+        ),
+        (
+            "masks-cnn-published",
+            ["training.half_size_share=0.5"],
+            "training.half_size_share must be 0: model.flatten takes one size, not 0.5",
+        ),
+        (
+            "masks-cnn-published",
+            ["model.kernels=[6]"],
+            r"model.filters must be as many as model.kernels and model.pools: .*, not \(64, 32",
+        ),
+        ("masks-cnn-published", ["model.name=masks-cnn"], 'some for "plain-cnn", else none, not'),
+        ("masks-cnn", ["model.name=plain-cnn"], r'some for "plain-cnn", else none, not \(\)'),
+        (
+            "masks-cnn-published",
+            ["model.pools=[1,1,2,2,0]"],
+            "model.pools must be a list of counts",
+        ),
+        (
+            "driving-weather-published",
+            ["model.pretrained=false"],
+            "model.pretrained must be true: only pretrained weights expect a normalisation, not f",
+        ),
+        (
+            "driving-weather",
+            ["model.mean=[0.5, 0.5]", "model.deviation=[0.2, 0.2]"],
+            "model.mean must be of red, green and blue, from 0 to 1, not",
+        ),
+        (
+            "driving-weather",
+            ["model.mean=[0.5, 0.5, 0.5]", "model.deviation=[0.2, 0.2, 0.0]"],
+            "model.deviation must be of red, green and blue, from 1e-06 to 1, not",
+        ),
+        (
+            "driving-weather",
+            ["model.mean=[0.5, 0.5, 0.5]"],
+            r"model.deviation must be given with model.mean, or neither, not \(\)",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused(
+    recipe: str, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        load_recipe(recipe, overrides)
+
+
 def test_folds_are_counted_from_zero() -> None:
     assert load_recipe(SMALL, ["split.folds=3", "split.fold=2"]).split.fold == 2
     with pytest.raises(DataError, match=r"split\.fold must be from 0 to 2, not 3"):
