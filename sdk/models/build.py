@@ -13,11 +13,11 @@ from leansight.sdk.models.ensemble import SideBySide
 from leansight.sdk.models.networks import (
     EXPANSION,
     TrainableNetwork,
-    listed_body,
     mixed_body,
     plain_body,
     residual_body,
 )
+from leansight.sdk.models.unpadded_cnn import unpadded_body
 from leansight.sdk.recipes.schema import ModelRecipe
 
 
@@ -45,8 +45,8 @@ def build_network(
         case "mixed-blocks":
             body = mixed_body(channels, recipe.width, recipe.blocks)
             features *= EXPANSION
-        case "plain-cnn":
-            body = listed_body(channels, recipe.filters, recipe.kernels, recipe.pools)
+        case "unpadded-cnn":
+            body = unpadded_body(channels, recipe)
             features = recipe.filters[-1]
         case "ensemble":
             body = SideBySide([TimmBody(name, channels) for name in recipe.bodies])

@@ -1,7 +1,8 @@
 """The networks that recipes name. Every one takes (N, C, S, S) float32 pixels in [-1, 1).
 
 All are one `TrainableNetwork`: a body, the mean of its features over the picture or all of them,
-and a head of dense layers. Bodies of our own are here, timm's in `backbones`.
+and a head of dense layers. Bodies of our own are here and in `unpadded_cnn`, timm's in
+`backbones`.
 """
 
 from collections import OrderedDict
@@ -139,26 +140,7 @@ def plain_body(
             layers.append(nn.ReLU(inplace=True))
             in_channels = out_channels
         stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-    return _glorot_normal(nn.Sequential(*stages))
-
-
-def listed_body(
-    channels: int, filters: Sequence[int], kernels: Sequence[int], pools: Sequence[int]
-) -> nn.Sequential:
-    """Return convolutions with ReLU, and after each the maximum of `pools`² positions (1: none).
-
-    One stage per entry of `filters`. Nothing is padded, as Keras does it by default. Glorot's
-    normal weights.
-    """
-    stages: list[nn.Module] = []
-    for count, kernel, pool in zip(filters, kernels, pools, strict=True):
-        layers = [nn.Conv2d(channels, count, kernel), nn.ReLU(inplace=True)]
-        stages.append(nn.Sequential(*layers, *([nn.MaxPool2d(pool)] if pool > 1 else [])))
-        channels = count
-    return _glorot_normal(nn.Sequential(*stages))
-
-
-def _glorot_normal(body: nn.Sequential) -> nn.Sequential:
+    body = nn.Sequential(*stages)
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.xavier_normal_(module.weight)

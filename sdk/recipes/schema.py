@@ -16,7 +16,7 @@ ModelName = Literal[
     "resnet-custom",
     "masks-cnn",
     "mixed-blocks",
-    "plain-cnn",
+    "unpadded-cnn",
     # timm's, by their name there
     "resnet50",
     "resnetv2_50",
@@ -99,7 +99,7 @@ class ModelRecipe:
 
     `width` filters in the stem and `blocks` per stage are those of our own networks,
     `body_batch_norm` after each convolution is for "masks-cnn"; `bodies` are the ensemble's.
-    "plain-cnn" has, for each convolution in order, its `filters`, the side of its kernel
+    "unpadded-cnn" has, for each convolution in order, its `filters`, the side of its kernel
     (`kernels`) and of the maximum pooling after it (`pools`; 1: none).
 
     The head reads the mean of the features over the picture, or with `flatten` the features of
@@ -136,7 +136,7 @@ class ModelRecipe:
             counts = getattr(self, name)
             ok = all(isinstance(n, int) and n >= 1 for n in counts) and (counts or name != "blocks")
             _require(bool(ok), f"model.{name}", counts, "a list of counts of 1 or more")
-        own = ("resnet-custom", "masks-cnn", "mixed-blocks", "plain-cnn", "ensemble")
+        own = ("resnet-custom", "masks-cnn", "mixed-blocks", "unpadded-cnn", "ensemble")
         for body in self.bodies:
             allowed = [n for n in get_args(ModelName) if n not in own]
             _one_of("model.bodies", body, allowed)
@@ -150,15 +150,15 @@ class ModelRecipe:
         _require(norm, "model.body_batch_norm", "true", 'false: only "masks-cnn" has the choice')
         pretrained = self.pretrained and self.name in own[:-1]
         _require(not pretrained, "model.pretrained", "true", f"false: {self.name} has no weights")
-        self._check_plain_cnn()
+        self._check_unpadded_cnn()
         self._check_normalisation()
         flattens = not self.flatten or (self.head and self.name != "ensemble")
         _require(bool(flattens), "model.flatten", "true", "false without a model.head, or bodies")
 
-    def _check_plain_cnn(self) -> None:
+    def _check_unpadded_cnn(self) -> None:
         counts = [len(self.filters), len(self.kernels), len(self.pools)]
-        alike = min(counts) == max(counts) and (self.name == "plain-cnn") == (counts[0] > 0)
-        expected = 'as many as model.kernels and model.pools: some for "plain-cnn", else none'
+        alike = min(counts) == max(counts) and (self.name == "unpadded-cnn") == (counts[0] > 0)
+        expected = 'as many as model.kernels and model.pools: some for "unpadded-cnn", else none'
         _require(alike, "model.filters", self.filters, expected)
 
     def _check_normalisation(self) -> None:

@@ -30,8 +30,8 @@ NETWORKS = {
     "resnet-custom": ModelRecipe(width=16, blocks=(2, 2)),
     "masks-cnn": ModelRecipe(name="masks-cnn", width=16, blocks=(1, 1, 1), head=(32,)),
     "mixed-blocks": ModelRecipe(name="mixed-blocks", width=16, blocks=(1, 1)),
-    "plain-cnn": ModelRecipe(
-        name="plain-cnn",
+    "unpadded-cnn": ModelRecipe(
+        name="unpadded-cnn",
         filters=(32, 16, 16),
         kernels=(6, 3, 3),
         pools=(1, 2, 3),
@@ -116,7 +116,7 @@ def test_every_network_is_pruned_and_still_learns(
 
 @pytest.mark.parametrize(
     "name",
-    ["resnet-custom", "mixed-blocks", "plain-cnn", "mobilenetv2_100", "mobilenetv3_large_100"],
+    ["resnet-custom", "mixed-blocks", "unpadded-cnn", "mobilenetv2_100", "mobilenetv3_large_100"],
 )
 def test_what_is_nothing_goes_and_the_answers_stay(name: str) -> None:
     """Every second channel is made nothing everywhere: it goes, and nothing changes."""

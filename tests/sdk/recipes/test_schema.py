@@ -123,8 +123,12 @@ def test_only_an_ensemble_has_bodies(overrides: list[str], message: str) -> None
             ["model.kernels=[6]"],
             r"model.filters must be as many as model.kernels and model.pools: .*, not \(64, 32",
         ),
-        ("masks-cnn-published", ["model.name=masks-cnn"], 'some for "plain-cnn", else none, not'),
-        ("masks-cnn", ["model.name=plain-cnn"], r'some for "plain-cnn", else none, not \(\)'),
+        (
+            "masks-cnn-published",
+            ["model.name=masks-cnn"],
+            'for "unpadded-cnn", else none, not',
+        ),
+        ("masks-cnn", ["model.name=unpadded-cnn"], r'for "unpadded-cnn", else none, not \(\)'),
         (
             "masks-cnn-published",
             ["model.pools=[1,1,2,2,0]"],
