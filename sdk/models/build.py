@@ -14,9 +14,9 @@ from leansight.sdk.models.networks import (
     EXPANSION,
     TrainableNetwork,
     mixed_body,
-    plain_body,
     residual_body,
 )
+from leansight.sdk.models.plain_cnn import plain_body
 from leansight.sdk.models.unpadded_cnn import unpadded_body
 from leansight.sdk.recipes.schema import ModelRecipe
 
@@ -33,15 +33,13 @@ def build_network(
 
     """
     body: nn.Module
-    features = recipe.width << len(recipe.blocks) - 1
+    features = recipe.stage_widths[-1]
     match recipe.name:
         case "resnet-custom":
             body = residual_body(channels, recipe.width, recipe.blocks)
             features *= EXPANSION
-        case "masks-cnn":
-            body = plain_body(
-                channels, recipe.width, recipe.blocks, batch_norm=recipe.body_batch_norm
-            )
+        case "plain-cnn" | "masks-cnn":
+            body = plain_body(channels, recipe)
         case "mixed-blocks":
             body = mixed_body(channels, recipe.width, recipe.blocks)
             features *= EXPANSION

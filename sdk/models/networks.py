@@ -1,8 +1,8 @@
 """The networks that recipes name. Every one takes (N, C, S, S) float32 pixels in [-1, 1).
 
 All are one `TrainableNetwork`: a body, the mean of its features over the picture or all of them,
-and a head of dense layers. Bodies of our own are here and in `unpadded_cnn`, timm's in
-`backbones`.
+and a head of dense layers. Bodies of our own are here, in `plain_cnn` and in `unpadded_cnn`, timm's
+in `backbones`.
 """
 
 from collections import OrderedDict
@@ -119,34 +119,6 @@ def mixed_body(channels: int, width: int, blocks: Sequence[int]) -> nn.Sequentia
     The stem halves the picture: S5's are 128×128.
     """
     return _staged_body(_stem(channels, width, stride=2), width, blocks, mixed=True)
-
-
-def plain_body(
-    channels: int, width: int, blocks: Sequence[int], *, batch_norm: bool = False
-) -> nn.Sequential:
-    """Return S2's small network: 3×3 convolutions with ReLU, halved by their maximum.
-
-    One stage per entry of `blocks`, of as many convolutions; the first has `width` filters, each
-    one after it twice as many. Glorot's normal weights, as S2's; S2 has no batch norm.
-    """
-    stages: list[nn.Module] = []
-    in_channels = channels
-    for stage, count in enumerate(blocks):
-        layers: list[nn.Module] = []
-        for _ in range(count):
-            out_channels = width << stage
-            layers.append(nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=not batch_norm))
-            layers += [nn.BatchNorm2d(out_channels)] if batch_norm else []
-            layers.append(nn.ReLU(inplace=True))
-            in_channels = out_channels
-        stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-    body = nn.Sequential(*stages)
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.xavier_normal_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    return body
 
 
 class Bottleneck(nn.Module):

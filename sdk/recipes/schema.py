@@ -14,6 +14,7 @@ SplitBy = Literal["video", "image"]
 ModelName = Literal[
     # our own
     "resnet-custom",
+    "plain-cnn",
     "masks-cnn",
     "mixed-blocks",
     "unpadded-cnn",
@@ -32,10 +33,14 @@ ModelName = Literal[
     # several of timm's side by side: `bodies`
     "ensemble",
 ]
+Block = Literal["plain", "residual"]
+Downsampling = Literal["max-pool", "stride"]
 Optimiser = Literal["sgd", "adam", "nadam", "adamw"]
 Schedule = Literal["one-cycle", "constant", "plateau", "steps"]
 TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 ChooseBy = Literal["accuracy", "shifted accuracy", "loss"]
+# What only "plain-cnn" may have otherwise.
+PLAIN_CNN: Final = ("widths", "stem_stride", "block", "downsampling", "body_batch_norm")
 MAX_SEED: Final = 2**32 - 1  # numpy's
 RGB: Final = 3
 
@@ -97,8 +102,11 @@ class SplitRecipe:
 class ModelRecipe:
     """The network: a body, then `head` (hidden dense layers, by their width) and the output.
 
-    `width` filters in the stem and `blocks` per stage are those of our own networks,
-    `body_batch_norm` after each convolution is for "masks-cnn"; `bodies` are the ensemble's.
+    `width` filters in the stem and `blocks` per stage are those of our own networks, whose later
+    stages have twice as many filters as the one before. Only "plain-cnn", of 3×3 convolutions,
+    has the choice of `widths` (filters of each stage; none: from `width`), `stem_stride` (1 or 2,
+    of the first convolution), the kind of `block`, `downsampling` between stages, and
+    `body_batch_norm` after each convolution. `bodies` are the ensemble's.
     "unpadded-cnn" has, for each convolution in order, its `filters`, the side of its kernel
     (`kernels`) and of the maximum pooling after it (`pools`; 1: none).
 
@@ -114,6 +122,10 @@ class ModelRecipe:
     name: ModelName = "resnet-custom"
     width: int = 16
     blocks: tuple[int, ...] = (3, 4, 6)
+    widths: tuple[int, ...] = ()
+    stem_stride: int = 1
+    block: Block = "plain"
+    downsampling: Downsampling = "max-pool"
     body_batch_norm: bool = False
     bodies: tuple[str, ...] = ()
     filters: tuple[int, ...] = ()
@@ -132,13 +144,14 @@ class ModelRecipe:
     def __post_init__(self) -> None:
         _one_of("model.name", self.name, get_args(ModelName))
         _require(self.width >= 1, "model.width", self.width, "1 or more")
-        for name in ("blocks", "head", "filters", "kernels", "pools"):
+        for name in ("blocks", "widths", "head", "filters", "kernels", "pools"):
             counts = getattr(self, name)
             ok = all(isinstance(n, int) and n >= 1 for n in counts) and (counts or name != "blocks")
             _require(bool(ok), f"model.{name}", counts, "a list of counts of 1 or more")
-        own = ("resnet-custom", "masks-cnn", "mixed-blocks", "unpadded-cnn", "ensemble")
+        self._check_plain_cnn()
+        own = ("resnet-custom", "plain-cnn", "masks-cnn", "mixed-blocks", "unpadded-cnn")
         for body in self.bodies:
-            allowed = [n for n in get_args(ModelName) if n not in own]
+            allowed = [n for n in get_args(ModelName) if n not in (*own, "ensemble")]
             _one_of("model.bodies", body, allowed)
         several = len(self.bodies) > 1 if self.name == "ensemble" else not self.bodies
         _require(several, "model.bodies", self.bodies, 'two or more for "ensemble", else none')
@@ -146,14 +159,13 @@ class ModelRecipe:
             _require(0 <= value < 1, "model.dropout", value, "from 0 to below 1")
         each = len(self.head_dropout) in (0, len(self.head))
         _require(each, "model.head_dropout", self.head_dropout, "one number for each of model.head")
-        norm = not self.body_batch_norm or self.name == "masks-cnn"
-        _require(norm, "model.body_batch_norm", "true", 'false: only "masks-cnn" has the choice')
-        pretrained = self.pretrained and self.name in own[:-1]
+        pretrained = self.pretrained and self.name in own
         _require(not pretrained, "model.pretrained", "true", f"false: {self.name} has no weights")
         self._check_unpadded_cnn()
         self._check_normalisation()
         flattens = not self.flatten or (self.head and self.name != "ensemble")
-        _require(bool(flattens), "model.flatten", "true", "false without a model.head, or bodies")
+        needs = 'false without a model.head, and for "ensemble"'
+        _require(bool(flattens), "model.flatten", "true", needs)
 
     def _check_unpadded_cnn(self) -> None:
         counts = [len(self.filters), len(self.kernels), len(self.pools)]
@@ -172,6 +184,22 @@ class ModelRecipe:
         fits = self.pretrained or not normalised
         what = "true: only pretrained weights expect a normalisation"
         _require(fits, "model.pretrained", "false", what)
+
+    def _check_plain_cnn(self) -> None:
+        each = len(self.widths) in (0, len(self.blocks))
+        _require(each, "model.widths", self.widths, "one number for each of model.blocks")
+        _require(self.stem_stride in (1, 2), "model.stem_stride", self.stem_stride, "1 or 2")
+        _one_of("model.block", self.block, get_args(Block))
+        _one_of("model.downsampling", self.downsampling, get_args(Downsampling))
+        for name in PLAIN_CNN:
+            value = getattr(self, name)
+            fits = self.name == "plain-cnn" or value == getattr(ModelRecipe, name)
+            _require(fits, f"model.{name}", value, 'left out (only "plain-cnn" has it)')
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """Filters of each stage of our own networks."""
+        return self.widths or tuple(self.width << stage for stage in range(len(self.blocks)))
 
 
 @dataclass(frozen=True, kw_only=True)

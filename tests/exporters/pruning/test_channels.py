@@ -29,6 +29,10 @@ HEAD = ("head",)
 NETWORKS = {
     "resnet-custom": ModelRecipe(width=16, blocks=(2, 2)),
     "masks-cnn": ModelRecipe(name="masks-cnn", width=16, blocks=(1, 1, 1), head=(32,)),
+    "plain-cnn": ModelRecipe(name="plain-cnn", blocks=(1, 2, 2), widths=(16, 32, 48)),
+    "residual plain-cnn": ModelRecipe(
+        name="plain-cnn", width=16, blocks=(2, 2), block="residual", body_batch_norm=True
+    ),
     "mixed-blocks": ModelRecipe(name="mixed-blocks", width=16, blocks=(1, 1)),
     "unpadded-cnn": ModelRecipe(
         name="unpadded-cnn",

@@ -64,11 +64,12 @@ def test_the_small_network_is_the_same_without_a_recipe() -> None:
     ("name", "shapes"),
     [
         ("resnet-custom", [(4, 16, 16), (16, 16, 16), (32, 8, 8)]),
+        ("plain-cnn", [(4, 4, 4), (12, 2, 2)]),
         ("masks-cnn", [(4, 8, 8), (8, 4, 4)]),
         ("mixed-blocks", [(4, 8, 8), (16, 8, 8), (32, 4, 4)]),
     ],
 )
-def test_stages_halve_the_picture_and_double_the_width(
+def test_stages_have_their_widths_and_halve_the_picture(
     name: str, shapes: list[tuple[int, ...]]
 ) -> None:
     network = build_network(OWN[name], classes=5, channels=3).eval()

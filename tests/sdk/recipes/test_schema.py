@@ -107,11 +107,11 @@ def test_only_an_ensemble_has_bodies(overrides: list[str], message: str) -> None
 @pytest.mark.parametrize(
     ("recipe", "overrides", "message"),
     [
-        (SMALL, ["model.flatten=true"], "model.flatten must be false without a model.head, or"),
+        (SMALL, ["model.flatten=true"], "model.flatten must be false without a model.head, "),
         (
             "multilabel-ensemble",
             ["model.flatten=true", "model.head=[8]"],
-            "model.flatten must be false without a model.head, or bodies, not true",
+            'model.flatten must be false without a model.head, and for "ensemble", not true',
         ),
         (
             "masks-cnn-published",
@@ -161,6 +161,43 @@ def test_a_network_that_cannot_be_built_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         load_recipe(recipe, overrides)
+
+
+PLAIN = ("model.name=plain-cnn", "model.blocks=[1, 2]")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model.widths=[16]", r"one number for each of model\.blocks, not \(16,\)"),
+        ("model.widths=[16, 0]", r"a list of counts of 1 or more, not \(16, 0\)"),
+        ("model.stem_stride=3", "1 or 2, not 3"),
+        ("model.block=bottleneck", "one of plain, residual, not 'bottleneck'"),
+        ("model.downsampling=mean", "one of max-pool, stride, not 'mean'"),
+        ("model.pretrained=true", "false: plain-cnn has no weights, not true"),
+    ],
+)
+def test_a_plain_network_that_cannot_be_is_refused(override: str, expected: str) -> None:
+    name = override.partition("=")[0]
+    with pytest.raises(DataError, match=f"{name} must be {expected}$"):
+        load_recipe(SMALL, [*PLAIN, override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.widths=[16, 32, 64]",
+        "model.stem_stride=2",
+        "model.block=residual",
+        "model.downsampling=stride",
+        "model.body_batch_norm=true",
+    ],
+)
+@pytest.mark.parametrize("network", ["resnet-custom", "masks-cnn", "resnet50"])
+def test_only_the_plain_network_has_a_choice_of_its_shape(network: str, override: str) -> None:
+    name = override.partition("=")[0]
+    with pytest.raises(DataError, match=rf'{name} must be left out \(only "plain-cnn" has it\)'):
+        load_recipe(SMALL, [f"model.name={network}", override])
 
 
 def test_folds_are_counted_from_zero() -> None:
