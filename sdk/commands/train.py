@@ -17,7 +17,6 @@ from leansight.sdk.commands.options.modules import TRAINING_MODULES
 from leansight.sdk.commands.options.training import (
     recipe_option,
     set_option,
-    teacher_option,
     test_on_option,
     weights_option,
     workers_option,
@@ -43,7 +42,29 @@ from leansight.sdk.system.files import require_writable
 )
 @set_option
 @weights_option
-@teacher_option
+@click.option(
+    "--teacher",
+    "teachers",
+    type=PATH,
+    multiple=True,
+    metavar="RUN",
+    help="Learn from this finished run as well as from the labels (distillation); of several, "
+    "from the mean of their probabilities.",
+)
+@click.option(
+    "--bank",
+    type=PATH,
+    metavar="FOLDER",
+    help="Read augmented views of the images, with the teachers' answers, from this folder. What "
+    "it lacks is made first; other trainings can use it again.",
+)
+@click.option(
+    "--bank-views",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Number of views of each image in the bank.",
+)
 @skip_bad_option
 @videos_option
 @click.option("--everything", is_flag=True, help="Learn from the validation images as well.")
@@ -74,7 +95,9 @@ def command(
     epochs: int | None,
     overrides: tuple[str, ...],
     weights: tuple[Path, ...],
-    teacher: Path | None,
+    teachers: tuple[Path, ...],
+    bank: Path | None,
+    bank_views: int,
     skip_bad: bool,
     videos: str | None,
     everything: bool,
@@ -95,6 +118,8 @@ def command(
     """
     check_installed(*TRAINING_MODULES, extra="train")
     require_writable(out)
+    if bank:
+        require_writable(bank, "bank")
     from leansight.sdk.recipes.load import load_recipe
     from leansight.sdk.runs.run import TrainingOptions, describe_metric
     from leansight.sdk.training.train import train
@@ -113,7 +138,9 @@ def command(
                 test_on=test_on,
                 lists=lists,
                 weights=weights,
-                teacher=teacher,
+                teachers=teachers,
+                bank=bank,
+                bank_views=bank_views,
                 skip_bad=skip_bad,
                 everything=everything,
                 score_test=not no_test,

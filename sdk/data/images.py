@@ -1,5 +1,6 @@
 """Labelled images read into memory, and the unreadable ones named."""
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
 from leansight.runtime.preprocessing import Image, Preprocessing
 from leansight.sdk.data.samples import Sample, classes_of
+from leansight.sdk.system.files import allocate
 from leansight.sdk.system.progress import track
 from leansight.sdk.system.text import first_five
 
@@ -113,7 +115,8 @@ def load_labelled(
     images than fit into it. The file is gone when nobody has the pixels any more.
 
     Raises:
-        DataError: files that are no images (the first five are named); see `classes_of`.
+        DataError: files that are no images (the first five are named), no room for the file; see
+            `classes_of`.
 
     """
     classes = classes_of(samples, labels, task)
@@ -123,6 +126,7 @@ def load_labelled(
         pixels = np.empty(shape, np.uint8)
     else:
         with tempfile.TemporaryFile(dir=folder) as file:
+            allocate(file, math.prod(shape))
             pixels = np.memmap(file, np.uint8, "w+", shape=shape)
 
     def keep(index: int, image: Image) -> None:

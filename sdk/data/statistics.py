@@ -122,10 +122,9 @@ def measure(root: Path, samples: Sequence[Sample]) -> Statistics:
     means, squares = np.zeros((2, len(samples), 3))
 
     def look(index: int, image: Image) -> None:
-        mean, deviation = (values[::-1, 0] for values in cv2.meanStdDev(image))  # BGR to RGB
         sizes[index] = image.shape[1], image.shape[0]
         exposures[index] = cv2.mean(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[0]
-        means[index], squares[index] = mean, deviation**2 + mean**2
+        means[index], squares[index] = (each[::-1] for each in colour_moments(image))  # to RGB
 
     problems = visit_images(root, samples, look, what="Measuring images")
     read = [index for index in range(len(samples)) if index not in problems]
@@ -136,7 +135,7 @@ def measure(root: Path, samples: Sequence[Sample]) -> Statistics:
     seen = [samples[index] for index in read]
     variances = squares[read] - means[read] ** 2
     require_pictures(seen, variances.max(axis=1) <= _FLAT)
-    mean = means[read].mean(0)
+    mean, deviation = mean_and_deviation(means[read], squares[read])
     return Statistics(
         classes=count_classes(seen),
         images=len(seen),
@@ -147,9 +146,23 @@ def measure(root: Path, samples: Sequence[Sample]) -> Statistics:
         heights=sizes[read, 1],
         exposures=exposures[read],
         mean=mean,
-        deviation=np.sqrt(squares[read].mean(0) - mean**2),
+        deviation=deviation,
         unreadable=tuple(problems[index] for index in sorted(problems)),
     )
+
+
+def colour_moments(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the mean square of each channel of an image (H, W, C) uint8, (C,)."""
+    mean, deviation = (values[:, 0] for values in opencv().meanStdDev(image))
+    return mean, deviation**2 + mean**2
+
+
+def mean_and_deviation(
+    means: NDArray[np.float64], squares: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return those of all images, each of the same weight, from the moments of each, (N, C)."""
+    mean = means.mean(0)
+    return mean, np.sqrt(np.maximum(squares.mean(0) - mean**2, 0))
 
 
 def count_classes(samples: Sequence[Sample]) -> tuple[ClassCount, ...]:

@@ -1,13 +1,13 @@
 """Bodies from timm: built, given ImageNet weights, and let learn as a whole or in part.
 
-Our networks see (pixel - 128) / 128; timm's weights were trained with another mean and deviation
-for each colour. The difference is folded into the weights of the first layer, so that nothing
-of it is left to the graph that is exported.
+Our networks see (pixel - 128) / 128; timm's weights expect another mean and deviation for each
+colour, those of their own training or of the training images. The difference is folded into the
+weights of the first layer, so that nothing of it is left to the graph that is exported.
 """
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -49,8 +49,6 @@ class TimmBody(nn.Module):
             in_chans=channels,
         )
         without_top(self.model)
-        config = self.published_config
-        self.mean, self.deviation = tuple(config["mean"]), tuple(config["std"])
         width = "head_hidden_size" if self.pooled else "num_features"
         self.features = int(getattr(self.model, width))
 
@@ -84,15 +82,22 @@ class TimmBody(nn.Module):
                 groups[min(bisect_left(last, index), len(last) - 1)].append(module)
         return [nn.ModuleList(groups[depth]) for depth in sorted(groups)]
 
-    def fill(self, weights: Weights) -> None:
+    def fill(
+        self, weights: Weights, mean: Sequence[float] = (), deviation: Sequence[float] = ()
+    ) -> None:
         """Take weights that were trained on normalised RGB, by their names or by their order.
+
+        `mean` and `deviation` of red, green and blue (of 1) are those that they are to see pixels
+        normalised by; empty: those that they were trained with.
 
         Raises:
             ValueError: they are another network's; the message says where they differ.
 
         """
         chosen = self._by_name(weights) or self._by_order(weights)
-        problems = self.model.load_state_dict(self._for_our_pixels(chosen), strict=False)
+        config = self.published_config
+        folded = self._for_our_pixels(chosen, mean or config["mean"], deviation or config["std"])
+        problems = self.model.load_state_dict(folded, strict=False)
         assert all(name.endswith(_UNUSED) for name in problems.missing_keys)
 
     def _by_name(self, weights: Weights) -> dict[str, Tensor]:
@@ -131,7 +136,9 @@ class TimmBody(nn.Module):
         names = (name for name, m in self.model.named_modules() if isinstance(m, kind))
         return str(next(names))
 
-    def _for_our_pixels(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _for_our_pixels(
+        self, weights: dict[str, Tensor], means: Sequence[float], deviations: Sequence[float]
+    ) -> dict[str, Tensor]:
         """Fold the normalisation into the first convolution and what follows it.
 
         Published: x = (pixel / 255 - mean) / deviation; ours: y = (pixel - 128) / 128. With
@@ -139,8 +146,8 @@ class TimmBody(nn.Module):
         or out of the mean that the first batch norm subtracts. Exact but where the border is
         padded: with gray here, with the mean there.
         """
-        deviation = torch.tensor(self.deviation).reshape(1, RGB, 1, 1)
-        mean = torch.tensor(self.mean).reshape(1, RGB, 1, 1)
+        deviation = torch.tensor(deviations).reshape(1, RGB, 1, 1)
+        mean = torch.tensor(means).reshape(1, RGB, 1, 1)
         first = self._first(nn.Conv2d)
         filters = weights[f"{first}.weight"].float()
         constant = (filters * (PIXEL_ZERO / LEVELS - mean) / deviation).sum((1, 2, 3))

@@ -14,46 +14,60 @@ from leansight.sdk.models.networks import (
     EXPANSION,
     TrainableNetwork,
     mixed_body,
-    plain_body,
     residual_body,
 )
+from leansight.sdk.models.plain_cnn import plain_body
+from leansight.sdk.models.unpadded_cnn import unpadded_body
 from leansight.sdk.recipes.schema import ModelRecipe
 
 
-def build_network(recipe: ModelRecipe, *, classes: int, channels: int) -> "TrainableNetwork":
-    """Return the network that a recipe names, with fresh weights; nothing is downloaded."""
+def build_network(
+    recipe: ModelRecipe, *, classes: int, channels: int, size: int | None = None
+) -> "TrainableNetwork":
+    """Return the network that a recipe names, with fresh weights; nothing is downloaded.
+
+    `size`: the side of its pictures in pixels, for a recipe that flattens.
+
+    Raises:
+        DataError: the recipe flattens, and pictures of that size leave no features.
+
+    """
     body: nn.Module
-    features = recipe.width << len(recipe.blocks) - 1
+    features = recipe.stage_widths[-1]
     match recipe.name:
         case "resnet-custom":
             body = residual_body(channels, recipe.width, recipe.blocks)
             features *= EXPANSION
-        case "masks-cnn":
-            body = plain_body(
-                channels, recipe.width, recipe.blocks, batch_norm=recipe.body_batch_norm
-            )
+        case "plain-cnn" | "masks-cnn":
+            body = plain_body(channels, recipe)
         case "mixed-blocks":
             body = mixed_body(channels, recipe.width, recipe.blocks)
             features *= EXPANSION
+        case "unpadded-cnn":
+            body = unpadded_body(channels, recipe)
+            features = recipe.filters[-1]
         case "ensemble":
             body = SideBySide([TimmBody(name, channels) for name in recipe.bodies])
             features = body.features
         case name:
             body = TimmBody(name, channels)
             features = body.features
-    return TrainableNetwork(body, recipe, features=features, classes=classes)
+    side = _side_of_features(body, recipe, channels, size) if recipe.flatten else 0
+    return TrainableNetwork(body, recipe, features=features, classes=classes, side=side)
 
 
 def load_network(
-    file: Path, recipe: ModelRecipe, *, classes: int, channels: int
+    file: Path, recipe: ModelRecipe, *, classes: int, channels: int, size: int | None = None
 ) -> "TrainableNetwork":
     """Return the network that a recipe names with the weights of a file, pruned ones as well.
+
+    `size` as in `build_network`.
 
     Raises:
         DataError: the file is damaged, or of another network.
 
     """
-    network = build_network(recipe, classes=classes, channels=channels)
+    network = build_network(recipe, classes=classes, channels=channels, size=size)
     try:
         weights = load_file(file)
         _shrink(network, weights)
@@ -64,6 +78,21 @@ def load_network(
     if (found := network.head.out_features) != classes:
         raise DataError(f"{file} is of another network: it has {found} classes, not {classes}")
     return network
+
+
+def _side_of_features(body: nn.Module, recipe: ModelRecipe, channels: int, size: int | None) -> int:
+    if size is None:
+        raise ValueError("a head that flattens needs the size of the pictures: give size")
+    try:
+        with torch.inference_mode():
+            features: Tensor = body.eval()(torch.zeros(1, channels, size, size))
+    except RuntimeError as error:
+        raise DataError(
+            f"pictures of {size}×{size} pixels are too small for {recipe.name}: "
+            "raise preprocessing.size"
+        ) from error
+    body.train()
+    return features.shape[-1]
 
 
 def _shrink(network: nn.Module, weights: Mapping[str, Tensor]) -> None:

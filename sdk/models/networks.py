@@ -1,7 +1,8 @@
 """The networks that recipes name. Every one takes (N, C, S, S) float32 pixels in [-1, 1).
 
-All are one `TrainableNetwork`: a body, the mean of its features over the picture, and a head of
-dense layers. Bodies of our own are here, timm's in `backbones`.
+All are one `TrainableNetwork`: a body, the mean of its features over the picture or all of them,
+and a head of dense layers. Bodies of our own are here, in `plain_cnn` and in `unpadded_cnn`, timm's
+in `backbones`.
 """
 
 from collections import OrderedDict
@@ -26,6 +27,10 @@ def network_input(pixels: Tensor) -> Tensor:
 class TrainableNetwork(nn.Module):
     """A body, the mean over the picture, and dense layers as the recipe's `head` has them.
 
+    Where the recipe flattens, the first hidden layer reads the features of every position instead
+    of their mean: a convolution as large as they are, which is the same and needs no
+    transposition in a TFLite graph.
+
     Dropout, then for each hidden layer batch norm where the recipe says so, ReLU and its own
     dropout, then the output. Dense layers begin with Glorot's normal weights (Glorot & Bengio,
     2010) and no bias. Batch norms whose weights are frozen keep the statistics that they have.
@@ -35,28 +40,32 @@ class TrainableNetwork(nn.Module):
         recipe: its dropout and head.
         features: C.
         classes: outputs.
+        side: h and w, for a recipe that flattens.
 
     """
 
     def __init__(
-        self, body: nn.Module, recipe: ModelRecipe, *, features: int, classes: int
+        self, body: nn.Module, recipe: ModelRecipe, *, features: int, classes: int, side: int = 0
     ) -> None:
         super().__init__()
         self.body = body
         # Bodies that end in one number a channel need no mean, nor its node in the exported graph.
         pooled = isinstance(body, SideBySide | TimmBody) and body.pooled
-        self.pool = nn.Identity() if pooled else nn.AdaptiveAvgPool2d(1)
+        mean: nn.Module = nn.Identity() if pooled else nn.AdaptiveAvgPool2d(1)
+        self.pool = nn.Identity() if recipe.flatten else nn.Sequential(mean, nn.Flatten())
         self.dropout = nn.Dropout(recipe.dropout)
-        self.hidden = _hidden_layers(features, recipe)
+        self.hidden = _hidden_layers(features, recipe, side)
         self.head = nn.Linear(recipe.head[-1] if recipe.head else features, classes)
         for layer in (*self.hidden, self.head):
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_normal_(layer.weight)
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                # A dense layer's fans: those of a convolution count each position as an output.
+                nn.init.xavier_normal_(layer.weight.detach().flatten(1))
+                assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map pixels (N, channels, S, S) to logits (N, classes)."""
-        features = self.pool(self.body(x)).flatten(1)
+        features = self.pool(self.body(x))
         logits: Tensor = self.head(self.hidden(self.dropout(features)))
         return logits
 
@@ -110,34 +119,6 @@ def mixed_body(channels: int, width: int, blocks: Sequence[int]) -> nn.Sequentia
     The stem halves the picture: S5's are 128×128.
     """
     return _staged_body(_stem(channels, width, stride=2), width, blocks, mixed=True)
-
-
-def plain_body(
-    channels: int, width: int, blocks: Sequence[int], *, batch_norm: bool = False
-) -> nn.Sequential:
-    """Return S2's small network: 3×3 convolutions with ReLU, halved by their maximum.
-
-    One stage per entry of `blocks`, of as many convolutions; the first has `width` filters, each
-    one after it twice as many. Glorot's normal weights, as S2's; S2 has no batch norm.
-    """
-    stages: list[nn.Module] = []
-    in_channels = channels
-    for stage, count in enumerate(blocks):
-        layers: list[nn.Module] = []
-        for _ in range(count):
-            out_channels = width << stage
-            layers.append(nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=not batch_norm))
-            layers += [nn.BatchNorm2d(out_channels)] if batch_norm else []
-            layers.append(nn.ReLU(inplace=True))
-            in_channels = out_channels
-        stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-    body = nn.Sequential(*stages)
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.xavier_normal_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    return body
 
 
 class Bottleneck(nn.Module):
@@ -233,13 +214,14 @@ def _convolution(
     return convolution, nn.BatchNorm2d(out_channels)
 
 
-def _hidden_layers(features: int, recipe: ModelRecipe) -> nn.Sequential:
+def _hidden_layers(features: int, recipe: ModelRecipe, side: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     dropouts = recipe.head_dropout or (0.0,) * len(recipe.head)
+    flat = not recipe.flatten
     for width, dropout in zip(recipe.head, dropouts, strict=True):
-        layers.append(nn.Linear(features, width))
+        layers.append(nn.Linear(features, width) if flat else nn.Conv2d(features, width, side))
         if recipe.head_batch_norm:
-            layers.append(nn.BatchNorm1d(width))
-        layers += [nn.ReLU(inplace=True), nn.Dropout(dropout)]
-        features = width
+            layers.append(nn.BatchNorm1d(width) if flat else nn.BatchNorm2d(width))
+        layers += [nn.ReLU(inplace=True), nn.Dropout(dropout), *([] if flat else [nn.Flatten()])]
+        features, flat = width, True
     return nn.Sequential(*layers)

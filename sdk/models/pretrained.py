@@ -47,7 +47,8 @@ def load_pretrained(network: nn.Module, recipe: ModelRecipe, files: Sequence[Pat
     for index, body in enumerate(bodies):
         file = files[index] if files else _installed(body.name)
         try:
-            body.fill(_read(file) if file else _download(body))
+            weights = _read(file) if file else _download(body)
+            body.fill(weights, recipe.mean, recipe.deviation)
         except ValueError as error:
             if isinstance(error, DataError):
                 raise

@@ -93,7 +93,9 @@ def prune_run(
                 root,
                 recipe,
                 out=folder,
-                options=TrainingOptions(lists=path, teacher=path, network=file, score_test=False),
+                options=TrainingOptions(
+                    lists=path, teachers=(path,), network=file, score_test=False
+                ),
                 hardware=hardware,
             )
     return run

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from leansight.sdk.recipes.schema import Recipe
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that ship with leansight."""
-    files = resources.files("leansight.sdk.recipes")
-    return sorted(f.name.removesuffix(".toml") for f in files.iterdir() if f.name.endswith(".toml"))
+    return sorted(_shipped())
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -45,13 +45,21 @@ def recipe_text(name_or_path: str) -> str:
         if not path.is_file():
             raise DataError(f"recipe {path} does not exist", parameter="recipe")
         return path.read_text()
-    if name_or_path not in recipe_names():
-        names = ", ".join(recipe_names())
+    shipped = _shipped()
+    if name_or_path not in shipped:
+        names = ", ".join(sorted(shipped))
         raise DataError(
             f"no recipe {name_or_path}: there are {names}, or give a .toml file",
             parameter="recipe",
         )
-    return (resources.files("leansight.sdk.recipes") / f"{name_or_path}.toml").read_text()
+    return shipped[name_or_path].read_text()
+
+
+def _shipped() -> dict[str, Traversable]:
+    """Return the files by name; those in `published` follow their systems to the letter."""
+    own = resources.files("leansight.sdk.recipes")
+    files = [file for folder in (own, own / "published") for file in folder.iterdir()]
+    return {f.name.removesuffix(".toml"): f for f in files if f.name.endswith(".toml")}
 
 
 def _overridden(name: str, values: dict[str, Any], overrides: Sequence[str]) -> Recipe:

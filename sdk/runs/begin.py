@@ -80,16 +80,17 @@ def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> Ru
         recipe.decision.thresholds_of(labels)
     except ValueError as error:
         raise DataError(f"recipe {recipe.name}: {error}; {data} has {', '.join(labels)}") from error
-    if options.teacher:
-        held_out = split.test if options.everything else (*split.validation, *split.test)
-        _check_teacher(Run.load(options.teacher), labels, data, held_out)
+    held_out = split.test if options.everything else (*split.validation, *split.test)
+    for teacher in options.teachers:
+        _check_teacher(Run.load(teacher), labels, data, held_out)
     learnt = [*split.train, *split.validation] if options.everything else split.train
     learnt = limit_classes(learnt, recipe.data, seed=recipe.split.seed)
     options = replace(
         options,
         weights=tuple(path.resolve() for path in options.weights),
         network=options.network.resolve() if options.network else None,
-        teacher=options.teacher.resolve() if options.teacher else None,
+        teachers=tuple(path.resolve() for path in options.teachers),
+        bank=options.bank.resolve() if options.bank else None,
     )
     start = RunConfig(data=data.resolve(), recipe=recipe, labels=labels, options=options)
     with alone_in(out):

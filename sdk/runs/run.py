@@ -32,7 +32,9 @@ class TrainingOptions:
 
     `test_on`: the country kept for the test; `lists`: a run whose lists of files are used again;
     `weights`: files of pretrained weights, one for each body; `network`: a file of the recipe's
-    network to go on from, pruned or not; `teacher`: a run to learn from;
+    network to go on from, pruned or not; `teachers`: runs to learn from, by the mean of their
+    probabilities; `bank`: a folder of views of the images with the teachers' answers, made if
+    need be (see `leansight.sdk.training.bank`), and `bank_views` how many of each image;
     `skip_bad`: leave out unreadable images; `everything`: learn from the validation images as
     well, and keep the last epoch; `score_test`: look at the test images at the end.
     """
@@ -41,7 +43,9 @@ class TrainingOptions:
     lists: Path | None = None
     weights: tuple[Path, ...] = ()
     network: Path | None = None
-    teacher: Path | None = None
+    teachers: tuple[Path, ...] = ()
+    bank: Path | None = None
+    bank_views: int = 10
     skip_bad: bool = False
     everything: bool = False
     score_test: bool = True
@@ -52,16 +56,21 @@ class TrainingOptions:
             "lists": os.fspath(self.lists) if self.lists else None,
             "weights": [os.fspath(file) for file in self.weights],
             "network": os.fspath(self.network) if self.network else None,
-            "teacher": os.fspath(self.teacher) if self.teacher else None,
+            "teachers": [os.fspath(path) for path in self.teachers],
+            "bank": os.fspath(self.bank) if self.bank else None,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainingOptions":
         """Build from `to_dict`'s form; TypeError or KeyError if it does not fit."""
-        single = ("lists", "network", "teacher")
-        paths = {key: Path(values[key]) if values.get(key) else None for key in single}
-        weights = tuple(Path(name) for name in values["weights"])
-        return cls(**dict(values) | paths | {"weights": weights})
+        values = dict(values)
+        if teacher := values.pop("teacher", None):  # of older versions, which had one
+            values["teachers"] = [teacher]
+        for key in ("lists", "network", "bank"):
+            values[key] = Path(values[key]) if values.get(key) else None
+        for key in ("weights", "teachers"):
+            values[key] = tuple(Path(name) for name in values.get(key, ()))
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +172,7 @@ class Run:
             self.recipe.model,
             classes=len(self.labels),
             channels=self.recipe.preprocessing.channels,
+            size=self.recipe.preprocessing.size,
         ).eval()
 
     def split(self) -> Split:

@@ -152,7 +152,9 @@ def make_run(workshop: Workshop, point: Point) -> Path:
             workshop.data,
             override(recipe, changed),
             out=out,
-            options=TrainingOptions(lists=start, teacher=start, weights=weights, score_test=False),
+            options=TrainingOptions(
+                lists=start, teachers=(start,), weights=weights, score_test=False
+            ),
             hardware=hardware,
         )
     return out

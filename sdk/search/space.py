@@ -10,7 +10,7 @@ from leansight.runtime.bundle import Precision
 from leansight.runtime.errors import DataError
 from leansight.sdk.recipes.schema import Recipe
 
-WITH_WIDTH: Final = ("resnet-custom", "masks-cnn", "mixed-blocks")
+WITH_WIDTH: Final = ("resnet-custom", "plain-cnn", "masks-cnn", "mixed-blocks")
 _SHARES: Final = (0.0, 0.25, 0.5, 0.75)
 _MOST_THREADS: Final = 4  # a Pi's cores
 
@@ -166,9 +166,10 @@ def space_of(
 
     """
     model, size = recipe.model, recipe.preprocessing.size
-    has_width = model.name in WITH_WIDTH
+    has_width = model.name in WITH_WIDTH and not model.widths
     if widths and not has_width:
-        raise DataError(f"{model.name} has no width: leave them out", parameter="widths")
+        why = "has a width for each stage" if model.widths else "has no width"
+        raise DataError(f"{model.name} {why}: leave them out", parameter="widths")
     usual_widths = (model.width, max(1, model.width // 2)) if has_width else ()
     smaller = max(8, 8 * round(0.75 * size / 8))
     cores = min(os.cpu_count() or 1, _MOST_THREADS) if timed else 1

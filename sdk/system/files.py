@@ -1,8 +1,11 @@
 """Files that are written whole or not at all."""
 
 import json
+import os
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
+from typing import IO
 
 from leansight.runtime.bundle import refuse_existing
 from leansight.runtime.errors import DataError
@@ -30,6 +33,27 @@ def require_writable(out: Path, parameter: str = "out") -> None:
             f"{out} cannot be written: {reason[:1].lower()}{reason[1:]}. Choose another path",
             parameter=parameter,
         ) from error
+
+
+def allocate(file: Path | IO[bytes], size_bytes: int, *, parameter: str = "out") -> None:
+    """Give a file its room on the disk before it is mapped into memory.
+
+    A mapped file that finds the disk full ends the program by SIGBUS.
+
+    Raises:
+        DataError: there is not enough room.
+
+    """
+    with file.open("r+b") if isinstance(file, Path) else nullcontext(file) as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, max(size_bytes, 1))
+        except OSError as error:
+            where = f"{file} takes" if isinstance(file, Path) else "images take"
+            raise DataError(
+                f"{where} {size_bytes / 1e6:.0f} MB on a disk that has no room for it: "
+                f"{(error.strerror or str(error)).lower()}. Choose another folder",
+                parameter=parameter,
+            ) from error
 
 
 def write_text(file: Path, text: str) -> None:

@@ -4,10 +4,10 @@ What a sample becomes depends on the seed, the epoch and its index alone, so tha
 that was killed goes on as if it had not been, whatever the number of worker processes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,14 +29,19 @@ from leansight.sdk.system.isolated_process import READERS_START
 class Batch(NamedTuple):
     """Pixels (N, C, S, S) uint8, targets (N,) or (N, K) int64, sample indices (N,) int64.
 
-    `teacher_pixels` are the same scenes as the teacher's preprocessing shows them; empty without
-    a teacher.
+    `teacher_pixels` are the same scenes as each teacher's preprocessing shows them, none without
+    teachers; `teacher_logits` (N, K) float32 what teachers have answered already, else (N, 0).
     """
 
     pixels: Tensor
     targets: Tensor
     indices: Tensor
-    teacher_pixels: Tensor
+    teacher_pixels: Sequence[Tensor]
+    teacher_logits: Tensor
+
+
+class EpochDataset(Dataset[Batch], Sized):
+    """Training images that are read by (epoch, index), in another view in each epoch."""
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -65,7 +70,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return ((epoch, int(index)) for index in share)
 
 
-class TrainingScenes(Dataset[Batch]):
+class TrainingScenes(EpochDataset):
     """Scenes (RGB, not yet prepared) that are changed and prepared each time they are read.
 
     Args:
@@ -73,7 +78,7 @@ class TrainingScenes(Dataset[Batch]):
         changes: in the order in which they are made.
         mirrored: for each class the one that its mirror image shows, or -1; many labels: None.
         preprocessing: the network's, of a size up to S'.
-        teacher: the teacher's preprocessing.
+        teachers: the preprocessing of each teacher.
         seed: of the changes.
 
     """
@@ -85,14 +90,14 @@ class TrainingScenes(Dataset[Batch]):
         mirrored: Sequence[int] | None,
         preprocessing: Preprocessing,
         *,
-        teacher: Preprocessing | None = None,
+        teachers: Sequence[Preprocessing] = (),
         seed: int = 0,
     ) -> None:
         self._scenes = scenes
         self._changes = changes
         self._mirrored = mirrored
         self._preprocessing = preprocessing
-        self._teacher = teacher
+        self._teachers = teachers
         self._seed = seed
 
     def __len__(self) -> int:
@@ -112,11 +117,8 @@ class TrainingScenes(Dataset[Batch]):
             pixels=_channels_first(self._preprocessing(bgr)),
             targets=torch.as_tensor(target),
             indices=torch.tensor(index),
-            teacher_pixels=(
-                _channels_first(self._teacher(bgr))
-                if self._teacher
-                else torch.empty(0, dtype=torch.uint8)
-            ),
+            teacher_pixels=tuple(_channels_first(teacher(bgr)) for teacher in self._teachers),
+            teacher_logits=torch.empty(0),
         )
 
 
@@ -134,7 +136,8 @@ class PreparedImages(Dataset[Batch]):
             pixels=_channels_first(self._images.pixels[index][None]),
             targets=torch.as_tensor(self._images.classes[index]),
             indices=torch.tensor(index),
-            teacher_pixels=torch.empty(0, dtype=torch.uint8),
+            teacher_pixels=(),
+            teacher_logits=torch.empty(0),
         )
 
 
@@ -217,8 +220,19 @@ def read_images(start: RunConfig, split: Split, *, folder: Path) -> Images:
     )
 
 
+def augmented_scenes(
+    start: RunConfig, scenes: ImageSet, *, seed: int, teachers: Sequence[Preprocessing]
+) -> TrainingScenes:
+    """Return scenes as the run's recipe changes and prepares them."""
+    recipe = start.recipe
+    mirrored = mirrored_classes(start, recipe.augmentation)
+    return TrainingScenes(
+        scenes, recipe.augmentation, mirrored, recipe.preprocessing, teachers=teachers, seed=seed
+    )
+
+
 def training_batches(
-    scenes: TrainingScenes, *, batch_size: int, seed: int, workers: int
+    scenes: EpochDataset, *, batch_size: int, seed: int, workers: int
 ) -> DataLoader[Batch]:
     """Return the batches of every epoch, read by `workers` processes (0: by this one)."""
     return DataLoader(
@@ -227,11 +241,18 @@ def training_batches(
         sampler=EpochSampler(len(scenes), seed),
         # A last batch of one image would have no variance to normalise by.
         drop_last=len(scenes) // _processes()[1] > batch_size,
-        num_workers=workers,
         persistent_workers=workers > 0,
-        multiprocessing_context=READERS_START if workers else None,
-        worker_init_fn=_single_threaded if workers else None,
+        **reader_options(workers),
     )
+
+
+def reader_options(workers: int) -> dict[str, Any]:
+    """Return what a loader is told of the processes that read for it (0: its own)."""
+    return {
+        "num_workers": workers,
+        "multiprocessing_context": READERS_START if workers else None,
+        "worker_init_fn": _single_threaded if workers else None,
+    }
 
 
 def mirrored_classes(start: RunConfig, changes: Sequence[Change]) -> list[int] | None:

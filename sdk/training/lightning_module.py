@@ -21,6 +21,7 @@ from leansight.sdk.recipes.schema import Recipe, Training
 from leansight.sdk.system.text import first_five
 from leansight.sdk.training.batches import Batch
 from leansight.sdk.training.losses import label_loss, teacher_loss
+from leansight.sdk.training.teachers import Teachers
 
 WARMUP_SHARE: Final = 0.1  # of the one-cycle schedule: short trainings have no time for more
 # The data loaders of validation, in their order; the second where the recipe has a shift.
@@ -38,7 +39,7 @@ class LearningTask(pl.LightningModule):
         recipe: its training, distillation and task.
         weights: of the classes in the loss, (K,).
         files: names of the training samples, to say which batch went wrong.
-        teacher: as `network`, for the teacher's own pixels.
+        teachers: asked at each step, unless the batches bring their answers.
 
     """
 
@@ -48,7 +49,7 @@ class LearningTask(pl.LightningModule):
         recipe: Recipe,
         weights: Tensor,
         files: Sequence[str],
-        teacher: nn.Module | None = None,
+        teachers: Teachers | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -56,7 +57,7 @@ class LearningTask(pl.LightningModule):
         self._recipe = recipe
         self._training = recipe.training
         self._files = files
-        self._teacher = [teacher] if teacher else []  # in a list: not part of the checkpoint
+        self._teachers = teachers  # no module: not part of the checkpoint
         self.class_weights: Tensor  # moves to the network's device with it
         self.register_buffer("class_weights", weights, persistent=False)
         scores = [_accuracy(recipe.task, len(weights)) for _ in HELD_OUT]
@@ -179,11 +180,12 @@ class LearningTask(pl.LightningModule):
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
         from_labels = label_loss(logits, batch.targets, self._recipe, self.class_weights)
-        if not self._teacher:
+        if self._teachers:
+            taught = self._teachers(batch.teacher_pixels)
+        elif batch.teacher_logits.numel():
+            taught = batch.teacher_logits
+        else:
             return from_labels
-        (teacher,) = self._teacher
-        with torch.no_grad():
-            taught = teacher(network_input(batch.teacher_pixels))
         distillation = self._recipe.distillation
         from_teacher = teacher_loss(logits, taught, distillation, self._recipe.task)
         return distillation.share * from_teacher + (1 - distillation.share) * from_labels

@@ -24,17 +24,20 @@ from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, read_split
 from leansight.sdk.system.allocator import keep_freed_memory
 from leansight.sdk.system.console import console, tell
 from leansight.sdk.system.cores import crowding
+from leansight.sdk.training.bank import Bank, open_bank
 from leansight.sdk.training.batches import (
     Batch,
+    EpochDataset,
     EpochSampler,
     Images,
     PreparedImages,
-    TrainingScenes,
-    mirrored_classes,
+    augmented_scenes,
     read_images,
     training_batches,
 )
 from leansight.sdk.training.lightning_module import LearningTask
+from leansight.sdk.training.normalisation import measure_normalisation
+from leansight.sdk.training.teachers import Teachers
 from leansight.sdk.training.trainer import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -84,11 +87,16 @@ def train(
 def _train_begun(out: Path, hardware: Hardware) -> Run:
     start = RunConfig.load(out)
     split, chosen = read_split(out), start.options
-    teacher = Run.load(chosen.teacher) if chosen.teacher else None
+    teachers = [Run.load(path) for path in chosen.teachers]
     require_whole_checkpoints(out / "checkpoints")
     images = read_images(start, split, folder=out)
+    bank = None
+    if chosen.bank:
+        workers = hardware.workers
+        bank = open_bank(start, split.train, images.scenes, teachers, workers=workers)
+    files = [str(s.path) for s in split.train]
     network, trainer = train_network(
-        start, images, [str(s.path) for s in split.train], out=out, teacher=teacher, on=hardware
+        start, images, files, out=out, teachers=teachers, bank=bank, on=hardware
     )
     if not trainer.is_global_zero:
         raise SystemExit(0)  # the other processes of one training end here
@@ -114,13 +122,14 @@ def train_network(
     files: Sequence[str],
     *,
     out: Path,
-    teacher: Run | None,
+    teachers: Sequence[Run] = (),
+    bank: Bank | None = None,
     on: Hardware,
 ) -> tuple[nn.Module, pl.Trainer]:
     """Train and return the network of the best epoch (with `everything`: of the last one).
 
     Checkpoints, `metrics.csv` and TensorBoard's files go to `out`/checkpoints; if it holds
-    `last.ckpt`, training goes on from there.
+    `last.ckpt`, training goes on from there. With a bank, its answers are the teachers'.
 
     Raises:
         DataError: the loss is not a finite number, or pretrained weights do not fit.
@@ -130,19 +139,26 @@ def train_network(
     recipe, folder = start.recipe, out / "checkpoints"
     last = folder / LAST_CHECKPOINT
     pl.seed_everything(recipe.training.seed, workers=True, verbose=False)
-    classes, channels = len(start.labels), recipe.preprocessing.channels
     if start.options.network:
-        given = start.options.network
-        network = load_network(given, recipe.model, classes=classes, channels=channels)
+        network = load_network(start.options.network, recipe.model, **_shape(start))
     else:
-        network = build_network(recipe.model, classes=classes, channels=channels)
+        network = build_network(recipe.model, **_shape(start))
         if recipe.model.pretrained and not last.exists():
-            load_pretrained(network, recipe.model, start.options.weights)
+            if recipe.model.data_normalisation:
+                start = measure_normalisation(start, images.scenes, out)
+            load_pretrained(network, start.recipe.model, start.options.weights)
+    classes = len(start.labels)
     network = network.to(memory_format=fast_memory_format(network))
     weights = class_weights(images.scenes.classes, classes, recipe)
-    taught = teacher.network().to(memory_format=torch.channels_last) if teacher else None
+    taught = Teachers(teachers) if teachers and not bank else None
     task = LearningTask(network, recipe, weights, files, taught)
-    batches, held_out = _loaders(start, images, teacher, on)
+    scenes = bank or augmented_scenes(
+        start,
+        images.scenes,
+        seed=recipe.training.seed,
+        teachers=taught.preprocessings if taught else (),
+    )
+    batches, held_out = _loaders(start, images, scenes, workers=0 if bank else on.workers)
     with quiet_lightning():
         if recipe.training.find_learning_rate and not last.exists():
             start = find_learning_rate(task, batches, start, out)
@@ -155,6 +171,11 @@ def train_network(
     kept = folder / (LAST_CHECKPOINT if start.options.everything else BEST_CHECKPOINT)
     task.load_state_dict(read_checkpoint(kept)["state_dict"])
     return network.eval(), trainer
+
+
+def _shape(start: RunConfig) -> dict[str, int]:
+    seen = start.recipe.preprocessing
+    return {"classes": len(start.labels), "channels": seen.channels, "size": seen.size}
 
 
 def fast_memory_format(network: nn.Module) -> torch.memory_format:
@@ -208,22 +229,14 @@ def class_weights(classes: NDArray[np.int64], labels: int, recipe: Recipe) -> Te
 
 
 def _loaders(
-    start: RunConfig, images: Images, teacher: Run | None, on: Hardware
+    start: RunConfig, images: Images, scenes: EpochDataset, *, workers: int
 ) -> tuple[DataLoader[Batch], list[DataLoader[Batch]]]:
     recipe = start.recipe
-    scenes = TrainingScenes(
-        images.scenes,
-        recipe.augmentation,
-        mirrored_classes(start, recipe.augmentation),
-        recipe.preprocessing,
-        teacher=teacher.recipe.preprocessing if teacher else None,
-        seed=recipe.training.seed,
-    )
     batches = training_batches(
         scenes,
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
-        workers=on.workers,
+        workers=workers,
     )
     held_out = [part for part in (images.validation, images.shifted) if part is not None]
     if start.options.everything:

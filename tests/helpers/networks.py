@@ -30,6 +30,7 @@ LIGHT = ("mobilenetv1_100", "mobilenetv2_100")
 
 OWN = {
     "resnet-custom": ModelRecipe(width=4, blocks=(1, 2)),
+    "plain-cnn": ModelRecipe(name="plain-cnn", blocks=(1, 2), widths=(4, 12), stem_stride=2),
     "masks-cnn": ModelRecipe(name="masks-cnn", width=4, blocks=(1, 2)),
     "mixed-blocks": ModelRecipe(name="mixed-blocks", width=4, blocks=(1, 2)),
 }

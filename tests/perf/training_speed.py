@@ -97,7 +97,6 @@ def trained(recipe: Recipe, scenes: ImageSet) -> float:
             images,
             [str(i) for i in range(len(scenes.classes))],
             out=Path(folder),
-            teacher=None,
             on=Hardware(workers=WORKERS),
         )
         with (Path(folder) / "checkpoints" / "metrics.csv").open(newline="") as rows:

@@ -24,6 +24,8 @@ from leansight.exporters.conversion.convert import convert
 from leansight.exporters.int8.calibrated_network import quantize
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.sdk.models.build import build_network
+from leansight.sdk.recipes.schema import Block, Downsampling, ModelRecipe
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
@@ -136,6 +138,20 @@ def flattened() -> nn.Module:
     )
 
 
+def plain(block: Block, downsampling: Downsampling) -> nn.Module:
+    """Our own fast network, with a block of each kind behind a stem of stride 2."""
+    recipe = ModelRecipe(
+        name="plain-cnn",
+        blocks=(2, 1),
+        widths=(16, 24),
+        stem_stride=2,
+        block=block,
+        downsampling=downsampling,
+        body_batch_norm=True,
+    )
+    return build_network(recipe, classes=len(LABELS), channels=3)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A network, how many layers it is given (for batch norms that have nothing to be folded into,
@@ -155,6 +171,8 @@ KINDS = {
     "dense": Kind(dense, alone=7, exact=True),
     "inception": Kind(inception, alone=1),
     "flattened": Kind(flattened, exact=True),
+    "plain": Kind(partial(plain, "plain", "max-pool"), exact=True),
+    "residual": Kind(partial(plain, "residual", "stride"), exact=True),
 }
 
 

@@ -29,7 +29,20 @@ HEAD = ("head",)
 NETWORKS = {
     "resnet-custom": ModelRecipe(width=16, blocks=(2, 2)),
     "masks-cnn": ModelRecipe(name="masks-cnn", width=16, blocks=(1, 1, 1), head=(32,)),
+    "plain-cnn": ModelRecipe(name="plain-cnn", blocks=(1, 2, 2), widths=(16, 32, 48)),
+    "residual plain-cnn": ModelRecipe(
+        name="plain-cnn", width=16, blocks=(2, 2), block="residual", body_batch_norm=True
+    ),
     "mixed-blocks": ModelRecipe(name="mixed-blocks", width=16, blocks=(1, 1)),
+    "unpadded-cnn": ModelRecipe(
+        name="unpadded-cnn",
+        filters=(32, 16, 16),
+        kernels=(6, 3, 3),
+        pools=(1, 2, 3),
+        flatten=True,
+        head=(32, 16),
+        head_batch_norm=True,
+    ),
     "efficientnet_lite0": ModelRecipe(name="efficientnet_lite0"),
     "mobilenetv1_100": ModelRecipe(name="mobilenetv1_100"),
     "mobilenetv2_100": ModelRecipe(name="mobilenetv2_100"),
@@ -52,7 +65,7 @@ BIG = {
 def built(name: str) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     size = 80 if name == "inception_resnet_v2" else 64
-    network = build_network(NETWORKS[name], classes=3, channels=3).eval()
+    network = build_network(NETWORKS[name], classes=3, channels=3, size=size).eval()
     return network, torch.zeros(1, 3, size, size)
 
 
@@ -95,14 +108,19 @@ def test_every_network_is_pruned_and_still_learns(
     state = {key: value.contiguous() for key, value in pruned.state_dict().items()}
     save_file(state, tmp_path / "pruned.safetensors")
     read = load_network(
-        tmp_path / "pruned.safetensors", NETWORKS[name], classes=3, channels=3
+        tmp_path / "pruned.safetensors",
+        NETWORKS[name],
+        classes=3,
+        channels=3,
+        size=example.shape[-1],
     ).eval()
     with torch.no_grad():
         torch.testing.assert_close(read(images), pruned.eval()(images))
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet-custom", "mixed-blocks", "mobilenetv2_100", "mobilenetv3_large_100"]
+    "name",
+    ["resnet-custom", "mixed-blocks", "unpadded-cnn", "mobilenetv2_100", "mobilenetv3_large_100"],
 )
 def test_what_is_nothing_goes_and_the_answers_stay(name: str) -> None:
     """Every second channel is made nothing everywhere: it goes, and nothing changes."""

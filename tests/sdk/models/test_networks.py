@@ -1,14 +1,27 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import OWN, S2_HEAD, check_partition, convolutions, count, weightless
+from networks import (
+    OWN,
+    PUBLISHED,
+    S2_HEAD,
+    check_partition,
+    convolutions,
+    count,
+    statistics,
+    weightless,
+)
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from leansight.runtime.errors import DataError
 from leansight.sdk.models.build import build_network
-from leansight.sdk.models.layer_groups import layer_groups
+from leansight.sdk.models.layer_groups import freeze, layer_groups
 from leansight.sdk.models.networks import Inception, ResNetCustom, TrainableNetwork, network_input
+from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.recipes.schema import ModelRecipe
 
 
@@ -51,11 +64,12 @@ def test_the_small_network_is_the_same_without_a_recipe() -> None:
     ("name", "shapes"),
     [
         ("resnet-custom", [(4, 16, 16), (16, 16, 16), (32, 8, 8)]),
+        ("plain-cnn", [(4, 4, 4), (12, 2, 2)]),
         ("masks-cnn", [(4, 8, 8), (8, 4, 4)]),
         ("mixed-blocks", [(4, 8, 8), (16, 8, 8), (32, 4, 4)]),
     ],
 )
-def test_stages_halve_the_picture_and_double_the_width(
+def test_stages_have_their_widths_and_halve_the_picture(
     name: str, shapes: list[tuple[int, ...]]
 ) -> None:
     network = build_network(OWN[name], classes=5, channels=3).eval()
@@ -126,6 +140,87 @@ def test_the_head_is_system_s2s() -> None:
     ]
     assert widths == [(64, 100), (100, 10), (10, 3)]
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.2, 0.5, 0.2]
+
+
+def weightless_recipe(name: str, classes: int) -> TrainableNetwork:
+    recipe = load_recipe(name)
+    with torch.device("meta"):
+        return build_network(
+            recipe.model, classes=classes, channels=3, size=recipe.preprocessing.size
+        )
+
+
+def test_s2s_best_network_has_the_parameters_that_its_authors_counted() -> None:
+    network = weightless_recipe("masks-transfer-published", classes=3)
+    norms = [m for m in network.body.modules() if isinstance(m, nn.BatchNorm2d)]
+    # Theirs, in Keras, whose InceptionResNetV2 has no factors in its batch norms.
+    assert count(network) - sum(len(norm.weight) for norm in norms) == 59_807_155
+    # Keras' table of the body without its end, less the statistics, and the head by hand.
+    head = (6 * 6 * 1536 * 100 + 100 + 200) + (100 * 10 + 10 + 20) + (10 * 3 + 3)
+    assert 54_336_736 - statistics(network.body) + head == 59_807_155
+
+
+def test_s2s_small_network_is_as_large_as_counted_by_hand() -> None:
+    network = weightless_recipe("masks-cnn-published", classes=3)
+    convolutions_ = (108 * 64 + 64) + (576 * 32 + 32) + 2 * (288 * 32 + 32) + (288 * 16 + 16)
+    side = ((((256 - 5 - 2 - 2) // 2 - 2) // 2) - 2) // 3
+    dense = (side * side * 16 * 32 + 32) + 2 * (32 * 32 + 32) + (32 * 10 + 10) + (10 * 3 + 3)
+    assert count(network) == convolutions_ + dense == 235_899
+
+
+def test_s3s_network_is_resnet_50_with_seven_classes() -> None:
+    network = weightless_recipe("driving-weather-published", classes=7)
+    assert count(network) == PUBLISHED["resnet50"] - (2048 * 1000 + 1000) + (2048 * 7 + 7)
+
+
+def test_of_s5s_network_with_a_hidden_layer_that_and_the_output_learn() -> None:
+    network = weightless_recipe("multilabel-hidden", classes=14)
+    freeze(network, load_recipe("multilabel-hidden").training.trainable_layers)
+    assert count(network, trainable=True) == (2048 * 256 + 256) + (256 * 14 + 14)
+    assert count(network.body) == PUBLISHED["resnext50_32x4d"] - (2048 * 1000 + 1000)
+
+
+FLAT = replace(S2_HEAD, width=4, blocks=(1, 2), flatten=True, dropout=0.0)
+
+
+def test_a_head_that_flattens_is_dense_layers_on_the_features_of_every_position() -> None:
+    network = build_network(FLAT, classes=3, channels=3, size=20).eval()
+    first, norm, _, _, _, *rest = network.hidden
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    nn.init.normal_(norm.running_mean)
+    nn.init.normal_(first.bias)
+    dense = nn.Linear(8 * 5 * 5, 100)
+    dense.load_state_dict({"weight": first.weight.reshape(100, -1), "bias": first.bias})
+    single = nn.BatchNorm1d(100).eval()
+    single.load_state_dict(norm.state_dict())
+    plain = nn.Sequential(nn.Flatten(), dense, single, nn.ReLU(), *rest, network.head)
+    pictures = torch.randn(4, 3, 20, 20)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pictures), plain(network.body(pictures)))
+    kinds = [type(layer).__name__ for layer in network.hidden]
+    assert kinds == [
+        *("Conv2d", "BatchNorm2d", "ReLU", "Dropout", "Flatten"),
+        *("Linear", "BatchNorm1d", "ReLU", "Dropout"),
+    ]
+    check_partition(network, layer_groups(network))
+
+
+def test_a_head_that_flattens_begins_as_its_dense_layers_would() -> None:
+    network = build_network(FLAT, classes=3, channels=3, size=20)
+    first = network.hidden[0]
+    assert isinstance(first, nn.Conv2d)
+    assert spread(first.weight) == pytest.approx((2 / (8 * 5 * 5 + 100)) ** 0.5, rel=0.05)
+    assert first.bias is not None
+    assert not first.bias.any()
+    assert all(module.training for module in network.modules())
+
+
+def test_pictures_that_are_too_small_to_flatten_are_refused_in_one_line() -> None:
+    with pytest.raises(DataError, match=r"^pictures of 3×3 pixels are too small for masks-cnn: r"):
+        build_network(FLAT, classes=3, channels=3, size=3)
+    with pytest.raises(ValueError, match="needs the size of the pictures"):
+        build_network(FLAT, classes=3, channels=3)
 
 
 @settings(max_examples=30, deadline=None)

@@ -3,7 +3,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,12 @@ def published_network(name: str, classes: int = 7) -> nn.Module:
     return network
 
 
-def published_features(network: nn.Module, pixels: Tensor) -> Tensor:
+def published_features(network: nn.Module, pixels: Tensor, **given: Sequence[float]) -> Tensor:
     """Return what timm's network sees in uint8 pixels whose surroundings are gray, of value 128.
 
-    Normalised as its authors do; what we pad with, 0, is 128 in pixels.
+    Normalised as its authors do, or by `mean` and `std`; what we pad with, 0, is 128 in pixels.
     """
-    config = network.pretrained_cfg
+    config = network.pretrained_cfg | given
     mean, deviation = (torch.tensor(config[key]).reshape(1, 3, 1, 1) for key in ("mean", "std"))
     first = network.get_submodule(config["first_conv"])
     border, first.padding = first.padding[0], (0, 0)
@@ -76,6 +77,20 @@ def test_pretrained_networks_see_pixels_as_timms_see_normalised_ones(
     expected = published_features(published, pixels)
     assert expected.std() > 1e-6
     tolerance = 1e-3 * float(expected.abs().max())
+    torch.testing.assert_close(our_features(network, pixels), expected, rtol=0, atol=tolerance)
+
+
+def test_pretrained_networks_see_pixels_normalised_by_the_recipes_mean(tmp_path: Path) -> None:
+    published = published_network("mobilenetv2_100")
+    save_file(published.state_dict(), tmp_path / "weights.safetensors")
+    own = {"mean": (0.2, 0.3, 0.6), "std": (0.1, 0.2, 0.3)}
+    recipe = replace(V2, mean=own["mean"], deviation=own["std"])
+    network = build_network(recipe, classes=2, channels=3)
+    load_pretrained(network, recipe, [tmp_path / "weights.safetensors"])
+    pixels = gray_noise(2, 3, 64)
+    expected = published_features(published, pixels, **own)
+    tolerance = 1e-3 * float(expected.abs().max())
+    assert (expected - published_features(published, pixels)).abs().max() > 10 * tolerance
     torch.testing.assert_close(our_features(network, pixels), expected, rtol=0, atol=tolerance)
 
 

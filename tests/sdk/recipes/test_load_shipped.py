@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -105,6 +106,46 @@ def changes(name: str, kind: str) -> list[Any]:
             },
         ),
         (
+            "masks-transfer-published",
+            {
+                "preprocessing.size": 256,
+                "model.name": "inception_resnet_v2",
+                "model.flatten": True,
+                "model.head": (100, 10),
+                "model.head_dropout": (0.5, 0.2),
+                "model.head_batch_norm": True,
+                "model.dropout": 0,
+            },
+        ),
+        (
+            "masks-cnn-published",
+            {
+                "preprocessing.size": 256,
+                "model.filters": (64, 32, 32, 32, 16),
+                "model.kernels": (6, 3, 3, 3, 3),
+                "model.pools": (1, 1, 2, 2, 3),
+                "model.flatten": True,
+                "model.head": (32, 32, 32, 10),
+                "model.head_dropout": (0, 0, 0.2, 0),
+                "model.dropout": 0,
+            },
+        ),
+        (
+            "driving-weather-published",
+            {
+                "data.per_class": 4800,
+                "preprocessing.size": 224,
+                "preprocessing.fit": "centre-crop",
+                "model.name": "resnet50",
+                "model.pretrained": True,
+                "model.data_normalisation": True,
+                "training.find_learning_rate": True,
+                "training.schedule": "one-cycle",
+                "training.epochs": 10,
+                "training.class_weights": False,
+            },
+        ),
+        (
             "symbols-mobilenet",
             {
                 "preprocessing.size": 224,
@@ -146,6 +187,16 @@ def changes(name: str, kind: str) -> list[Any]:
             },
         ),
         (
+            "multilabel-hidden",
+            {
+                "task": "multilabel",
+                "model.name": "resnext50_32x4d",
+                "model.head": (256,),
+                "training.trainable_layers": 0,
+                "training.probability_clamp": 0.005,
+            },
+        ),
+        (
             "multilabel-ensemble",
             {
                 "task": "multilabel",
@@ -179,12 +230,21 @@ def test_a_recipe_is_what_its_authors_published(name: str, expected: dict[str, o
     assert {key: attrgetter(key)(recipe) for key in expected} == expected
 
 
-def test_both_of_s2s_train_alike() -> None:
-    small, big = load_recipe("masks-cnn"), load_recipe("masks-transfer")
-    assert small.training == big.training
-    assert small.split == big.split
-    assert small.preprocessing == big.preprocessing
-    assert small.augmentation == big.augmentation
+@pytest.mark.parametrize(
+    "name", ["masks-transfer", "masks-cnn-published", "masks-transfer-published"]
+)
+def test_all_of_s2s_train_alike(name: str) -> None:
+    first, other = load_recipe("masks-cnn"), load_recipe(name)
+    assert first.training == other.training
+    assert first.split == other.split
+    assert first.preprocessing == other.preprocessing
+    assert first.augmentation == other.augmentation
+
+
+def test_s5s_hidden_layer_is_all_that_its_recipe_changes() -> None:
+    without, hidden = load_recipe("multilabel-frozen"), load_recipe("multilabel-hidden")
+    named = replace(hidden, name=without.name, description=without.description)
+    assert replace(named, model=replace(hidden.model, head=())) == without
 
 
 def test_a_teacher_of_signs_has_not_seen_what_its_pupil_is_validated_on() -> None:
@@ -203,10 +263,11 @@ def test_s2s_augmentation() -> None:
     assert len(changes("masks-transfer", "mirror")) == 1
 
 
-def test_s3s_augmentation() -> None:
-    assert changes("driving-weather", "affine")[0].rotation_degrees == 5
-    assert round(changes("driving-weather", "crop")[0].padding * 224) == 10
-    assert changes("driving-weather", "mirror")[0].probability == 0.5
+@pytest.mark.parametrize("name", ["driving-weather", "driving-weather-published"])
+def test_s3s_augmentation(name: str) -> None:
+    assert changes(name, "affine")[0].rotation_degrees == 5
+    assert round(changes(name, "crop")[0].padding * 224) == 10
+    assert changes(name, "mirror")[0].probability == 0.5
 
 
 @pytest.mark.parametrize("name", [n for n in recipe_names() if n.startswith("multilabel-")])

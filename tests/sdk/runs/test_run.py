@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.runs.run import Run
+from leansight.sdk.runs.run import Run, TrainingOptions
 
 
 @pytest.fixture
@@ -60,3 +60,22 @@ def test_weights_of_another_network_are_named(copied: Path) -> None:
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is not a run \(it has no run\.json\)"):
         Run.load(tmp_path)
+
+
+def test_options_of_a_training_survive_json() -> None:
+    options = TrainingOptions(
+        test_on="belgium",
+        weights=(Path("a"), Path("b")),
+        teachers=(Path("large"), Path("larger")),
+        bank=Path("bank"),
+        bank_views=3,
+    )
+    assert TrainingOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
+
+
+def test_an_unfinished_run_of_an_older_version_has_one_teacher() -> None:
+    values = TrainingOptions().to_dict()
+    for name in ("teachers", "bank", "bank_views"):
+        del values[name]
+    old = {"teacher": "large"}, {"teacher": None}
+    assert [TrainingOptions.from_dict(values | o).teachers for o in old] == [(Path("large"),), ()]

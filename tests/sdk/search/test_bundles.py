@@ -64,15 +64,16 @@ def test_a_point_begins_with_the_run_or_learns_from_it(run: Run, tmp_path: Path)
     half = make_run(workshop, replace(own, share=0.5))
     start = RunConfig.load(half)
     assert start.options.network == half / "pruned.safetensors"
-    assert start.options.teacher == tmp_path / "start"
+    assert start.options.teachers == (tmp_path / "start",)
     assert start.recipe.training.epochs == 1
     assert Run.load(half).split().test == ()
     other = make_run(workshop, replace(own, width=8, size=24, share=0.5))
     base = RunConfig.load(tmp_path / "runs" / "width-8-size-24-share-0")
     assert base.options.network is None
-    assert base.options.teacher == tmp_path / "start"
+    assert base.options.teachers == (tmp_path / "start",)
     assert (base.recipe.model.width, base.recipe.preprocessing.size) == (8, 24)
-    assert RunConfig.load(other).options.teacher == tmp_path / "runs" / "width-8-size-24-share-0"
+    unpruned = tmp_path / "runs" / "width-8-size-24-share-0"
+    assert RunConfig.load(other).options.teachers == (unpruned,)
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}
     assert make_run(workshop, replace(own, width=8, size=24, share=0.5, threads=2)) == other
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("model.safetensors")} == made

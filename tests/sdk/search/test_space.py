@@ -37,6 +37,14 @@ def test_a_network_without_a_width_has_none_to_choose() -> None:
         space("traffic-signs-resnet50", widths=(8,))
 
 
+def test_a_network_with_a_width_for_each_stage_keeps_them() -> None:
+    recipe = load_recipe("traffic-signs-tiny", ["model.widths=[16, 32, 48, 64]"])
+    options: dict[str, Any] = dict.fromkeys(("sizes", "shares", "precisions", "threads"))
+    assert space_of(recipe, widths=None, timed=False, **options).widths == ()
+    with pytest.raises(DataError, match="plain-cnn has a width for each stage: leave them out"):
+        space_of(recipe, widths=(8,), timed=False, **options)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

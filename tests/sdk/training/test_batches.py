@@ -87,13 +87,13 @@ def test_without_changes_a_scene_is_prepared_as_the_runtime_does(scenes: ImageSe
     bgr = np.ascontiguousarray(scenes.pixels[5][..., ::-1])
     assert np.array_equal(read.pixels.permute(1, 2, 0).numpy(), GRAY(bgr)[0])
     assert read.targets == 2
-    assert read.teacher_pixels.numel() == 0
+    assert not read.teacher_pixels
 
 
 def test_the_teacher_sees_the_same_scene_in_its_own_way(scenes: ImageSet) -> None:
     teacher = Preprocessing(size=24, colour="rgb")
-    read = TrainingScenes(scenes, (Exposure(stops=1),), [0, 1, 2], GRAY, teacher=teacher)[1, 4]
-    scene = np.ascontiguousarray(read.teacher_pixels.permute(1, 2, 0).numpy()[..., ::-1])
+    read = TrainingScenes(scenes, (Exposure(stops=1),), [0, 1, 2], GRAY, teachers=[teacher])[1, 4]
+    scene = np.ascontiguousarray(read.teacher_pixels[0].permute(1, 2, 0).numpy()[..., ::-1])
     assert np.array_equal(GRAY(scene)[0], read.pixels.permute(1, 2, 0).numpy())
     assert not np.array_equal(scene[..., ::-1], scenes.pixels[4])
 

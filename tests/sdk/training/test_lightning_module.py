@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.recipes.schema import Distillation, Recipe, Training
 from leansight.sdk.training.lightning_module import LearningTask, one_cycle, optimiser
 from leansight.sdk.training.losses import clamped_binary_cross_entropy, teacher_loss
+from leansight.sdk.training.teachers import Teachers
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]])
 TAUGHT = torch.tensor([[1.0, 0.0, 0.5], [-1.0, 2.0, 0.0]])
@@ -102,6 +104,7 @@ def recipe() -> Recipe:
 def test_a_teacher_is_not_part_of_the_checkpoint(recipe: Recipe) -> None:
     network, teacher = nn.Linear(2, 2), nn.Linear(2, 2)
     alone = LearningTask(network, recipe, torch.ones(2), [])
-    taught = LearningTask(network, recipe, torch.ones(2), [], teacher)
+    run = SimpleNamespace(recipe=recipe, network=lambda: teacher)
+    taught = LearningTask(network, recipe, torch.ones(2), [], Teachers([run]))
     assert set(taught.state_dict()) == set(alone.state_dict())
     assert not [p for p in taught.parameters() if any(p is q for q in teacher.parameters())]

@@ -129,9 +129,9 @@ def test_a_teacher_is_learnt_from(run: Run, data: Path, recipe: Recipe, tmp_path
         shortened(recipe, epochs=3), distillation=replace(recipe.distillation, share=1)
     )
     weights = []
-    for teacher in (run.path, None):
-        out = tmp_path / str(bool(teacher))
-        train(data, taught, out=out, options=TrainingOptions(teacher=teacher), hardware=HERE)
+    for teachers in ((run.path,), ()):
+        out = tmp_path / str(len(teachers))
+        train(data, taught, out=out, options=TrainingOptions(teachers=teachers), hardware=HERE)
         weights.append(load_file(out / "model.safetensors"))
     assert weights[0].keys() == weights[1].keys()
     assert not any(torch.equal(weights[0][n], weights[1][n]) for n in weights[0] if "weight" in n)
@@ -148,7 +148,7 @@ def test_a_teacher_of_other_classes_is_refused(
             tmp_path / "data",
             recipe,
             out=tmp_path / "run",
-            options=TrainingOptions(teacher=run.path),
+            options=TrainingOptions(teachers=(run.path,)),
             hardware=HERE,
         )
 
@@ -163,11 +163,11 @@ def test_a_teacher_that_has_learnt_what_is_held_out_is_refused(
             data,
             other,
             out=tmp_path / "run",
-            options=TrainingOptions(teacher=run.path),
+            options=TrainingOptions(teachers=(run.path,)),
             hardware=HERE,
         )
     assert not (tmp_path / "run").exists()
-    with_its_lists = TrainingOptions(teacher=run.path, lists=run.path)
+    with_its_lists = TrainingOptions(teachers=(run.path,), lists=run.path)
     short = shortened(other, epochs=1)
     train(data, short, out=tmp_path / "run", options=with_its_lists, hardware=HERE)
     assert lists(tmp_path / "run") == lists(run.path)

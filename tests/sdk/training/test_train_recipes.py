@@ -147,11 +147,21 @@ CASES = {
     "traffic-signs-resnet50": Case(countries, "signs/germany", RESNET, exported=False),
     "traffic-signs-resnet50-scratch": Case(countries, "signs/germany", RESNET, exported=False),
     "masks-cnn": Case(classes, "flowers", ("preprocessing.size=64", "model.width=8")),
+    "masks-cnn-published": Case(classes, "flowers", ("preprocessing.size=64",)),
     "masks-transfer": Case(classes, "flowers", ("preprocessing.size=75",), exported=False),
+    # Its head on a smaller body: the body is that of masks-transfer.
+    "masks-transfer-published": Case(
+        classes, "flowers", ("preprocessing.size=64", "model.name=mobilenetv1_100")
+    ),
     "driving-weather": Case(driving, "weather", RESNET, exported=False),
+    # Without weights nothing is normalised: test_normalisation.py gives some.
+    "driving-weather-published": Case(
+        driving, "weather", (*RESNET, "model.data_normalisation=false"), exported=False
+    ),
     "symbols-mobilenet": Case(train_and_test, "flowers", RESNET),
     "symbols-resnet50": Case(train_and_test, "flowers", RESNET, exported=False),
     "multilabel-frozen": Case(many_labels, "weather", RESNET, exported=False),
+    "multilabel-hidden": Case(many_labels, "weather", RESNET, exported=False),
     "multilabel-ensemble": Case(many_labels, "flowers", RESNET, exported=False),
     "multilabel-scratch": Case(
         many_labels, "weather", (*RESNET, "model.width=4", "model.blocks=[1,1,1]")

@@ -1,0 +1,210 @@
+"""A bank: augmented views of the training images with the teachers' answers, made once.
+
+`FOLDER/bank.json` says what the views were made from, `FOLDER/view-000.npy` holds the first view of
+every image: one record each, with the pixels as the network sees them, the class that they show
+and the teachers' logits. Every training with the same images, augmentation and preprocessing reads
+them, whatever its network, loss and seed: the views are drawn with a seed of their own.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from leansight.runtime.errors import DataError
+from leansight.sdk.data.images import ImageSet, images_folder
+from leansight.sdk.data.samples import Sample
+from leansight.sdk.runs.run import WEIGHTS, Run, RunConfig
+from leansight.sdk.system.files import allocate, write_json
+from leansight.sdk.system.locks import locked
+from leansight.sdk.system.progress import track
+from leansight.sdk.training.batches import (
+    Batch,
+    EpochDataset,
+    TrainingScenes,
+    augmented_scenes,
+    reader_options,
+)
+from leansight.sdk.training.teachers import Teachers
+
+FORMAT: Final = 1
+SEED: Final = 0  # of the views
+MADE_FROM: Final = "bank.json"
+LOCK: Final = "bank.lock"
+TEACHER_BATCH: Final = 32
+
+Records = NDArray[np.void]
+"""One view: `pixels` (C, S, S) uint8, `target` int64 or (K,) int64, `teacher` (K,) float16."""
+
+
+class Bank(EpochDataset):
+    """The views of a bank, mapped into memory: epoch e reads view e modulo their number."""
+
+    def __init__(self, views: Sequence[Records]) -> None:
+        self._views = views
+
+    def __len__(self) -> int:
+        return len(self._views[0])
+
+    def __getitem__(self, position: tuple[int, int]) -> Batch:
+        epoch, index = position
+        record = self._views[epoch % len(self._views)][index]
+        return Batch(
+            pixels=torch.from_numpy(record["pixels"].copy()),
+            targets=torch.as_tensor(record["target"].copy()),
+            indices=torch.tensor(index),
+            teacher_pixels=(),
+            teacher_logits=torch.from_numpy(record["teacher"].astype(np.float32)),
+        )
+
+
+def open_bank(
+    start: RunConfig,
+    samples: Sequence[Sample],
+    scenes: ImageSet,
+    teachers: Sequence[Run],
+    *,
+    workers: int,
+) -> Bank:
+    """Return the bank of a training, once the views that it lacks are made.
+
+    `samples` and their `scenes` are learnt from; `workers` processes change them. Of several
+    trainings with one bank, the first makes the views and the others wait. Who is killed loses one
+    view; the others are there.
+
+    Raises:
+        DataError: the folder holds something else, or views that were made from something else; a
+            view is damaged; the disk has no room for the next one.
+
+    """
+    folder, count = start.options.bank, start.options.bank_views
+    assert folder is not None
+    dtype = _record_type(start, taught=bool(teachers))
+    files = [folder / f"view-{view:03}.npy" for view in range(count)]
+    with locked(folder / LOCK):
+        _require_same(folder, made_from(start, samples, teachers))
+        missing = [view for view, file in enumerate(files) if not file.exists()]
+        if missing:
+            taught = Teachers(teachers) if teachers else None
+            changed = augmented_scenes(
+                start, scenes, seed=SEED, teachers=taught.preprocessings if taught else ()
+            )
+            batches = _batches(changed, missing, workers)
+            each = -(-len(changed) // TEACHER_BATCH)
+            shown = iter(track(batches, "making the bank", each * len(missing)))
+            for view in missing:
+                _write_view(files[view], len(changed), dtype, islice(shown, each), taught)
+    return Bank([_read_view(file, len(samples), dtype) for file in files])
+
+
+def made_from(
+    start: RunConfig, samples: Sequence[Sample], teachers: Sequence[Run]
+) -> dict[str, Any]:
+    """Return all that decides what the views are, as plain JSON values.
+
+    Images count by their names and sizes, wherever they are; teachers by their weights.
+    """
+    recipe, folder = start.recipe, images_folder(start.data)
+    images = [
+        [os.fspath(s.path), s.labels, s.box, (folder / s.path).stat().st_size] for s in samples
+    ]
+    values = {
+        "format": FORMAT,
+        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+        "labels": list(start.labels),
+        "task": recipe.task,
+        "preprocessing": recipe.preprocessing.to_dict(),
+        "augmentation": recipe.to_dict()["augmentation"],
+        "scene_scale": recipe.training.scene_scale,
+        "teachers": [
+            hashlib.sha256((run.path / WEIGHTS).read_bytes()).hexdigest() for run in teachers
+        ],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def _require_same(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Hold a bank against what is wanted of it; where there is none yet, begin it."""
+    file = folder / MADE_FROM
+    if not file.exists():
+        if others := [path.name for path in folder.iterdir() if path.name != LOCK]:
+            raise DataError(
+                f"{folder} holds {others[0]} and no bank: choose another folder", parameter="bank"
+            )
+        write_json(file, wanted)
+    try:
+        found = json.loads(file.read_text())
+        differing = [key for key in wanted if found.get(key) != wanted[key]]
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{file} is damaged: {error}", parameter="bank") from error
+    if differing:
+        raise DataError(
+            f"the bank {folder} was made from other {', '.join(differing)}: choose another folder",
+            parameter="bank",
+        )
+
+
+def _record_type(start: RunConfig, *, taught: bool) -> np.dtype[np.void]:
+    side, labels = start.recipe.preprocessing.size, len(start.labels)
+    return np.dtype(
+        [
+            ("pixels", "u1", (start.recipe.preprocessing.channels, side, side)),
+            ("target", "<i8", (labels,) if start.recipe.task == "multilabel" else ()),
+            ("teacher", "<f2", (labels if taught else 0,)),
+        ]
+    )
+
+
+def _batches(scenes: TrainingScenes, views: Sequence[int], workers: int) -> DataLoader[Batch]:
+    """Return the batches of one view after the other, each in the order of the images."""
+    count = len(scenes)
+    positions = [
+        [(view, index) for index in range(first, min(first + TEACHER_BATCH, count))]
+        for view in views
+        for first in range(0, count, TEACHER_BATCH)
+    ]
+    return DataLoader(scenes, batch_sampler=positions, **reader_options(workers))
+
+
+def _write_view(
+    file: Path,
+    count: int,
+    dtype: np.dtype[np.void],
+    batches: Iterable[Batch],
+    teachers: Teachers | None,
+) -> None:
+    """Write one view beside its place, then rename it."""
+    part = file.with_suffix(".part")
+    try:
+        records = open_memmap(part, "w+", dtype, (count,))
+        allocate(part, part.stat().st_size, parameter="bank")
+        for batch in batches:
+            rows = batch.indices.numpy()
+            records["pixels"][rows] = batch.pixels.numpy()
+            records["target"][rows] = batch.targets.numpy()
+            if teachers:
+                records["teacher"][rows] = teachers(batch.teacher_pixels).numpy()
+        records.flush()
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _read_view(file: Path, count: int, dtype: np.dtype[np.void]) -> Records:
+    try:
+        records: Records = np.load(file, mmap_mode="r")
+    except (ValueError, OSError) as error:
+        raise DataError(f"{file} is damaged ({error}): remove it", parameter="bank") from error
+    if records.shape != (count,) or records.dtype != dtype:
+        raise DataError(f"{file} is of another bank: remove it", parameter="bank")
+    return records
