@@ -6,7 +6,8 @@ and the teachers' logits. Every training with the same images, augmentation and 
 them, whatever its network, loss and seed: the views are drawn with a seed of their own.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -89,18 +90,31 @@ def open_bank(
         check_bank(start, samples)
         if not (folder / MADE_FROM).exists():
             write_json(folder / MADE_FROM, made_from(start, samples))
-        missing = [view for view, file in enumerate(files) if not file.exists()]
+        missing = {view: file for view, file in enumerate(files) if not file.exists()}
         if missing:
-            taught = Teachers(teachers) if teachers else None
-            changed = augmented_scenes(
-                start, scenes, seed=SEED, teachers=taught.preprocessings if taught else ()
-            )
-            batches = _batches(changed, missing, workers)
-            each = -(-len(changed) // TEACHER_BATCH)
-            shown = iter(track(batches, "making the bank", each * len(missing)))
-            for view in missing:
-                _write_view(files[view], len(changed), dtype, islice(shown, each), taught)
+            _make_views(missing, start, scenes, dtype, teachers, workers=workers)
     return Bank([_read_view(file, len(samples), dtype) for file in files])
+
+
+def _make_views(
+    missing: Mapping[int, Path],
+    start: RunConfig,
+    scenes: ImageSet,
+    dtype: np.dtype[np.void],
+    teachers: Sequence[Run],
+    *,
+    workers: int,
+) -> None:
+    """Write the views that are missing, by their number, with one progress bar."""
+    taught = Teachers(teachers) if teachers else None
+    seen = taught.preprocessings if taught else ()
+    changed = augmented_scenes(start, scenes, seed=SEED, teachers=seen)
+    each = math.ceil(len(changed) / TEACHER_BATCH)
+    batches = _batches(changed, list(missing), workers)
+    shown = iter(track(batches, "making the bank", each * len(missing)))
+    for file in missing.values():
+        _write_view(file, len(changed), dtype, islice(shown, each), taught)
+    next(shown, None)  # the bar ends
 
 
 def _record_type(start: RunConfig, *, taught: bool) -> np.dtype[np.void]:
