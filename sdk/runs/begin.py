@@ -21,6 +21,7 @@ from leansight.sdk.data.leakage import (
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.data.splits import limit_classes, split_samples
 from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.runs.bank import check_bank
 from leansight.sdk.runs.run import LOCK, Run, RunConfig, TrainingOptions, read_split, write_split
 from leansight.sdk.system.locks import exclusive
 from leansight.sdk.system.text import first_five
@@ -58,6 +59,7 @@ def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> Ru
         DataError: the data cannot be split, leaks from one side to another, or has unreadable
             images that are not to be skipped; the recipe has a threshold for a label that there
             is not; the teacher is of other classes, or has learnt images that are held out here;
+            the bank was made from something else;
             another process begins, or has begun, a run in `out`.
 
     """
@@ -93,6 +95,7 @@ def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> Ru
         bank=options.bank.resolve() if options.bank else None,
     )
     start = RunConfig(data=data.resolve(), recipe=recipe, labels=labels, options=options)
+    check_bank(start, learnt)
     with alone_in(out):
         if RunConfig.exists(out):  # since `begin_or_join` looked
             raise DataError(f"{out}: another process has begun a run there: choose another folder")

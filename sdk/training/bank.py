@@ -6,13 +6,11 @@ and the teachers' logits. Every training with the same images, augmentation and 
 them, whatever its network, loss and seed: the views are drawn with a seed of their own.
 """
 
-import hashlib
-import json
-import os
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -21,9 +19,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.images import ImageSet, images_folder
+from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import Sample
-from leansight.sdk.runs.run import WEIGHTS, Run, RunConfig
+from leansight.sdk.runs.bank import LOCK, MADE_FROM, check_bank, made_from
+from leansight.sdk.runs.run import Run, RunConfig
 from leansight.sdk.system.files import allocate, write_json
 from leansight.sdk.system.locks import locked
 from leansight.sdk.system.progress import track
@@ -36,10 +35,7 @@ from leansight.sdk.training.batches import (
 )
 from leansight.sdk.training.teachers import Teachers
 
-FORMAT: Final = 1
 SEED: Final = 0  # of the views
-MADE_FROM: Final = "bank.json"
-LOCK: Final = "bank.lock"
 TEACHER_BATCH: Final = 32
 
 Records = NDArray[np.void]
@@ -91,67 +87,34 @@ def open_bank(
     dtype = _record_type(start, taught=bool(teachers))
     files = [folder / f"view-{view:03}.npy" for view in range(count)]
     with locked(folder / LOCK):
-        _require_same(folder, made_from(start, samples, teachers))
-        missing = [view for view, file in enumerate(files) if not file.exists()]
+        check_bank(start, samples)
+        if not (folder / MADE_FROM).exists():
+            write_json(folder / MADE_FROM, made_from(start, samples))
+        missing = {view: file for view, file in enumerate(files) if not file.exists()}
         if missing:
-            taught = Teachers(teachers) if teachers else None
-            changed = augmented_scenes(
-                start, scenes, seed=SEED, teachers=taught.preprocessings if taught else ()
-            )
-            batches = _batches(changed, missing, workers)
-            each = -(-len(changed) // TEACHER_BATCH)
-            shown = iter(track(batches, "making the bank", each * len(missing)))
-            for view in missing:
-                _write_view(files[view], len(changed), dtype, islice(shown, each), taught)
+            _make_views(missing, start, scenes, dtype, teachers, workers=workers)
     return Bank([_read_view(file, len(samples), dtype) for file in files])
 
 
-def made_from(
-    start: RunConfig, samples: Sequence[Sample], teachers: Sequence[Run]
-) -> dict[str, Any]:
-    """Return all that decides what the views are, as plain JSON values.
-
-    Images count by their names and sizes, wherever they are; teachers by their weights.
-    """
-    recipe, folder = start.recipe, images_folder(start.data)
-    images = [
-        [os.fspath(s.path), s.labels, s.box, (folder / s.path).stat().st_size] for s in samples
-    ]
-    values = {
-        "format": FORMAT,
-        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
-        "labels": list(start.labels),
-        "task": recipe.task,
-        "preprocessing": recipe.preprocessing.to_dict(),
-        "augmentation": recipe.to_dict()["augmentation"],
-        "scene_scale": recipe.training.scene_scale,
-        "teachers": [
-            hashlib.sha256((run.path / WEIGHTS).read_bytes()).hexdigest() for run in teachers
-        ],
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(values))
-    return plain
-
-
-def _require_same(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Hold a bank against what is wanted of it; where there is none yet, begin it."""
-    file = folder / MADE_FROM
-    if not file.exists():
-        if others := [path.name for path in folder.iterdir() if path.name != LOCK]:
-            raise DataError(
-                f"{folder} holds {others[0]} and no bank: choose another folder", parameter="bank"
-            )
-        write_json(file, wanted)
-    try:
-        found = json.loads(file.read_text())
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{file} is damaged: {error}", parameter="bank") from error
-    if differing:
-        raise DataError(
-            f"the bank {folder} was made from other {', '.join(differing)}: choose another folder",
-            parameter="bank",
-        )
+def _make_views(
+    missing: Mapping[int, Path],
+    start: RunConfig,
+    scenes: ImageSet,
+    dtype: np.dtype[np.void],
+    teachers: Sequence[Run],
+    *,
+    workers: int,
+) -> None:
+    """Write the views that are missing, by their number, with one progress bar."""
+    taught = Teachers(teachers) if teachers else None
+    seen = taught.preprocessings if taught else ()
+    changed = augmented_scenes(start, scenes, seed=SEED, teachers=seen)
+    each = math.ceil(len(changed) / TEACHER_BATCH)
+    batches = _batches(changed, list(missing), workers)
+    shown = iter(track(batches, "making the bank", each * len(missing)))
+    for file in missing.values():
+        _write_view(file, len(changed), dtype, islice(shown, each), taught)
+    next(shown, None)  # the bar ends
 
 
 def _record_type(start: RunConfig, *, taught: bool) -> np.dtype[np.void]:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import shapes
-from command_line import invoke
+from click.testing import Result
+from command_line import invoke, refusal
 
 from leansight.sdk.commands import cli
 from leansight.sdk.runs.run import Run
@@ -162,3 +163,31 @@ def test_train_says_whether_the_network_has_learnt_anything(
     (line,) = said
     assert line.startswith("the network seems to have learnt nothing: ")
     assert ". Try more epochs (training.epochs), another learning rate " in line
+
+
+@pytest.mark.slow
+def test_a_bank_is_used_again_and_one_made_from_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shapes.write_data_set(tmp_path / "shapes")
+    (tmp_path / "tiny.toml").write_text(shapes.RECIPE)
+
+    def train(out: str, *more: str) -> Result:
+        return invoke(
+            *("train", data, "--recipe", tmp_path / "tiny.toml", "--out", tmp_path / out),
+            *("--epochs", 1, "--workers", 0, "--bank", tmp_path / "bank", *more),
+        )
+
+    assert train("a", "--bank-views", "2").exit_code == 0
+    made = {view: view.stat().st_mtime_ns for view in (tmp_path / "bank").glob("view-*")}
+    assert train("b", "--set", "model.width=8", "--bank-views", "2").exit_code == 0
+    assert {view: view.stat().st_mtime_ns for view in made} == made
+    assert len(made) == 2
+    words = ("train", data, "--recipe", tmp_path / "tiny.toml", "--bank", tmp_path / "bank")
+    smaller = ("--out", tmp_path / "c", "--set", "preprocessing.size=24")
+    line = refusal([*map(str, (*words, *smaller))], monkeypatch, capsys)
+    assert line == (
+        f"leansight: the bank {tmp_path / 'bank'} was made from other preprocessing: "
+        "choose another folder (--bank)"
+    )
+    assert not (tmp_path / "c").exists()

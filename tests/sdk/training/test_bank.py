@@ -33,13 +33,14 @@ class Trainings:
         self.data, self.folder = data, folder
         self.bank = folder / "bank"
 
-    def begin(self, recipe: Recipe, *, views: int = 2) -> tuple[RunConfig, Path]:
+    def begin(self, recipe: Recipe, *teachers: Run, views: int = 2) -> tuple[RunConfig, Path]:
         out = self.folder / f"run-{len(list(self.folder.iterdir()))}"
-        options = TrainingOptions(bank=self.bank, bank_views=views)
+        paths = tuple(teacher.path for teacher in teachers)
+        options = TrainingOptions(teachers=paths, bank=self.bank, bank_views=views)
         return begin(self.data, recipe, out, options), out
 
     def open(self, recipe: Recipe, *teachers: Run, views: int = 2, workers: int = 0) -> Bank:
-        start, out = self.begin(recipe, views=views)
+        start, out = self.begin(recipe, *teachers, views=views)
         split = read_split(out)
         scenes = read_images(start, split, folder=out).scenes
         return open_bank(start, split.train, scenes, teachers, workers=workers)

@@ -1,0 +1,68 @@
+"""What a bank of augmented views was made from, and whether it fits a run."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+from leansight.runtime.errors import DataError
+from leansight.sdk.data.images import images_folder
+from leansight.sdk.data.samples import Sample
+from leansight.sdk.runs.run import WEIGHTS, RunConfig
+
+FORMAT: Final = 1
+MADE_FROM: Final = "bank.json"
+LOCK: Final = "bank.lock"  # held by the training that makes the views
+
+
+def made_from(start: RunConfig, samples: Sequence[Sample]) -> dict[str, Any]:
+    """Return all that decides what the views of `samples` are, as plain JSON values.
+
+    Images count by their names and sizes, wherever they are; teachers by their weights.
+    """
+    recipe, folder = start.recipe, images_folder(start.data)
+    images = [
+        [os.fspath(s.path), s.labels, s.box, (folder / s.path).stat().st_size] for s in samples
+    ]
+    teachers = [(path / WEIGHTS).read_bytes() for path in start.options.teachers]
+    values = {
+        "format": FORMAT,
+        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+        "labels": start.labels,
+        "task": recipe.task,
+        "preprocessing": recipe.preprocessing.to_dict(),
+        "augmentation": recipe.to_dict()["augmentation"],
+        "scene_scale": recipe.training.scene_scale,
+        "teachers": [hashlib.sha256(weights).hexdigest() for weights in teachers],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def check_bank(start: RunConfig, samples: Sequence[Sample]) -> None:
+    """Raise DataError if the run's bank was made from something else than its `samples`.
+
+    A folder that is empty, or not there, is a bank that is still to be made.
+    """
+    folder = start.options.bank
+    if folder is None or not folder.exists():
+        return
+    file = folder / MADE_FROM
+    if not file.exists():
+        if others := sorted(path.name for path in folder.iterdir() if path.name != LOCK):
+            raise DataError(
+                f"{folder} holds {others[0]} and no bank: choose another folder", parameter="bank"
+            )
+        return
+    wanted = made_from(start, samples)
+    try:
+        found = json.loads(file.read_text())
+        differing = [name for name in wanted if found.get(name) != wanted[name]]
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{file} is damaged: {error}", parameter="bank") from error
+    if differing:
+        raise DataError(
+            f"the bank {folder} was made from other {', '.join(differing)}: choose another folder",
+            parameter="bank",
+        )
