@@ -38,6 +38,11 @@ class ThresholdReport:
             "right": self.right and _rounded(self.right),
         }
 
+    @property
+    def shares(self) -> tuple[str, str]:
+        """Write the shares kept and right in percent, with their intervals."""
+        return _percent(self.kept), _percent(self.right) if self.right else "nothing"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreCalibration:
@@ -57,6 +62,13 @@ class ScoreCalibration:
     cross_entropy: float
     unscaled: float
     thresholds: tuple[ThresholdReport, ...]
+
+    @property
+    def scored(self) -> str:
+        """Say of what the cross-entropy and the thresholds are."""
+        if self.interval is None:
+            return f"Of {self.shown}."
+        return f"Of {self.shown}, each scored at a temperature fitted on others of them."
 
     @property
     def shown(self) -> str:
@@ -111,7 +123,8 @@ def calibrate_scores(
     if fit.temperature is None:
         scaled = logits / temperature
     else:
-        scaled = logits / cross_fit(logits, classes, videos, task)[:, None]
+        found = cross_fit(logits, classes, videos, task, otherwise=temperature)
+        scaled = logits / found[:, None]
     scores = scores_of(probabilities_of(scaled, task), task)
     return ScoreCalibration(
         temperature=fit.temperature or temperature,
@@ -140,6 +153,11 @@ def _judge_thresholds(
             )
         )
     return tuple(reports)
+
+
+def _percent(interval: Interval) -> str:
+    mean, low, high = (100 * share for share in (interval.mean, interval.low, interval.high))
+    return f"{mean:.2f}% ({low:.1f} to {high:.1f})"
 
 
 def _rounded(interval: Interval) -> dict[str, float]:

@@ -9,22 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from scipy.stats import norm
 
 from leansight.exporters.verification.intervals import LEVEL
 from leansight.runtime.decision import Task
 
-FEWEST_VIDEOS: Final = 20  # of fewer, redrawing shows less doubt than there is
-MOST_SPREAD: Final = 2.5  # of the interval: its upper end by its lower one
+FEWEST_VIDEOS: Final = 20  # redraws of fewer show less doubt than there is
 FOLDS: Final = 5
 _TEMPERATURES: Final = (0.05, 20.0)
-_PRIOR_SPREAD: Final = 0.5  # of its logarithm, before any image is seen
+_PRIOR_SPREAD: Final = 0.5  # standard deviation of its logarithm, before any image is seen
 _REDRAWS: Final = 1000
-_GRID: Final = np.geomspace(1 / 8, 8, 121)  # of temperatures around the fitted one
+_QUANTILE: Final = float(norm.ppf((1 + LEVEL) / 2))
+_GRID: Final = np.geomspace(1 / 8, 8, 61)  # of temperatures around the fitted one
 
 
 @dataclass(frozen=True, kw_only=True)
 class TemperatureFit:
-    """The temperature with the least cross-entropy; `interval` holds it at `LEVEL`.
+    """A temperature that was fitted; `interval` holds it at `LEVEL`.
 
     Both are None where none was fitted, for a `reason`.
     """
@@ -82,22 +83,24 @@ def find_temperature(
 ) -> TemperatureFit:
     """Return the temperature of held-out images (N, K) of `videos` (N), if they can tell it.
 
-    They cannot where the videos are fewer than `FEWEST_VIDEOS`, where none is wrong, or where the
-    interval, from redrawn videos, spans more than a factor of `MOST_SPREAD`.
+    It is that with the least cross-entropy, held near 1 as far as redrawn videos disagree about
+    it: the mean of a logarithm that is normal with a deviation of 0.5 before any image is seen.
+    No temperature is told by fewer videos than `FEWEST_VIDEOS`, or where no image is wrong.
     """
     if (number := len(set(videos))) < FEWEST_VIDEOS:
         return TemperatureFit(
-            reason=f"{number} independent videos or images are too few: {FEWEST_VIDEOS} are needed"
+            reason=f"{number} independent videos or images are too few, {FEWEST_VIDEOS} are needed"
         )
     if not are_wrong(logits, classes, task).any():
-        return TemperatureFit(reason="there is no mistake that it could be told by")
+        return TemperatureFit(reason="no image is wrong, which any low temperature would suit")
     fitted = fit_temperature(logits, classes, task)
-    low, high = _interval(logits, classes, videos, task, fitted)
-    if high > MOST_SPREAD * low:
-        return TemperatureFit(
-            reason=f"the mistakes are of too few videos: it may be {low:.2f} as well as {high:.2f}"
-        )
-    return TemperatureFit(temperature=round(fitted, 4), interval=(low, high))
+    doubt = _standard_error(logits, classes, videos, task, fitted)
+    weight = _PRIOR_SPREAD**2 / (_PRIOR_SPREAD**2 + doubt**2)
+    temperature = fitted**weight
+    factor = math.exp(_QUANTILE * doubt * math.sqrt(weight))
+    return TemperatureFit(
+        temperature=round(temperature, 4), interval=(temperature / factor, temperature * factor)
+    )
 
 
 def cross_fit(
@@ -105,14 +108,21 @@ def cross_fit(
     classes: NDArray[np.int64],
     videos: Sequence[str],
     task: Task = "classification",
+    *,
+    otherwise: float = 1.0,
 ) -> NDArray[np.float64]:
-    """Return a temperature for each image (N,), fitted on four fifths of the videos without it."""
-    names, members = np.unique(np.asarray(videos), return_inverse=True)
+    """Return a temperature for each image (N,), found on four fifths of the videos without it.
+
+    It is `otherwise` where these cannot tell it.
+    """
+    all_videos = np.asarray(videos)
+    names, members = np.unique(all_videos, return_inverse=True)
     folds = (np.random.default_rng(0).permutation(len(names)) % FOLDS)[members]
     temperatures = np.empty(len(classes))
     for fold in range(FOLDS):
-        own = folds == fold
-        temperatures[own] = fit_temperature(logits[~own], classes[~own], task)
+        rest = folds != fold
+        fit = find_temperature(logits[rest], classes[rest], all_videos[rest].tolist(), task)
+        temperatures[~rest] = fit.temperature or otherwise
     return temperatures
 
 
@@ -128,14 +138,17 @@ def are_wrong(
     return wrong
 
 
-def _interval(
+def _standard_error(
     logits: NDArray[np.floating[Any]],
     classes: NDArray[np.int64],
     videos: Sequence[str],
     task: Task,
     fitted: float,
-) -> tuple[float, float]:
-    """Return the percentile interval of the temperature, from redrawn videos (Efron 1979)."""
+) -> float:
+    """Return the standard error of the temperature's logarithm, from redrawn videos (Efron 1979).
+
+    It is that of the normal distribution with the same interval at `LEVEL`.
+    """
     names, members = np.unique(np.asarray(videos), return_inverse=True)
     grid = fitted * _GRID
     sums = np.stack(
@@ -143,7 +156,6 @@ def _interval(
     )
     number = len(names)
     draws = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), _REDRAWS)
-    found = grid[(draws @ sums).argmin(axis=1)]
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(found, [tail, 100 - tail])
-    return float(low), float(high)
+    found = np.log(grid[(draws @ sums).argmin(axis=1)])
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(high - low) / (2 * _QUANTILE)

@@ -239,6 +239,7 @@ def _page(parity: Parity, measured: dict[str, Any], data: Path) -> str:
     ]
     return page.render(
         parity=measured,
+        scores=parity.verified.report.scores,
         pictures=_draw(parity),
         shown=shown,
         nothing=NOTHING[parity.bundle.task],
