@@ -14,13 +14,13 @@ from scipy.stats import norm
 from leansight.exporters.verification.intervals import LEVEL
 from leansight.runtime.decision import Task
 
-FEWEST_VIDEOS: Final = 20  # redraws of fewer show less doubt than there is
+FEWEST_VIDEOS: Final = 20  # fewer show less doubt than there is
 FOLDS: Final = 5
 _TEMPERATURES: Final = (0.05, 20.0)
 _PRIOR_SPREAD: Final = 0.5  # standard deviation of its logarithm, before any image is seen
-_REDRAWS: Final = 1000
 _QUANTILE: Final = float(norm.ppf((1 + LEVEL) / 2))
-_GRID: Final = np.geomspace(1 / 8, 8, 61)  # of temperatures around the fitted one
+_MARGIN: Final = 1.01  # to the ends, where nothing is least
+_STEP: Final = 0.01  # of the logarithm, for its derivatives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +83,9 @@ def find_temperature(
 ) -> TemperatureFit:
     """Return the temperature of held-out images (N, K) of `videos` (N), if they can tell it.
 
-    It is that with the least cross-entropy, held near 1 as far as redrawn videos disagree about
-    it: the mean of a logarithm that is normal with a deviation of 0.5 before any image is seen.
-    No temperature is told by fewer videos than `FEWEST_VIDEOS`, or where no image is wrong.
+    It is that with the least cross-entropy, held near 1 as far as the videos disagree about it:
+    the mean of a logarithm that is normal with a deviation of 0.5 before any image is seen. No
+    temperature is told by fewer videos than `FEWEST_VIDEOS`, or where no image is wrong.
     """
     if (number := len(set(videos))) < FEWEST_VIDEOS:
         return TemperatureFit(
@@ -95,6 +95,9 @@ def find_temperature(
         return TemperatureFit(reason="no image is wrong, which any low temperature would suit")
     fitted = fit_temperature(logits, classes, task)
     doubt = _standard_error(logits, classes, videos, task, fitted)
+    low, high = _TEMPERATURES
+    if not (_MARGIN * low < fitted < high / _MARGIN and math.isfinite(doubt)):
+        return TemperatureFit(reason=f"no temperature from {low:g} to {high:g} suits them best")
     weight = _PRIOR_SPREAD**2 / (_PRIOR_SPREAD**2 + doubt**2)
     temperature = fitted**weight
     factor = math.exp(_QUANTILE * doubt * math.sqrt(weight))
@@ -145,17 +148,18 @@ def _standard_error(
     task: Task,
     fitted: float,
 ) -> float:
-    """Return the standard error of the temperature's logarithm, from redrawn videos (Efron 1979).
+    """Return the standard error of the fitted temperature's logarithm, for independent videos.
 
-    It is that of the normal distribution with the same interval at `LEVEL`.
+    It is the cluster-robust one (Liang and Zeger, Biometrika 73, 1986): the spread of the videos'
+    slopes by the curvature of all, from differences of a step of the logarithm.
     """
-    names, members = np.unique(np.asarray(videos), return_inverse=True)
-    grid = fitted * _GRID
-    sums = np.stack(
-        [np.bincount(members, cross_entropies(logits, classes, task, t)) for t in grid], axis=1
+    _, members = np.unique(np.asarray(videos), return_inverse=True)
+    before, at, after = (
+        np.bincount(members, cross_entropies(logits, classes, task, fitted * math.exp(step)))
+        for step in (-_STEP, 0, _STEP)
     )
-    number = len(names)
-    draws = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), _REDRAWS)
-    found = np.log(grid[(draws @ sums).argmin(axis=1)])
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(high - low) / (2 * _QUANTILE)
+    slopes = (after - before) / (2 * _STEP)
+    curvature = float((before - 2 * at + after).sum()) / _STEP**2
+    if curvature <= 0:  # all logits are equal
+        return math.inf
+    return float(np.sqrt((slopes**2).sum())) / curvature
