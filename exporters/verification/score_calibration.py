@@ -67,8 +67,8 @@ class ScoreCalibration:
     def scored(self) -> str:
         """Say of what the cross-entropy and the thresholds are."""
         if self.interval is None:
-            return f"Of {self.shown}."
-        return f"Of {self.shown}, each scored at a temperature fitted on others of them."
+            return f"These are {self.shown}."
+        return "Each of these images is scored at a temperature fitted on others of them."
 
     @property
     def shown(self) -> str:

@@ -10,8 +10,6 @@ from scipy.stats import binomtest
 
 from leansight.exporters.verification.intervals import Interval, mean_interval
 
-__all__ = ["Comparison", "Interval", "compare_models", "mean_interval"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
