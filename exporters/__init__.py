@@ -38,6 +38,10 @@ if TYPE_CHECKING:
         LabelledImages,
         Verification,
     )
+    from leansight.exporters.verification.score_calibration import (
+        ScoreCalibration,
+        ThresholdReport,
+    )
     from leansight.exporters.verification.skill import Skill, measure_skill
 else:
     __getattr__, __dir__ = import_on_first_use(
@@ -52,6 +56,7 @@ else:
             "pruning.allocation": "spread_evenly spread_globally",
             "pruning.channels": "ChannelGroup Importance count_macs prune score_channels",
             "verification.report": "ExportReport FormatReport LabelledImages Verification",
+            "verification.score_calibration": "ScoreCalibration ThresholdReport",
             "verification.skill": "Skill measure_skill",
         },
         extra="export",
@@ -76,9 +81,11 @@ __all__ = [
     "OnnxClassifier",
     "Promise",
     "PruningError",
+    "ScoreCalibration",
     "Skill",
     "StepProgress",
     "Target",
+    "ThresholdReport",
     "Verification",
     "count_macs",
     "export_network",

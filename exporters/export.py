@@ -31,6 +31,7 @@ from leansight.exporters.verification.float_layers import names_of_float_layers
 from leansight.exporters.verification.import_mistakes import Trial, find_remedy, is_suspicious
 from leansight.exporters.verification.refusal import find_refusal, find_warnings
 from leansight.exporters.verification.report import ExportReport, LabelledImages, Verification
+from leansight.exporters.verification.score_calibration import ScoreCalibration, calibrate_scores
 from leansight.exporters.verification.skill import Skill, measure_skill
 from leansight.exporters.verification.verifier import Verifier
 from leansight.runtime.bundle import Bundle, refuse_existing, write_bundle
@@ -46,6 +47,9 @@ class ExportImages:
     decides whether the bundle is written; `test` is only reported; `golden` are a few photos
     as a camera gives them, (H, W, 3) uint8 BGR, that travel with the bundle. `training` gives
     more images of training, for quantization-aware training.
+
+    `videos` names the video of each validation image, where frames share one; `not_held_out` says
+    why the network may have learnt the validation images: then no temperature is fitted on them.
     """
 
     calibration: Image
@@ -53,6 +57,8 @@ class ExportImages:
     test: LabelledImages | None = None
     golden: Sequence[Image] = ()
     training: Callable[[], Image] | None = None
+    videos: Sequence[str] = ()
+    not_held_out: str = ""
 
 
 def export_network(
@@ -76,7 +82,8 @@ def export_network(
     Args:
         network: takes (N, C, S, S) float32 of (pixel - 128) / 128, returns logits (N, K).
         draft: path, name, labels, task, preprocessing, decision, precision and provenance; of its
-            reference what the photos tell, to which the answers are added.
+            reference what the photos tell, to which the answers are added; the temperature of its
+            decision holds where none can be fitted.
         images: see `ExportImages`.
         options: what each file may lose, and how int8 files are made.
         progress: told of every step.
@@ -115,14 +122,15 @@ def export_network(
         announce(NextEffort(effort=effort, refusal=refusal, expected_seconds=seconds))
 
     made = _int8_or_float(floats, draft, images, options, progress, clock, expect)
-    files, report = _keep(
-        options.promise, made, draft, verifier(images.validation, exact), watch, refusals
+    bundle, files, report = _keep(
+        options, made, draft, images, verifier(images.validation, exact), watch, refusals
     )
     reports = {"validation": report}
     if images.test is not None:
-        tested = _judge(verifier(images.test)(files).report, options.promise)
-        reports["test"] = replace(tested, float_layers=report.float_layers)
-    _write(draft, files, reports, images.golden)
+        test = verifier(images.test)
+        tested = test.compare(files, test.run(files), bundle.decision).report
+        reports["test"] = replace(_judge(tested, options.promise), float_layers=report.float_layers)
+    _write(bundle, files, reports, images.golden)
     return reports
 
 
@@ -193,25 +201,57 @@ def _require_skill(
 
 
 def _keep(
-    promise: Promise,
+    options: ExportOptions,
     made: Iterator[tuple[Effort, Mapping[Format, bytes]]],
     draft: Bundle,
+    images: ExportImages,
     verifier: Verifier,
     watch: Callable[[Verification], None],
     refusals: dict[str, str],
-) -> tuple[Mapping[Format, bytes], ExportReport]:
-    """Return the first files that keep the promise, with their report; `refusals` are noted."""
+) -> tuple[Bundle, Mapping[Format, bytes], ExportReport]:
+    """Return the first files that keep the promise, with their report; `refusals` are noted.
+
+    The bundle is `draft` with the temperature that was fitted on what these files say.
+    """
     for tried, plain in made:
-        verified = verifier(files := describe(plain, draft))
-        judged = _judge(verified.report, promise)
+        logits = verifier.run(describe(plain, draft))
+        first, *_ = plain  # TFLite, where the formats differ: what a Pi runs
+        scores = _calibrate(logits[verifier.name_of(first)], draft, images, options)
+        decision = replace(draft.decision, temperature=scores.temperature)
+        bundle = replace(draft, decision=decision)
+        files = describe(plain, bundle)
+        verified = verifier.compare(files, logits, decision)
+        judged = _judge(verified.report, options.promise)
         left = names_of_float_layers(files["tflite"]) if draft.precision == "int8" else ()
-        report = replace(judged, effort=tried, refusals=dict(refusals), float_layers=left)
+        report = replace(
+            judged, effort=tried, refusals=dict(refusals), float_layers=left, scores=scores
+        )
         watch(replace(verified, report=report))
-        refusal = find_refusal(report, promise)
+        refusal = find_refusal(report, options.promise)
         if refusal is None:
-            return files, report
+            return bundle, files, report
         refusals[tried] = refusal
     raise ExportRefusedError(f"{refusal}. Tried: {', '.join(refusals)}. Nothing was written")
+
+
+def _calibrate(
+    logits: NDArray[np.float32], draft: Bundle, images: ExportImages, options: ExportOptions
+) -> ScoreCalibration:
+    """Fit the temperature, unless another is wanted or the images are not held out."""
+    temperature, reason = draft.decision.temperature, ""
+    match options.temperature:
+        case None:
+            reason = images.not_held_out
+        case float() | int() as number:
+            temperature, reason = number, "it was given"
+    return calibrate_scores(
+        logits,
+        images.validation.classes,
+        images.videos or [str(i) for i in range(len(logits))],
+        draft.task,
+        temperature=temperature,
+        unfitted=reason,
+    )
 
 
 def _judge(report: ExportReport, promise: Promise) -> ExportReport:

@@ -64,10 +64,12 @@ class ExportOptions:
 
     `promise`: what each file may lose on the validation images; `effort`: the most that is tried
     to keep it in int8; `target`: where ONNX Runtime is to run the file fastest (it runs
-    everywhere); `accept_untrained`: export a network whatever its accuracy.
+    everywhere); `accept_untrained`: export a network whatever its accuracy; `temperature`: of the
+    scores, "fit" for the one with the least cross-entropy on the validation images; None fits it
+    unless the network may have learnt them.
 
     Raises:
-        ValueError: there is no such effort or target.
+        ValueError: there is no such effort or target, or the temperature is not above 0.
 
     """
 
@@ -75,6 +77,7 @@ class ExportOptions:
     effort: Effort = EFFORTS[-1]
     target: Target = "x86"
     accept_untrained: bool = False
+    temperature: float | Literal["fit"] | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -83,6 +86,12 @@ class ExportOptions:
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+        if self.temperature in (None, "fit"):
+            return
+        if isinstance(self.temperature, str) or not 0 < self.temperature < math.inf:
+            raise ValueError(
+                f"temperature must be fit, or a number above 0, not {self.temperature!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

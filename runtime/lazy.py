@@ -14,13 +14,16 @@ def import_on_first_use(
 
     Args:
         package: its `__name__`.
-        names_of: what each module gives, parted by spaces, by its path inside the package.
+        names_of: what each module gives, parted by spaces, by its path inside the package, or by
+            its whole name where it is another package's.
         extra: what installs the libraries that its modules need; a missing one is a
             MissingExtraError.
 
     """
     home_of = {
-        name: f"{package}.{module}" for module, names in names_of.items() for name in names.split()
+        name: module if module.startswith("leansight.") else f"{package}.{module}"
+        for module, names in names_of.items()
+        for name in names.split()
     }
 
     def get(name: str) -> object:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from leansight.runtime.lazy import import_on_first_use
 
 if TYPE_CHECKING:
+    from leansight.exporters.verification.intervals import Interval, mean_interval
     from leansight.sdk.data.images import ImageSet, load_labelled
     from leansight.sdk.data.layouts.detect import find_labels, find_samples
     from leansight.sdk.data.samples import Sample, Split
@@ -20,12 +21,7 @@ if TYPE_CHECKING:
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers, ask, load_model
     from leansight.sdk.evaluation.evaluate import measure_report
     from leansight.sdk.evaluation.guarantee import Guarantee, NoGuaranteeError
-    from leansight.sdk.evaluation.intervals import (
-        Comparison,
-        Interval,
-        compare_models,
-        mean_interval,
-    )
+    from leansight.sdk.evaluation.intervals import Comparison, compare_models
     from leansight.sdk.evaluation.report import write_report
     from leansight.sdk.pruning.prune import prune_run
     from leansight.sdk.pruning.target import PruningTarget
@@ -50,7 +46,8 @@ else:
             "evaluation.answers": "AnsweringModel Answers ask load_model",
             "evaluation.evaluate": "measure_report",
             "evaluation.guarantee": "Guarantee NoGuaranteeError",
-            "evaluation.intervals": "Comparison Interval compare_models mean_interval",
+            "evaluation.intervals": "Comparison compare_models",
+            "leansight.exporters.verification.intervals": "Interval mean_interval",
             "evaluation.report": "write_report",
             "pruning.prune": "prune_run",
             "pruning.target": "PruningTarget",

@@ -1,6 +1,7 @@
 """The README.md of a bundle: what the model is, what it scored, how to use it."""
 
 from leansight.exporters.verification.report import CONFIDENCE, ExportReport, FormatReport
+from leansight.exporters.verification.score_calibration import ScoreCalibration
 from leansight.runtime.bundle import Bundle
 
 HALF = 0.5  # the threshold up to which no label can be undecided
@@ -40,8 +41,8 @@ On {report.images} images that the network was not {_trained(bundle)} on. {_figu
 
 Lost: in points against torch, and the interval at {CONFIDENCE:.0%}. {report.tested}
 {_warnings(report)}
-{_agreement(report)}It knows only pictures like those it was trained and verified on: another
-country, camera or light can make it wrong, and sure of it.
+{_agreement(report)}{_scores(report.scores)}It knows only pictures like those it was
+trained and verified on: another country, camera or light can make it wrong, and sure of it.
 """
 
 
@@ -98,6 +99,27 @@ def _surest_loss(found: FormatReport) -> str:
 def _warnings(report: ExportReport) -> str:
     """List what the images cannot tell, an item each."""
     return "".join(f"\n- {warning}." for warning in report.warnings) + "\n" * bool(report.warnings)
+
+
+def _scores(scores: ScoreCalibration | None) -> str:
+    """Say what the temperature is, and what thresholds keep; an empty text of other images."""
+    if scores is None:
+        return ""
+    rows = "".join(
+        f"| {report.threshold:g} | {' | '.join(report.shares)} |\n" for report in scores.thresholds
+    )
+    return f"""## What its scores are worth
+
+Scores have {scores}.
+{scores.scored}
+
+| threshold | kept | right of these |
+|---|---|---|
+{rows}
+In brackets the interval at {CONFIDENCE:.0%}, over videos where frames share one. These images also
+chose the network among those that its training went through.
+
+"""
 
 
 def _agreement(report: ExportReport) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leansight.exporters.options import Promise
-from leansight.runtime.decision import Task
+from leansight.exporters.verification.score_calibration import ScoreCalibration
+from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.preprocessing import Image
 
 CONFIDENCE: Final = 0.95  # of a `Drop`'s interval
@@ -120,7 +121,8 @@ class ExportReport:
     `warnings` what the images cannot tell. `right_by_class` counts the images that torch has
     right, of each class that has images: those are the classes that are tested. `float_layers`
     names the layers of int8 files that compute in float. `answers` describes what the first shipped
-    file says (`leansight.runtime.stream.reference`).
+    file says (`leansight.runtime.stream.reference`); `scores` say what its probabilities are worth,
+    of the validation images.
     """
 
     images: int
@@ -136,6 +138,7 @@ class ExportReport:
     refusals: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     answers: Mapping[str, Any] = field(default_factory=dict)
+    scores: ScoreCalibration | None = None
 
     @property
     def tested(self) -> str:
@@ -167,6 +170,7 @@ class ExportReport:
             "warnings": list(self.warnings),
             "right_by_class": dict(self.right_by_class),
             "formats": [report.to_dict() for report in self.formats],
+            "scores": self.scores and self.scores.to_dict(),
         }
 
 
@@ -174,9 +178,11 @@ class ExportReport:
 class Verification:
     """What every format said of the same images, and what that comes to.
 
-    `logits` (N, K) float32 by format, torch's first; `classes` as in `LabelledImages`.
+    `decision` turned `logits` (N, K) float32, by format and torch's first, into decisions;
+    `classes` as in `LabelledImages`.
     """
 
     report: ExportReport
+    decision: DecisionPolicy
     logits: Mapping[str, NDArray[np.float32]]
     classes: NDArray[np.int64]

@@ -15,6 +15,7 @@ from leansight.exporters.options import StepProgress
 from leansight.exporters.verification.compare import compare, run_all
 from leansight.exporters.verification.report import LabelledImages, Verification
 from leansight.runtime.bundle import Bundle, Precision
+from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.interpreter import Format, load_interpreter
 
 
@@ -40,23 +41,35 @@ class Verifier:
         self._floats = floats.files if float_files or draft.precision == "float32" else {}
         self._draft, self._images, self._progress = draft, images, progress
 
-    def __call__(self, files: Mapping[Format, bytes]) -> Verification:
-        """Compare files of the draft's precision with torch."""
-        draft, logits = self._draft, self._float_logits
-        sizes = {f"{kind} float32": len(model) for kind, model in self._floats.items()}
-        if draft.precision == "int8":
-            logits = logits | self._run(files, "int8")
-        sizes |= {f"{kind} {draft.precision}": len(model) for kind, model in files.items()}
+    def run(self, files: Mapping[Format, bytes]) -> dict[str, NDArray[np.float32]]:
+        """Return the logits (N, K) of torch, and of files of the draft's precision, by name."""
+        if self._draft.precision == "float32":
+            return self._float_logits
+        return self._float_logits | self._run(files, "int8")
+
+    def compare(
+        self,
+        files: Mapping[Format, bytes],
+        logits: Mapping[str, NDArray[np.float32]],
+        decision: DecisionPolicy,
+    ) -> Verification:
+        """Compare what files of the draft's precision decide of their logits with torch."""
+        draft, shipped = self._draft, {self.name_of(kind): len(files[kind]) for kind in files}
         report = compare(
             logits,
-            sizes,
+            {f"{kind} float32": len(model) for kind, model in self._floats.items()} | shipped,
             self._images,
             labels=draft.labels,
-            policy=draft.decision,
+            policy=decision,
             task=draft.task,
-            shipped=tuple(f"{kind} {draft.precision}" for kind in files),
+            shipped=tuple(shipped),
         )
-        return Verification(report=report, logits=logits, classes=self._images.classes)
+        classes = self._images.classes
+        return Verification(report=report, decision=decision, logits=logits, classes=classes)
+
+    def name_of(self, kind: Format) -> str:
+        """Return what the file of a format is called, such as "tflite int8"."""
+        return f"{kind} {self._draft.precision}"
 
     @cached_property
     def _float_logits(self) -> dict[str, NDArray[np.float32]]:

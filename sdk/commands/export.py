@@ -3,12 +3,13 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from leansight.exporters.options import EFFORTS, TARGETS, Effort, Promise, Target
 from leansight.exporters.verification.report import CONFIDENCE, ExportReport
+from leansight.exporters.verification.score_calibration import ScoreCalibration
 from leansight.runtime.bundle import describe_precision
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
@@ -17,6 +18,7 @@ from leansight.sdk.commands.options.export import (
     ImportOptions,
     calibration_images_option,
     import_options,
+    temperature_option,
     threshold_option,
 )
 from leansight.sdk.commands.options.images import PATH, require_images, videos_override
@@ -97,6 +99,7 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
 )
 @calibration_images_option
 @threshold_option
+@temperature_option
 @import_options
 def command(
     *,
@@ -113,6 +116,7 @@ def command(
     accept_untrained: bool,
     calibration_images: int,
     threshold: float | None,
+    temperature: "float | Literal['fit'] | None",
     imported: ImportOptions,
 ) -> None:
     """Export a run, or MODEL, as a bundle with a TFLite and an ONNX file.
@@ -124,6 +128,9 @@ def command(
     than 0.5 % of the images, nothing is written and the
     exit code is 1. So it is, before any of this, for a network that is no better than guessing or
     says one class of nearly all validation images (--accept-untrained).
+
+    The temperature of the scores is fitted on the validation images (cross-entropy), and what
+    thresholds keep of them is said. It stays as the recipe has it (1) where they cannot tell it.
 
     MODEL is a float network that was trained elsewhere: an ONNX file, a Keras model (.keras,
     .h5) or a SavedModel folder. It needs --data, --labels, --colour, --mean and --std. Keras
@@ -166,6 +173,7 @@ def command(
         accept_untrained=accept_untrained,
         calibration_images=calibration_images,
         threshold=threshold,
+        temperature=temperature,
     )
     if is_foreign(model):
         origin, images = _require_all(model, imported, data)
@@ -180,6 +188,8 @@ def command(
     click.echo("coverage: share of images it is sure of; largest difference: of a probability")
     click.echo(f"points lost: against torch, with the interval at {CONFIDENCE:.0%}")
     click.echo(click.wrap_text(reports["validation"].tested, 80))
+    if (scores := reports["validation"].scores) is not None:
+        click.echo(_scores(scores))
     if report is not None:
         click.echo(f"report: {report / 'parity.html'}")
     click.echo(f"bundle: {out}")
@@ -228,6 +238,19 @@ def _made(report: ExportReport) -> str:
     effort = f" by {report.effort}" * bool(report.refusals)
     text = describe_precision("int8", len(report.float_layers))
     return f", {text}{effort}" if effort or report.float_layers else ""
+
+
+def _scores(scores: ScoreCalibration) -> str:
+    """Say what the temperature is, and what thresholds keep of the validation images."""
+    rows = ((f"{report.threshold:g}", *report.shares) for report in scores.thresholds)
+    return "\n".join(
+        [
+            click.wrap_text(f"scores: {scores}", 80),
+            f"  {'threshold':16} {'kept':>27} {'right of these':>27}",
+            *(f"  {threshold:16} {kept:>27} {right:>27}" for threshold, kept, right in rows),
+            click.wrap_text(scores.scored, 80, "  ", "  "),
+        ]
+    )
 
 
 def _table(what: str, report: ExportReport) -> str:

@@ -188,6 +188,7 @@ def _made_of(run: "Run", workshop: "Workshop") -> dict[str, Any]:
         "effort": export.effort,
         "calibration_images": export.calibration_images,
         "threshold": export.threshold,
+        "temperature": export.temperature or "fit",
         # Times of different machines cannot be compared.
         "machine": machine() if workshop.timed else None,
     }
@@ -225,6 +226,7 @@ def _again(run: Path, workshop: "Workshop", search: "Search", point: "Point", tr
         "max-class-drop": f"{export.promise.max_class_drop:g}",
         "effort": export.effort,
         "threshold": export.threshold,
+        "temperature": export.temperature,
         "calibration-images": export.calibration_images,
         "trials": 1,
         "data": workshop.data,

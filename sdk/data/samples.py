@@ -45,6 +45,11 @@ class Sample:
         """The one label; "" unless there is exactly one."""
         return self.labels[0] if len(self.labels) == 1 else ""
 
+    @property
+    def group(self) -> str:
+        """What it is drawn with: its video, or the path of an image that is no video's."""
+        return self.video or str(self.path)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:

@@ -143,7 +143,7 @@ def _units(
     samples: Sequence[Sample], by: SplitBy, twins: Sequence[Sequence[int]], *, without: set[int]
 ) -> dict[str, list[Sample]]:
     """Gather what stays together, in the order in which it is learnt from: class, then name."""
-    names = [str(s.path) if by == "image" else s.video or str(s.path) for s in samples]
+    names = [str(s.path) if by == "image" else s.group for s in samples]
     joined = {name: name for name in names}
 
     def first(name: str) -> str:

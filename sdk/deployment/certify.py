@@ -99,5 +99,6 @@ the threshold (temperature {temperature:.3f}), and no class that is not in the t
 |---|---|---|---|---|---|
 {rows}
 
+The threshold and the temperature that are named above this part hold no longer.
 Not covered: {NOT_COVERED}.
 """

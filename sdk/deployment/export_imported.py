@@ -51,7 +51,8 @@ def export_imported(
 
     The images at `data` are split by whole videos, as for a training; ranges are found on one
     side, the other says what was lost. It must hold images that the network has not learnt, or
-    its accuracy flatters it. `report` is as for `leansight.sdk.deployment.export_run.export_run`.
+    its accuracy flatters it; for the same reason a temperature is fitted only where the options
+    ask for one. `report` is as for `leansight.sdk.deployment.export_run.export_run`.
 
     Raises:
         DataError: labels, images and network do not belong together; `report` is there already.
@@ -123,6 +124,8 @@ def _images(
         validation=read_part(given, data, split.validation, "validation"),
         test=read_part(given, data, split.test, "test") if split.test else None,
         golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
+        videos=[sample.group for sample in split.validation],
+        not_held_out="the network may have learnt these images",
     )
 
 

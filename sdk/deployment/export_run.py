@@ -12,12 +12,13 @@ from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.options import ExportOptions, ExportRefusedError, NextEffort, StepProgress
 from leansight.exporters.verification.report import ExportReport, Verification
 from leansight.runtime.bundle import Bundle
+from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.deployment.reference import describe_photos
 from leansight.sdk.runs.images import find_images, read_part, show_lists
-from leansight.sdk.runs.run import Run
+from leansight.sdk.runs.run import Run, RunConfig
 from leansight.sdk.system.allocator import keep_freed_memory
 from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
@@ -49,11 +50,19 @@ def export_run(
     as well, say beside torch, also of files that are refused.
 
     Raises:
-        DataError: the run is not finished, its images have gone, or `report` is there already.
+        DataError: the run is not finished, its images have gone, `report` is there already, or a
+            temperature is to be fitted on images that the run has learnt.
 
     """
     prepare_report(report)
     run = Run.load(path)
+    learnt = RunConfig.load(path).options.everything
+    if learnt and options.temperature == "fit":
+        raise DataError(
+            f"{path} has learnt its validation images: a temperature fitted on them would be "
+            "wrong. Give a number",
+            parameter="temperature",
+        )
     root = find_images(run, data)
     split, folder = run.split(), images_folder(root)
     show_lists(run, root, split)
@@ -66,6 +75,8 @@ def export_run(
         training=lambda: (
             read_part(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
         ),
+        videos=[sample.group for sample in split.validation],
+        not_held_out="the network has learnt its validation images" * learnt,
     )
     draft = replace(
         _draft(run, split, len(drawn), options, out),

@@ -64,9 +64,9 @@ class Parity:
     @cached_property
     def judged(self) -> dict[str, Decisions]:
         """What each format decided, torch first."""
-        bundle, classes = self.bundle, self.verified.classes
+        bundle, classes, decision = self.bundle, self.verified.classes, self.verified.decision
         return {
-            name: judge(logits, classes, bundle.decision, bundle.labels, bundle.task)
+            name: judge(logits, classes, decision, bundle.labels, bundle.task)
             for name, logits in self.verified.logits.items()
         }
 
@@ -239,6 +239,7 @@ def _page(parity: Parity, measured: dict[str, Any], data: Path) -> str:
     ]
     return page.render(
         parity=measured,
+        scores=parity.verified.report.scores,
         pictures=_draw(parity),
         shown=shown,
         nothing=NOTHING[parity.bundle.task],

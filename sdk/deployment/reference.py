@@ -17,7 +17,7 @@ def describe_photos(root: Path, samples: Sequence[Sample]) -> Mapping[str, Any]:
     folder = images_folder(root)
     exposures = [measure_exposure(read_sample(folder, s)) for s in draw(samples, _PHOTOS)]
     return {
-        "groups": len({sample.video or str(sample.path) for sample in samples}),
+        "groups": len({sample.group for sample in samples}),
         "brightness": range_of([exposure.brightness for exposure in exposures]),
         "contrast": range_of([exposure.contrast for exposure in exposures]),
     }

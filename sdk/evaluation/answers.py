@@ -16,6 +16,7 @@ from rich.markup import escape
 from torch import nn
 
 from leansight.exporters.conversion.inference import predict
+from leansight.exporters.verification.selective import scores_of
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy, Task, are_sure, probabilities_of
 from leansight.runtime.errors import DataError
@@ -109,12 +110,7 @@ class Answers:
     @cached_property
     def scores(self) -> NDArray[np.float64]:
         """How sure of each image, (N,): of its best class, or of its least decided label."""
-        scores: NDArray[np.float64]
-        if self.task == "classification":
-            scores = self.probabilities.max(axis=1)
-        else:
-            scores = np.maximum(self.probabilities, 1 - self.probabilities).min(axis=1)
-        return scores
+        return scores_of(self.probabilities, self.task)
 
     @cached_property
     def marks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -139,7 +135,7 @@ class Answers:
     @cached_property
     def videos(self) -> tuple[str, ...]:
         """Name the video of each image; one that belongs to none is its own."""
-        return tuple(s.video or str(s.path) for s in self.samples)
+        return tuple(sample.group for sample in self.samples)
 
     def with_policy(self, policy: DecisionPolicy) -> "Answers":
         """Return the same answers, decided otherwise."""

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from leansight.exporters.verification.intervals import mean_interval
+from leansight.exporters.verification.selective import coverage_at
 from leansight.exporters.verification.skill import measure_skill
 from leansight.sdk.evaluation.answers import Answers
-from leansight.sdk.evaluation.intervals import compare_models, mean_interval
+from leansight.sdk.evaluation.intervals import compare_models
 from leansight.sdk.evaluation.label_errors import likely_label_errors, surest_mistakes
 from leansight.sdk.evaluation.metrics import calibration_curve, measure_metrics
-from leansight.sdk.evaluation.selective import coverage_at
 
 
 def measure_report(answers: Answers, other: Answers | None = None) -> dict[str, Any]:

@@ -13,17 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 from scipy.stats import beta
 
+from leansight.exporters.verification.temperature import fit_temperature
 from leansight.runtime.decision import softmax
 from leansight.runtime.errors import LeansightError
 
 # Of the videos, those that find the temperature and where to begin; the others certify.
 FITTING_SHARE: Final = 0.25
-_TEMPERATURES: Final = (0.05, 20.0)
-_TEMPERATURE_SPREAD: Final = 0.5  # of its logarithm, before any image is seen
 
 
 class NoGuaranteeError(LeansightError):
@@ -125,25 +122,6 @@ def error_bound(
     return np.where(right > 0, bound, 1.0)
 
 
-def fit_temperature(
-    logits: NDArray[np.floating[Any]], classes: NDArray[np.int64], videos: int
-) -> float:
-    """Return the temperature with the least cross-entropy (Guo et al., arXiv 1706.04599).
-
-    Held near 1, the more so the fewer `videos` the images are of: without a mistake among them
-    the least cross-entropy would be at 0, where every answer is said to be certain.
-    """
-    own = np.arange(len(classes)), classes
-
-    def loss(log_temperature: float) -> float:
-        scaled = np.asarray(logits, np.float64) / math.exp(log_temperature)
-        doubt = (log_temperature / _TEMPERATURE_SPREAD) ** 2 / 2
-        return float(-log_softmax(scaled, axis=1)[own].mean()) * videos + doubt
-
-    bounds = tuple(math.log(limit) for limit in _TEMPERATURES)
-    return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
-
-
 @dataclass(frozen=True)
 class _Evidence:
     """Images (N,) at a common temperature; `fitting` and `drawn` are positions of some of them."""
@@ -170,7 +148,7 @@ def _gather(
     fitting, drawn = _draw(videos, rng)
     _require_enough(len(drawn), len(set(videos)), max_error, delta)
     fitted = len({videos[i] for i in fitting})
-    temperature = fit_temperature(logits[fitting], classes[fitting], fitted)
+    temperature = fit_temperature(logits[fitting], classes[fitting], prior_videos=fitted)
     probabilities = softmax(logits, temperature)
     predicted = probabilities.argmax(axis=1)
     return _Evidence(

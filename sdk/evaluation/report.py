@@ -8,12 +8,12 @@ from typing import Any, Final
 import numpy as np
 from jinja2 import Environment
 
+from leansight.exporters.verification.selective import risk_coverage
 from leansight.sdk.evaluation import figures
 from leansight.sdk.evaluation.answers import Answers
 from leansight.sdk.evaluation.evaluate import parts_of
 from leansight.sdk.evaluation.figures import thumbnail
 from leansight.sdk.evaluation.metrics import calibration_curve
-from leansight.sdk.evaluation.selective import risk_coverage
 from leansight.sdk.system.files import write_json, write_text
 
 _RADAR: Final = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from shapes import LABELS
 from torch import nn
@@ -17,10 +18,12 @@ from leansight.exporters.int8.calibrated_network import quantize
 from leansight.exporters.options import ExportOptions, ExportRefusedError, Promise
 from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.verification.report import Verification
+from leansight.exporters.verification.temperature import find_temperature
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
-from leansight.runtime.decision import DecisionPolicy, decide
+from leansight.runtime.decision import DecisionPolicy, decide, softmax
 from leansight.runtime.errors import BundleError
+from leansight.runtime.golden import check_golden
 from leansight.runtime.interpreter import load_interpreter
 from leansight.runtime.stream.reference import Reference
 
@@ -88,6 +91,72 @@ def test_a_bundle_for_many_labels(no_conversion: Converted, tmp_path: Path) -> N
         task="multilabel",
     )
     assert classifier(photo) == expected
+
+
+@pytest.mark.slow
+def test_the_temperature_is_that_of_the_files_that_are_shipped(
+    no_conversion: Converted, tmp_path: Path
+) -> None:
+    given, seen = images(no_conversion), list[Verification]()
+    classes = given.validation.classes.copy()
+    classes[::5] = (classes[::5] + 1) % 3  # mistakes, of which it is sure
+    wrong = replace(given, validation=Images(given.validation.pixels, classes))
+    reports = export_network(
+        no_conversion.network,
+        draft(tmp_path / "sure.bundle"),
+        wrong,
+        ExportOptions(promise=Promise(max_drop=5)),
+        progress=ignore,
+        watch=seen.append,
+    )
+    bundle = Bundle.load(tmp_path / "sure.bundle")
+    (tried,) = seen
+    found = find_temperature(tried.logits["tflite int8"], classes, [str(i) for i in range(60)])
+    assert found.temperature is not None
+    assert bundle.decision == replace(draft(tmp_path).decision, temperature=found.temperature)
+    assert found.temperature > 1.2
+    scores = reports["validation"].scores
+    assert scores is not None
+    assert scores.cross_entropy < scores.unscaled
+    assert bundle.metrics["validation"]["scores"]["temperature"] == found.temperature
+    # What was verified, what the files say of themselves, and what golden photos give follow it.
+    by_hand = softmax(tried.logits["onnx int8"], found.temperature).max(axis=1) >= 0.6
+    (onnx_report,) = [f for f in reports["validation"].formats if f.name == "onnx int8"]
+    assert onnx_report.coverage == pytest.approx(by_hand.mean())
+    properties = onnx.load_from_string(bundle.read("model.onnx")).metadata_props
+    assert {p.key: p.value for p in properties}["temperature"] == repr(found.temperature)
+    assert f"temperature {found.temperature:.3f}" in bundle.read("README.md").decode()
+    assert all(check_golden(bundle.path, model_format=kind).holds for kind in bundle.formats)
+    photo = given.golden[0]
+    logits = load_interpreter(bundle.read("model.tflite"), "tflite")(bundle.preprocessing(photo))
+    score = Classifier.load(bundle.path, model_format="tflite")(photo).score
+    assert score == pytest.approx(softmax(logits, found.temperature).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("temperature", "learnt", "expected", "reason"),
+    [(0.7, "", 0.7, "it was given"), (None, "it has seen them", 1.0, "it has seen them")],
+)
+def test_a_temperature_that_is_given_or_cannot_be_trusted_is_not_fitted(
+    no_conversion: Converted,
+    tmp_path: Path,
+    temperature: float | None,
+    learnt: str,
+    expected: float,
+    reason: str,
+) -> None:
+    reports = export_network(
+        no_conversion.network,
+        draft(tmp_path / "given.bundle"),
+        replace(images(no_conversion), not_held_out=learnt),
+        ExportOptions(promise=Promise(max_drop=5), temperature=temperature),
+        progress=ignore,
+    )
+    assert Bundle.load(tmp_path / "given.bundle").decision.temperature == expected
+    scores = reports["validation"].scores
+    assert scores is not None
+    assert (scores.reason, scores.interval) == (reason, None)
 
 
 @pytest.mark.slow

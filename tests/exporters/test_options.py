@@ -26,8 +26,11 @@ def test_a_level_of_significance_is_a_probability(level: float) -> None:
     [
         ({"effort": "more"}, "effort must be one of calibration, ranges, .*, not 'more'"),
         ({"target": "pi3"}, "target must be one of pi4, pi5, x86, not 'pi3'"),
+        ({"temperature": "warm"}, "temperature must be fit, or a number above 0, not 'warm'"),
+        ({"temperature": 0}, "temperature must be fit, or a number above 0, not 0"),
+        ({"temperature": math.nan}, "temperature must be fit, or a number above 0, not nan"),
     ],
 )
-def test_an_unknown_effort_or_target_is_refused(options: dict[str, Any], message: str) -> None:
+def test_an_option_that_there_is_not_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         ExportOptions(**options)

@@ -1,5 +1,6 @@
 """Options of every command that exports, and those that describe a network from elsewhere."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -23,6 +24,26 @@ def _numbers(
         raise click.BadParameter(
             f"{value!r} is not a number, or numbers parted by commas", ctx, param
         ) from error
+
+
+class _Temperature(click.ParamType["float | Literal['fit']"]):
+    """The word fit, or a number above 0."""
+
+    name = "fit|NUMBER"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | Literal["fit"]:
+        """Return the word or the number."""
+        if value == "fit":
+            return "fit"
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            self.fail(f"{value!r} is neither fit nor a number above 0", param, ctx)
+        return number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +72,12 @@ threshold_option = click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
     help="Least probability at which a label is given.  [default: the recipe's, or 0]",
+)
+temperature_option = click.option(
+    "--temperature",
+    type=_Temperature(),
+    help="Temperature of the scores: a number, or fit, for the one that makes them true of the "
+    "validation images.  [default: fit, but 1 where the network may have learnt these images]",
 )
 calibration_images_option = click.option(
     "--calibration-images",

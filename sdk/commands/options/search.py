@@ -1,12 +1,16 @@
 """The options of `leansight optimize` that say what there is to choose from, and what is made."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from leansight.exporters.options import EFFORTS, Effort, Promise
-from leansight.sdk.commands.options.export import calibration_images_option, threshold_option
+from leansight.sdk.commands.options.export import (
+    calibration_images_option,
+    temperature_option,
+    threshold_option,
+)
 from leansight.sdk.commands.options.grouping import Several, options_of
 from leansight.sdk.commands.options.training import set_option
 from leansight.sdk.deployment.options import DeploymentOptions
@@ -36,6 +40,7 @@ class BundleOptions:
     max_class_drop: float
     effort: Effort
     threshold: float | None
+    temperature: float | Literal["fit"] | None
     calibration_images: int
 
     @property
@@ -51,6 +56,7 @@ class BundleOptions:
             effort=self.effort,
             calibration_images=self.calibration_images,
             threshold=self.threshold,
+            temperature=self.temperature,
         )
 
 
@@ -124,6 +130,7 @@ bundle_options = options_of(
             "export`). The last two take minutes, and only where they are needed.",
         ),
         threshold_option,
+        temperature_option,
         calibration_images_option,
     ),
 )

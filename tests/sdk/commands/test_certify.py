@@ -47,6 +47,22 @@ def test_a_certified_bundle_says_what_it_guarantees(
     assert Classifier.load(out)(tiny_models.stripes("level")).label == "level"
 
 
+def test_the_temperature_of_an_export_is_replaced_and_not_applied_twice(
+    tiny_bundle: Path, many: Path, tmp_path: Path
+) -> None:
+    cool, bundle = tmp_path / "cool.bundle", Bundle.load(tiny_bundle)
+    contents = {name: bundle.read(name) for name in bundle.files}
+    decision = replace(bundle.decision, temperature=0.4)
+    write_bundle(replace(bundle, path=cool, decision=decision), contents)
+    for source, out in ((tiny_bundle, "a.bundle"), (cool, "b.bundle")):
+        done = invoke("certify", source, many, "--max-error", 0.02, "--out", tmp_path / out)
+        assert done.exit_code == 0, done.output
+    plain, again = (Bundle.load(tmp_path / name) for name in ("a.bundle", "b.bundle"))
+    assert again.decision == plain.decision
+    assert again.decision.temperature == again.guarantee["temperature"] != 0.4
+    assert b"named above this part hold no longer" in again.read("README.md")
+
+
 def test_each_class_gets_a_threshold_of_its_own_or_is_never_given(
     tiny_bundle: Path, many: Path, tmp_path: Path
 ) -> None:

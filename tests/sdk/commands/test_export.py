@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from tiny_run import untrained_run
 
 from leansight.runtime.bundle import Bundle
 from leansight.sdk.commands import cli
-from leansight.sdk.runs.run import Run
+from leansight.sdk.runs.run import Run, RunConfig
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +174,31 @@ def test_photos_that_have_moved_are_asked_for(
     assert "does not exist" in line
     assert "(and 43 more)" in line
     assert not out.exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_has_learnt_its_validation_images_has_no_temperature_fitted(
+    run: Run, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "run", tmp_path / "shapes.bundle"
+    shutil.copytree(run.path, path)
+    start = RunConfig.load(path)
+    replace(start, options=replace(start.options, everything=True)).save(path)
+    done = invoke("export", path, "--out", out, "--temperature", "fit")
+    assert "has learnt its validation images" in str(done.exception)
+    assert not out.exists()
+    done = invoke("export", path, "--out", out, "--precision", "float32")
+    assert done.exit_code == 0, (done.output, done.exception)
+    said = "scores: temperature 1, not fitted: the network has learnt its validation images"
+    assert said in " ".join(done.stdout.split())
+    assert Bundle.load(out).decision.temperature == 1
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "warm"])
+def test_a_temperature_is_fit_or_a_number_above_0(given: str, tmp_path: Path) -> None:
+    done = invoke("export", tmp_path, "--out", tmp_path / "x.bundle", "--temperature", given)
+    assert done.exit_code == 2
+    assert f"'{given}' is neither fit nor a number above 0" in done.stderr
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -149,6 +149,15 @@ def test_the_int8_files_need_no_transposition(exported: Exported) -> None:
 
 
 @pytest.mark.slow
+def test_no_temperature_is_fitted_on_images_that_it_may_have_learnt(exported: Exported) -> None:
+    bundle, result = exported
+    assert bundle.decision.temperature == 1
+    assert "temperature 1, not fitted: the network may have learnt these images" in " ".join(
+        result.stdout.split()
+    )
+
+
+@pytest.mark.slow
 def test_the_bundle_remembers_the_file_it_came_from(exported: Exported) -> None:
     bundle, _ = exported
     origin = bundle.provenance["origin"]

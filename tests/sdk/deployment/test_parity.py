@@ -42,7 +42,7 @@ def verified(
         task=bundle.task,
         shipped=(TFLITE, ONNX),
     )
-    return Verification(report=report, logits=logits, classes=classes)
+    return Verification(report=report, decision=bundle.decision, logits=logits, classes=classes)
 
 
 def bundle(task: Task = "classification", threshold: float = 0.5) -> Bundle:

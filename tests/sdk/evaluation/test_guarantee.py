@@ -14,7 +14,6 @@ from leansight.sdk.evaluation.guarantee import (
     certify_classes,
     error_bound,
     fewest_accepted,
-    fit_temperature,
 )
 
 DELTA = 0.05
@@ -146,22 +145,6 @@ def test_the_bound_is_where_so_few_mistakes_become_improbable(
 
 def test_where_all_are_wrong_the_bound_is_one() -> None:
     assert error_bound(7, 7, DELTA) == error_bound(0, 0, DELTA) == 1
-
-
-@pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
-def test_the_temperature_is_found_again(true: float) -> None:
-    rng = np.random.default_rng(5)
-    logits = rng.normal(0, 2, (20_000, 4))
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    classes = np.array([rng.choice(4, p=row) for row in shares])
-    assert fit_temperature(true * logits, classes, 20_000) == pytest.approx(true, rel=0.05)
-
-
-def test_images_without_a_mistake_do_not_make_it_certain() -> None:
-    logits = np.tile([4.0, 0.0], (600, 1))
-    classes = np.zeros(600, np.int64)
-    assert 0.8 < fit_temperature(logits, classes, videos=20) < 1
-    assert fit_temperature(logits, classes, videos=600) < fit_temperature(logits, classes, 20)
 
 
 @pytest.mark.parametrize(("error", "delta"), [(0, 0.05), (1, 0.05), (0.1, 0), (0.1, 1.5)])

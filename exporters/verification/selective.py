@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from leansight.runtime.decision import Task
+
 THRESHOLDS: Final = (0.5, 0.75, 0.9, 0.95, 0.99)  # those of system S1's report
 
 
@@ -21,6 +23,16 @@ class CoverageAt:
     images: int
     share: float
     accuracy: float | None
+
+
+def scores_of(probabilities: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+    """Return how sure of each image (N,): of its best class, or of its least decided label."""
+    scores: NDArray[np.float64]
+    if task == "classification":
+        scores = probabilities.max(axis=1)
+    else:
+        scores = np.maximum(probabilities, 1 - probabilities).min(axis=1)
+    return scores
 
 
 def coverage_at(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leansight.sdk.evaluation.selective import coverage_at, risk_coverage
+from leansight.exporters.verification.selective import coverage_at, risk_coverage
 
 SCORES = np.array([0.99, 0.4, 0.8, 0.8, 0.6])
 RIGHT = np.array([True, False, True, False, True])
