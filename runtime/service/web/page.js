@@ -21,8 +21,10 @@ async function showPictures() {
       if (answer.status === 200) {
         after = answer.headers.get("Frame-Number");
         const next = URL.createObjectURL(await answer.blob());
-        byId("picture").src = next;
-        await byId("picture").decode().catch(() => {});
+        const decoded = new Image();
+        decoded.src = next;
+        await decoded.decode().catch(() => {});
+        byId("picture").src = next; // and its label at once, never one without the other
         URL.revokeObjectURL(url);
         url = next;
         said = JSON.parse(answer.headers.get("Frame-Prediction"));
@@ -59,7 +61,7 @@ function show(status) {
   setText("reason", status.reason ?? "");
   byId("picture").classList.toggle("old", !works && status.state !== "unusable");
   if (!works) said = null;
-  showPrediction(works ? said ?? status.prediction : null);
+  showPrediction(works ? said : null);
   if (status.state === "gone") return;
   setText("name", status.name);
   document.title = `${status.prediction?.label ?? (works ? "not sure" : status.state)} – ${status.name}`;
