@@ -13,7 +13,7 @@ import pytest
 
 QUICK_S: Final = 20.0  # the most that a test without the mark `slow` may take
 SLOW_S: Final = 120.0  # ... and one with it
-# ... and all together: two cores do that much in 18 of the 30 minutes that CI has. 1,460 were
+# ... and all together: two cores do that much in 18 of the 30 minutes that CI has. 1,190 were
 # measured, and some processors are a third slower.
 ALL_S: Final = 2100.0
 SHOWN: Final = 10
