@@ -6,8 +6,6 @@ their SHA-256 and size. Nothing in it is executable and nothing is unpickled.
 
 import hashlib
 import json
-import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -19,6 +17,7 @@ from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import FORMATS, Format, has_interpreter
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.system.whole_files import whole_folder
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "bundle.json"
@@ -201,17 +200,10 @@ def write_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
         "files": {name: vars(FileRecord.of(data)) for name, data in contents.items()},
     }
     manifest["digest"] = _digest(manifest)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with whole_folder(out) as part:
         for name, data in contents.items():
             (part / name).write_bytes(data)
         (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-        part.chmod(0o755)
-        part.rename(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return Bundle.load(out)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import whole_file
 from leansight.sdk.data.samples import Box, Sample
 
 # The header of a written list, which is a data set of the layout "csv" as well.
@@ -26,7 +27,10 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
 
     """
     # surrogateescape: names of files are bytes, and not all of them are UTF-8
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        whole_file(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         rows = csv.writer(file)
         rows.writerow(LIST_FIELDS)
         for sample in samples:

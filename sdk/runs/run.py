@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from leansight.runtime.decision import Task
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import write_whole
 from leansight.sdk.data.lists import read_samples, write_samples
 from leansight.sdk.data.samples import Split
 from leansight.sdk.models.build import load_network
@@ -152,11 +153,8 @@ class Run:
             raise DataError(f"{file} is damaged: {error}") from error
 
     def save(self, network: nn.Module) -> None:
-        """Write the weights, then `run.json`, each under a temporary name and renamed."""
-        weights = self.path / WEIGHTS
-        state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        save_file(state, weights.with_suffix(".part"))
-        weights.with_suffix(".part").rename(weights)
+        """Write the weights, then `run.json`, each whole or not at all."""
+        write_weights(network, self.path / WEIGHTS)
         values = {
             "data": os.fspath(self.data),
             "labels": self.labels,
@@ -178,6 +176,12 @@ class Run:
     def split(self) -> Split:
         """Read the lists of files that the run was trained, chosen and tested on."""
         return read_split(self.path)
+
+
+def write_weights(network: nn.Module, file: Path) -> None:
+    """Write a network's state dict as safetensors, whole or not at all."""
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    write_whole(file, save(state))  # its save_file would leave a file of a killed process behind
 
 
 def _texts(values: Sequence[object]) -> tuple[str, ...]:
