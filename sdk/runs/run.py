@@ -12,6 +12,7 @@ from torch import nn
 
 from leansight.runtime.decision import Task
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.regular_files import read_regular
 from leansight.runtime.system.whole_files import write_whole
 from leansight.sdk.data.lists import read_samples, write_samples
 from leansight.sdk.data.samples import Split
@@ -22,6 +23,7 @@ from leansight.sdk.system.files import write_json
 WEIGHTS: Final = "model.safetensors"
 # What a damaged file, or another JSON than expected, leads to.
 _DAMAGED: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_MOST_BYTES: Final = 4 << 20  # of start.json and run.json
 LOCK: Final = "run.lock"  # held by the process that works on the run
 # The files of a run that are written before all others.
 LISTS: Final = frozenset({"train.csv", "validation.csv", "test.csv"})
@@ -96,7 +98,7 @@ class RunConfig:
         """Read what was begun at `path`; DataError if it is damaged."""
         file = path / "start.json"
         try:
-            values = json.loads(file.read_text())
+            values = json.loads(read_regular(file, _MOST_BYTES))
             return cls(
                 data=Path(values["data"]),
                 recipe=Recipe.from_dict(values["recipe"]),
@@ -141,7 +143,7 @@ class Run:
             what = "has not finished: resume its training" if unfinished else "is not a run"
             raise DataError(f"{path} {what} (it has no run.json)")
         try:
-            values = json.loads(file.read_text())
+            values = json.loads(read_regular(file, _MOST_BYTES))
             return cls(
                 path=path,
                 data=Path(values["data"]),

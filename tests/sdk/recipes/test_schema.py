@@ -79,7 +79,7 @@ SMALL = "traffic-signs-small"
         ("training.schedule=cosine", "one of one-cycle, constant, plateau, steps, not 'cosine'"),
         ("training.seed=4294967296", "from 0 to 4294967295, not 4294967296"),
         ("decision.threshold=1.5", "from 0 to 1, not 1.5"),
-        ("decision.temperature=0", "above 0, not 0"),
+        ("decision.temperature=0", "from 1e-06 to 1e+06, not 0"),
     ],
 )
 def test_values_out_of_range_are_named(override: str, expected: str) -> None:
