@@ -41,6 +41,7 @@ TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 ChooseBy = Literal["accuracy", "shifted accuracy", "loss"]
 # What only "plain-cnn" may have otherwise.
 PLAIN_CNN: Final = ("widths", "stem_stride", "block", "downsampling", "body_batch_norm")
+MAX_COUNT: Final = 1 << 16  # of channels, blocks or images in a batch: more is a slip
 MAX_SEED: Final = 2**32 - 1  # numpy's
 RGB: Final = 3
 
@@ -144,10 +145,13 @@ class ModelRecipe:
     def __post_init__(self) -> None:
         _one_of("model.name", self.name, get_args(ModelName))
         _require(self.width >= 1, "model.width", self.width, "1 or more")
+        _require(self.width <= MAX_COUNT, "model.width", self.width, f"at most {MAX_COUNT}")
         for name in ("blocks", "widths", "head", "filters", "kernels", "pools"):
             counts = getattr(self, name)
             ok = all(isinstance(n, int) and n >= 1 for n in counts) and (counts or name != "blocks")
             _require(bool(ok), f"model.{name}", counts, "a list of counts of 1 or more")
+            few = sum(counts) <= MAX_COUNT
+            _require(few, f"model.{name}", sum(counts), f"at most {MAX_COUNT} together")
         self._check_plain_cnn()
         own = ("resnet-custom", "plain-cnn", "masks-cnn", "mixed-blocks", "unpadded-cnn")
         for body in self.bodies:
@@ -261,6 +265,8 @@ class Training:
             _one_of(f"training.{name}", getattr(self, name), get_args(kind))
         for name in ("epochs", "batch_size", "scene_scale"):
             _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "1 or more")
+        size = self.batch_size
+        _require(size <= MAX_COUNT, "training.batch_size", size, f"at most {MAX_COUNT}")
         for name in ("learning_rate", "layer_decay", "drop_factor"):
             _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "above 0")
         for name in ("momentum", "label_smoothing", "half_size_share", "average_decay"):
