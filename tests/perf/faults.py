@@ -29,14 +29,12 @@ from leansight.runtime.bundle import Bundle
 from leansight.sdk.runs.run import Run, RunConfig
 from leansight.sdk.training.checkpoints import LAST_CHECKPOINT, read_checkpoint
 
-# What the commands import, imported once.
+# What the commands import, imported once; not what begins threads, for an export: LiteRT, JAX.
 IMPORTED = (
     "leansight.sdk.training.train",
     "leansight.sdk.deployment.export_run",
     "leansight.sdk.commands.export",
     "leansight.sdk.evaluation.report",
-    "litert_torch",
-    "onnxscript",
     "matplotlib.pyplot",
     "torch.utils.tensorboard",
 )
@@ -68,7 +66,7 @@ def main() -> None:
         importlib.import_module(module)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        os.environ["TMPDIR"] = str(folder / "work" / "tmp")
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder / "work" / "tmp")
         scenarios = make_scenarios(folder / "given")
         broken = [
             line
@@ -98,17 +96,21 @@ def make_scenarios(given: Path) -> dict[str, Scenario]:
     _as_killed_after_one_of_two_epochs(begun / "run")
     new_run = command(*train, "--out", "run")
     resume = command("train", "--resume", "--workers", 0, "--out", "run")
+
+    def resume_unfinished(work: Path) -> Work | None:
+        return None if _has(work, "run/run.json") else resume
+
     new_bundle = command("export", done, "--out", "new.bundle")
     evaluation = command("evaluate", bundle, given / "shapes", "--out", "report")
     video = command("data", "video", "drive.mp4", "--seconds", 1, "--labels", "drive.csv")
     return {
         "train": Scenario(
             new_run,
-            lambda work: resume if RunConfig.exists(work / "run") else new_run,
+            lambda work: resume_unfinished(work) if RunConfig.exists(work / "run") else new_run,
             lambda work: Run.load(work / "run").network() if _has(work, "run/run.json") else None,
         ),
         "go-on": Scenario(
-            resume, lambda _: resume, lambda work: _checkpoints(work / "run"), before=begun
+            resume, resume_unfinished, lambda work: _checkpoints(work / "run"), before=begun
         ),
         "export": Scenario(
             new_bundle,
