@@ -68,7 +68,7 @@ def webp_pixels(data: memoryview) -> int:
                 return next(sides) * next(sides)
             case b"VP8L":
                 (sizes,) = struct.unpack_from("<I", content, 1)
-                return (1 + (sizes & 0x3FFF)) * (1 + (sizes >> 14 & 0x3FFF))
+                return int((1 + (sizes & 0x3FFF)) * (1 + (sizes >> 14 & 0x3FFF)))
             case b"VP8 ":
                 width, height = struct.unpack_from("<HH", content, 6)
                 return int((width & 0x3FFF) * (height & 0x3FFF))
