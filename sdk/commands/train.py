@@ -7,7 +7,7 @@ import click
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.runtime.system.whole_files import part_name
-from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line, without_alarm
+from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line
 from leansight.sdk.commands.options.images import (
     PATH,
     skip_bad_option,
@@ -130,7 +130,7 @@ def command(
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
     overrides += videos_override(videos)
-    with stopped_in_one_line(lambda: _how_to_go_on(out)), without_alarm():
+    with stopped_in_one_line(lambda: _how_to_go_on(out)):
         run = train(
             data,
             load_recipe(recipe_name, overrides),

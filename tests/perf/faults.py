@@ -70,7 +70,9 @@ class Given:
     @property
     def training(self) -> tuple[object, ...]:
         """The words of a training of one epoch, but for `--out`."""
-        return "train", self.images, "--recipe", self.recipe, "--epochs", 1, "--workers", 0
+        constant = ("--set", "training.schedule=constant")  # which an epoch more does not change
+        words = ("--recipe", self.recipe, "--epochs", 1, "--workers", 0, *constant)
+        return "train", self.images, *words
 
     @cached_property
     def run(self) -> Path:

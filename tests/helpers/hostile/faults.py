@@ -62,10 +62,9 @@ class End:
 
 def command(*words: object) -> Work:
     """Return what runs a leansight command to its end, as a user does."""
+    from leansight.sdk.commands.cli import main
 
     def work() -> None:
-        from leansight.sdk.commands.cli import main
-
         sys.argv = ["leansight", *map(str, words)]
         main()
 
