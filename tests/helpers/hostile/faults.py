@@ -49,10 +49,11 @@ class End:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it was killed, did its work, or failed with one line at the end."""
+        """Whether it was killed, did its work, or told in one line why it failed."""
         lines = self.said.splitlines()
         if self.code == 1:
-            return bool(lines) and lines[-1].startswith("leansight: ") and self._without_traceback
+            told = any(line.startswith("leansight: ") for line in lines)
+            return told and self._without_traceback
         return self.code in (0, -signal.SIGKILL) and self._without_traceback
 
     @property
