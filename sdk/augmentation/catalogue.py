@@ -1,6 +1,6 @@
 """Every change by its name in a recipe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from leansight.sdk.augmentation.change import Change
@@ -25,12 +25,3 @@ CHANGES: Final[Mapping[str, type[Change]]] = {
         *(Blur, Coarse, Stroke, Noise, Erase),
     )
 }
-
-
-def mirrored_labels(changes: Sequence[Change], labels: Sequence[str]) -> list[int]:
-    """Return for each class which one its mirror image shows, or -1 where it shows none."""
-    for change in changes:
-        if isinstance(change, Mirror):
-            become = [change.becomes(label) for label in labels]
-            return [labels.index(name) if name in labels else -1 for name in become]
-    return list(range(len(labels)))

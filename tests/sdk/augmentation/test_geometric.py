@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import dot, many, photo, place
 
-from leansight.sdk.augmentation.catalogue import mirrored_labels
+from leansight.sdk.augmentation.augment import mirrored_labels
 from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
 from leansight.sdk.augmentation.photometric import (
     Blur,
