@@ -5,17 +5,9 @@ from typing import Final
 
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
-from leansight.sdk.augmentation.photometric import (
-    Blur,
-    Coarse,
-    Colour,
-    Erase,
-    Exposure,
-    NarrowContrast,
-    Noise,
-    Shade,
-    Stroke,
-)
+from leansight.sdk.augmentation.occlusion import Erase
+from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast, Shade
+from leansight.sdk.augmentation.sharpness import Blur, Coarse, Noise, Stroke
 
 CHANGES: Final[Mapping[str, type[Change]]] = {
     change.kind: change

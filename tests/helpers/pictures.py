@@ -8,17 +8,9 @@ from torch import Tensor
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
 from leansight.sdk.augmentation.lazy_image import LazyImage
-from leansight.sdk.augmentation.photometric import (
-    Blur,
-    Coarse,
-    Colour,
-    Erase,
-    Exposure,
-    NarrowContrast,
-    Noise,
-    Shade,
-    Stroke,
-)
+from leansight.sdk.augmentation.occlusion import Erase
+from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast, Shade
+from leansight.sdk.augmentation.sharpness import Blur, Coarse, Noise, Stroke
 
 STRONG = (
     Mirror(),

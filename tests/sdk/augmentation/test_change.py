@@ -11,16 +11,9 @@ from pictures import STRONG, many, photo
 from leansight.sdk.augmentation.catalogue import CHANGES
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
-from leansight.sdk.augmentation.photometric import (
-    Blur,
-    Coarse,
-    Colour,
-    Erase,
-    Exposure,
-    NarrowContrast,
-    Noise,
-    Shade,
-)
+from leansight.sdk.augmentation.occlusion import Erase
+from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast, Shade
+from leansight.sdk.augmentation.sharpness import Blur, Coarse, Noise
 
 
 def test_every_change_is_tried_here() -> None:
