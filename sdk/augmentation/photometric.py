@@ -65,6 +65,26 @@ class Exposure(Change):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tone(Change):
+    """A smooth rising tone curve, as of another camera, of more shapes than a gamma.
+
+    The contrast of shadows, middle and lights is drawn for each, up to `stops` apart from what it
+    was (1: halved to doubled); black and white stay. The curve is a cubic Bernstein polynomial,
+    which rises where its control points do.
+    """
+
+    kind = "tone"
+    stops: float = 0.0
+
+    def __call__(self, image: LazyImage, rng: Generator) -> None:
+        """Show the image with another tone curve."""
+        steps = 2.0 ** rng.uniform(-self.stops, self.stops, 3)
+        first, second, _ = np.cumsum(steps) / steps.sum()
+        x = _LEVELS / LEVELS
+        image.tone(LEVELS * (3 * (1 - x) ** 2 * x * first + 3 * (1 - x) * x**2 * second + x**3))
+
+
+@dataclass(frozen=True, kw_only=True)
 class NarrowContrast(Change):
     """Squeeze the image into part of the levels: at least `least` of its contrast is left.
 

@@ -1,7 +1,8 @@
-"""Random changes of details: what a lens, a small sensor and its noise leave of them."""
+"""Random changes of details: what lens, sensor, noise and a small file leave of them."""
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.random import Generator
@@ -9,6 +10,8 @@ from numpy.random import Generator
 from leansight.runtime.extras import opencv
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.lazy_image import LazyImage, as_image
+
+_BEST_QUALITY: Final = 95  # OpenCV's own choice; above, a file grows and looks the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +80,25 @@ class Noise(Change):
         shape = (image.height, image.width, 3)
         noise = rng.standard_normal(shape, np.float32) * np.float32(rng.uniform(0, self.sigma))
         image.pixels = as_image(cv2.add(image.pixels, noise, dtype=cv2.CV_8U))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression(Change):
+    """The image as a JPEG file shows it, of a quality from `least` (0 to 95) to 95."""
+
+    kind = "compression"
+    least: float = 30.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most("least", _BEST_QUALITY)
+
+    def __call__(self, image: LazyImage, rng: Generator) -> None:
+        """Compress the image, and read it again."""
+        cv2 = opencv()
+        quality = [cv2.IMWRITE_JPEG_QUALITY, round(rng.uniform(self.least, _BEST_QUALITY))]
+        bgr = cv2.cvtColor(image.pixels, cv2.COLOR_RGB2BGR)
+        _, jpeg = cv2.imencode(".jpg", bgr, quality)
+        read = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+        assert read is not None  # it was written just now
+        image.pixels = cv2.cvtColor(read, cv2.COLOR_BGR2RGB)

@@ -4,11 +4,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pictures import Limit, after, many, photo
 from torch import Tensor
 
 from leansight.sdk.augmentation.change import Change
-from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast, Shade
+from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast, Shade, Tone
 
 
 def hsv(image: Tensor) -> np.ndarray:
@@ -78,6 +80,43 @@ def test_a_cast_gives_each_colour_a_gain_of_its_own() -> None:
     )
     assert stops.std(0) == pytest.approx([0.2] * 3, rel=0.12)
     assert np.abs(np.corrcoef(stops.T) - np.eye(3)).max() < 0.15
+
+
+RAMP = torch.arange(256, dtype=torch.uint8).expand(3, 4, 256)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 3), st.integers(0, 2**31))
+def test_a_tone_curve_rises_from_black_to_white(stops: float, seed: int) -> None:
+    (seen,) = many(Tone(stops=stops), RAMP, 1, seed)
+    curve = seen[0, 0].int()
+    assert (seen == seen[0, 0]).all()
+    assert (curve[0], curve[-1]) == (0, 255)
+    steps = curve.diff()
+    assert steps.min() >= 0
+    # One step of 2^stops beside two of 2^-stops has the most contrast.
+    most = 3 * 2**stops / (2**stops + 2 * 2**-stops)
+    assert steps.max() <= most + 1
+
+
+def test_a_tone_curve_is_the_polynomial_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Limit, "uniform", lambda _, _low, high, _size: high * np.array([1.0, 0.0, -1.0])
+    )
+    seen = after(Tone(stops=1), RAMP, Limit())[0, 0]
+    # Steps 2, 1, 1/2 of 3.5: the control points are 0, 4/7, 6/7, 1. At half of the levels the
+    # polynomial is (0 + 3 * 4/7 + 3 * 6/7 + 1) / 8 = 37/56; at level 51 (a fifth) it is
+    # (3 * 16 * 4/7 + 3 * 4 * 6/7 + 1) / 125 = 271/875.
+    assert int(seen[51]) == round(255 * 271 / 875)
+    assert (float(seen[127]) + float(seen[128])) / 2 == pytest.approx(255 * 37 / 56, abs=0.5)
+
+
+def test_tone_curves_are_more_than_gamma() -> None:
+    """Some of them lift the shadows and lower the lights, or the other way."""
+    curves = torch.stack([c[0, 0] for c in many(Tone(stops=1), RAMP, 200)]).int()
+    shadows, lights = curves[:, 64] > 66, curves[:, 192] > 194
+    for lifted in (False, True):
+        assert ((shadows == lifted) & (lights != lifted)).sum() > 10
 
 
 def test_narrowed_contrast_keeps_the_pattern_in_fewer_levels() -> None:

@@ -1,12 +1,17 @@
+import io
 import math
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pictures import Limit, after, dot, many, photo
+from PIL import Image
 from scipy import ndimage
+from torch import Tensor
 
-from leansight.sdk.augmentation.sharpness import Blur, Coarse, Noise, Stroke
+from leansight.sdk.augmentation.sharpness import Blur, Coarse, Compression, Noise, Stroke
 
 
 def test_blur_is_scipys_gaussian() -> None:
@@ -63,3 +68,27 @@ def test_noise_is_of_every_pixel_and_of_up_to_its_levels() -> None:
     assert np.mean([float(n.mean()) for n in noise]) == pytest.approx(0, abs=0.1)
     strong = noise[int(np.argmax(deviations))].flatten(1).numpy()
     assert np.abs(np.corrcoef(strong) - np.eye(3)).max() < 0.1
+
+
+def pillow_jpeg(image: Tensor, quality: int) -> Tensor:
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("least", [5, 70, 95])
+def test_compression_is_a_jpeg_file(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Limit, "uniform", lambda _, low, _high: low)
+    image = photo()
+    seen = after(Compression(least=least), image, Limit())
+    # Both are libjpeg; what is left is how they interpolate the colours between pixels.
+    assert (seen.int() - pillow_jpeg(image, least).int()).abs().max() <= 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 95), st.integers(0, 2**31))
+def test_compression_is_of_its_least_quality_or_better(least: int, seed: int) -> None:
+    image = photo(seed=seed % 7)
+    (seen,) = many(Compression(least=least), image, 1, seed)
+    possible = [pillow_jpeg(image, quality).int() for quality in range(least, 96)]
+    assert min(int((seen.int() - p).abs().max()) for p in possible) <= 2
