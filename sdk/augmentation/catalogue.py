@@ -5,23 +5,16 @@ from typing import Final
 
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
-from leansight.sdk.augmentation.photometric import (
-    Blur,
-    Coarse,
-    Colour,
-    Erase,
-    Exposure,
-    NarrowContrast,
-    Noise,
-    Shade,
-    Stroke,
-)
+from leansight.sdk.augmentation.occlusion import Erase, Sticker
+from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast, Shade, Tone
+from leansight.sdk.augmentation.sharpness import Blur, Coarse, Compression, Noise, Stroke
 
 CHANGES: Final[Mapping[str, type[Change]]] = {
     change.kind: change
     for change in (
         *(Mirror, Affine, Margins, Crop, Perspective, Elastic),
-        *(Colour, Exposure, NarrowContrast, Shade),
-        *(Blur, Coarse, Stroke, Noise, Erase),
+        *(Colour, Exposure, Tone, NarrowContrast, Shade),
+        *(Blur, Coarse, Stroke, Noise, Compression),
+        *(Erase, Sticker),
     )
 }
