@@ -94,7 +94,7 @@ def test_the_small_print_says_what_was_measured_and_no_more(
     notes = []
     monkeypatch.setattr("leansight.sdk.search.bundles.evaluate", lambda _, point: measure(point))
     monkeypatch.setattr(
-        optimizing_results, "write_picture", lambda *_, note, **__: notes.append(note)
+        optimizing_results, "write_pareto_picture", lambda *_, note, **__: notes.append(note)
     )
     out = tmp_path / "out"
     options = ("--objectives", objectives, "--trials", 1, "--threshold", 0.4)
