@@ -8,7 +8,8 @@ more beside it: mistakes, the confusion matrix, calibration.
 
 from typing import Any
 
-from records import (
+from records import update_record
+from signs import (
     Country,
     Network,
     ask_about,
@@ -16,7 +17,6 @@ from records import (
     networks,
     parse,
     run_main,
-    update_record,
 )
 
 from leansight.sdk import measure_report

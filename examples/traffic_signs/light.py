@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from records import Country, ask_about, load_countries, networks, parse, run_main, update_record
+from records import update_record
+from signs import Country, ask_about, load_countries, networks, parse, run_main
 
 from leansight.runtime import read_image
 from leansight.sdk import Answers, compare_models, mean_interval

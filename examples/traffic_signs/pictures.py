@@ -34,7 +34,7 @@ OBJECTIVES = (
         for country in COUNTRIES
     ),
     Objective(
-        name="instructions",
+        name="Pi 5",
         field="instructions",
         direction="minimize",
         what="instructions of an inference, Pi 5 core",
@@ -51,16 +51,23 @@ def draw_radar(rows: Sequence[dict[str, Any]], names: Sequence[str], file: Path)
     """Draw the recall of every class as a radar picture, a panel for each country."""
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "leansight"})
     figure = Figure(figsize=(10, 5.4), layout="constrained")
-    for place, country in enumerate(COUNTRIES, start=1):
+    recalls = {
+        country: {name: first_row(rows, name, country)["recall"] for name in names}
+        for country in COUNTRIES
+    }
+    lowest = min(
+        share or 0 for drawn in recalls.values() for one in drawn.values() for share in one.values()
+    )
+    for place, (country, drawn) in enumerate(recalls.items(), start=1):
         axes: Any = figure.add_subplot(1, 2, place, projection="polar")
-        for name, colour in zip(names, COLOURS, strict=False):
-            recall = first_row(rows, name, country)["recall"]
+        for (name, recall), colour in zip(drawn.items(), COLOURS, strict=False):
             around = np.linspace(0, 2 * np.pi, len(recall) + 1)
             shares = [100 * (share or 0) for share in recall.values()]
             axes.plot(around, [*shares, shares[0]], color=colour, label=name if place == 1 else "")
             axes.set_xticks(around[:-1], list(recall), fontsize=7)
-        axes.set_ylim(0, 100)
+        axes.set_ylim(max(0, 100 * lowest - 5), 100)
         axes.set_title(f"{country}: recall, %", fontsize=10)
+        axes.tick_params(axis="x", pad=11)
         axes.tick_params(axis="y", labelsize=6)
     figure.legend(loc="outside lower center", ncols=len(names), frameon=False)
     figure.savefig(file, metadata={"Date": None})

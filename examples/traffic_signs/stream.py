@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import ask_about, load_countries, networks, parse, run_main, update_record
+from records import update_record
+from signs import ask_about, load_countries, networks, parse, run_main
 
 from leansight.runtime import Smoothing
 from leansight.sdk import Answers, measure_events
