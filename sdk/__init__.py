@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from leansight.sdk.recipes.load import load_recipe, recipe_names
     from leansight.sdk.recipes.schema import DataRecipe, Recipe, SplitRecipe
     from leansight.sdk.runs.run import Run, TrainingOptions
-    from leansight.sdk.search.objectives import Objective, pareto_front
+    from leansight.sdk.search.objectives import Objective
     from leansight.sdk.search.pareto_plot import PlotPoint, write_pareto_picture
     from leansight.sdk.training.train import train
     from leansight.sdk.training.trainer import Hardware
@@ -58,7 +58,7 @@ else:
             "recipes.load": "load_recipe recipe_names",
             "recipes.schema": "DataRecipe Recipe SplitRecipe",
             "runs.run": "Run TrainingOptions",
-            "search.objectives": "Objective pareto_front",
+            "search.objectives": "Objective",
             "search.pareto_plot": "PlotPoint write_pareto_picture",
             "training.train": "train",
             "training.trainer": "Hardware",
@@ -100,7 +100,6 @@ __all__ = [
     "mean_interval",
     "measure_events",
     "measure_report",
-    "pareto_front",
     "prune_run",
     "recipe_names",
     "split_samples",
