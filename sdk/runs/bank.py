@@ -10,7 +10,7 @@ from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import images_folder
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.recipes.schema import Recipe
-from leansight.sdk.runs.run import WEIGHTS, RunConfig
+from leansight.sdk.runs.run import RunConfig, weights_digest
 
 FORMAT: Final = 1
 MADE_FROM: Final = "bank.json"
@@ -26,13 +26,12 @@ def made_from(start: RunConfig, samples: Sequence[Sample]) -> dict[str, Any]:
     images = [
         [os.fspath(s.path), s.labels, s.box, (folder / s.path).stat().st_size] for s in samples
     ]
-    teachers = [(path / WEIGHTS).read_bytes() for path in start.options.teachers]
     values = {
         "format": FORMAT,
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "labels": start.labels,
         **view_settings(recipe),
-        "teachers": [hashlib.sha256(weights).hexdigest() for weights in teachers],
+        "teachers": [weights_digest(path) for path in start.options.teachers],
     }
     plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
