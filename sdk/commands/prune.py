@@ -11,6 +11,7 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
+from leansight.runtime.system.whole_files import part_name
 from leansight.sdk.commands.interruption import (
     AGAIN,
     resume_command,
@@ -244,8 +245,8 @@ def _refuse_taken(out: Path) -> None:
             f"`{resume_command(out)}`, or choose another --out"
         )
     own = LISTS | {PRUNED, ASKED, LOCK, PRUNING_LOCK}
-    left = {name for name in there if name.removesuffix(".part") not in own}
-    if strange := sorted(name for name in left if not _STEP.fullmatch(name)):
+    own |= {part_name(name) for name in own}
+    if strange := sorted(name for name in there - own if not _STEP.fullmatch(name)):
         raise DataError(f"{out} is not empty ({strange[0]}): choose another --out")
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from leansight.benchmarks.remote import machine_at
@@ -23,7 +22,7 @@ from leansight.sdk.pruning.target import HEAD, PruningTarget, cost, example_imag
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.images import find_images, read_part
-from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, write_weights
 from leansight.sdk.system.definition import require_same
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
@@ -125,9 +124,7 @@ def write_pruned(
     sample = read_part(run, root, draw(run.split().train, images), "training")
     network = prune_network(run, target, importance, sample, step=step, steps=steps)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, part)
-    part.replace(file)
+    write_weights(network, file)
 
 
 def prune_network(

@@ -1,6 +1,9 @@
 """A value of a recipe is checked; the message names its key."""
 
 from collections.abc import Sequence
+from typing import Final
+
+MAX_COUNT: Final = 1 << 16  # of channels, blocks or images in a batch: more is a slip
 
 
 def check(fits: bool, name: str, value: object, expected: str) -> None:  # noqa: FBT001 -- a condition, as in assert

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from leansight.sdk.recipes.checks import check, check_one_of
+from leansight.sdk.recipes.checks import MAX_COUNT, check, check_one_of
 
 ModelName = Literal[
     # our own
@@ -82,10 +82,13 @@ class ModelRecipe:
     def __post_init__(self) -> None:
         check_one_of("model.name", self.name, get_args(ModelName))
         check(self.width >= 1, "model.width", self.width, "1 or more")
+        check(self.width <= MAX_COUNT, "model.width", self.width, f"at most {MAX_COUNT}")
         for name in ("blocks", "widths", "head", "filters", "kernels", "pools"):
             counts = getattr(self, name)
             ok = all(isinstance(n, int) and n >= 1 for n in counts) and (counts or name != "blocks")
             check(bool(ok), f"model.{name}", counts, "a list of counts of 1 or more")
+            few = sum(counts) <= MAX_COUNT
+            check(few, f"model.{name}", sum(counts), f"at most {MAX_COUNT} together")
         self._check_plain_cnn()
         self._check_unpadded_cnn()
         self._check_ensemble()

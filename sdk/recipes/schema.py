@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, get_args
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.preprocessing import VERSION, Preprocessing
 from leansight.sdk.augmentation.change import Change
-from leansight.sdk.recipes.checks import check, check_one_of
+from leansight.sdk.recipes.checks import MAX_COUNT, check, check_one_of
 from leansight.sdk.recipes.model import ModelRecipe
 from leansight.sdk.recipes.parse import build_section
 
@@ -132,6 +132,8 @@ class Training:
             check_one_of(f"training.{name}", getattr(self, name), get_args(kind))
         for name in ("epochs", "batch_size", "scene_scale"):
             check(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "1 or more")
+        size = self.batch_size
+        check(size <= MAX_COUNT, "training.batch_size", size, f"at most {MAX_COUNT}")
         for name in ("learning_rate", "layer_decay", "drop_factor"):
             check(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "above 0")
         for name in ("momentum", "label_smoothing", "half_size_share", "average_decay"):

@@ -4,7 +4,6 @@ All of it is kept in the folder of the search: `start/` (a copy of the run that 
 without its test images), `runs/NAME/`, `bundles/NAME/`. What is there is not made again.
 """
 
-import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from leansight.exporters.options import ExportRefusedError
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.golden import check_golden
+from leansight.runtime.system.whole_files import whole_folder
 from leansight.sdk.deployment.export_run import export_run
 from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.pruning.prune import prune_run
@@ -88,14 +88,11 @@ def copy_start(run: Run, data: Path, folder: Path) -> None:
     if (folder / "start").exists():
         return
     start, split = RunConfig.load(run.path), run.split()
-    part, out = folder / "start.part", folder / "start"
-    shutil.rmtree(part, ignore_errors=True)  # of a copy that was interrupted
-    part.mkdir(parents=True)
-    write_split(part, replace(split, test=()))
-    replace(start, data=data).save(part)
     metrics = {name: value for name, value in run.metrics.items() if not name.startswith("test ")}
-    replace(run, path=part, data=data, metrics=metrics).save(run.network())
-    part.rename(out)
+    with whole_folder(folder / "start") as part:
+        write_split(part, replace(split, test=()))
+        replace(start, data=data).save(part)
+        replace(run, path=part, data=data, metrics=metrics).save(run.network())
 
 
 def make_bundle(workshop: Workshop, point: Point) -> Path:

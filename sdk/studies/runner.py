@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import part_name
 from leansight.sdk.studies.executors import CellTask, Executor, Outcome
 from leansight.sdk.studies.grid import Candidate, Cell, Study
 from leansight.sdk.studies.results import (
@@ -25,7 +26,7 @@ from leansight.sdk.system.locks import exclusive
 
 LOCK: Final = "study.lock"  # held by the process that runs the study
 # What a study that was killed while it began has left.
-_BEFORE_DEFINITION: Final = {"recipe.toml", LOCK, "study.json.part"}
+_BEFORE_DEFINITION: Final = {"recipe.toml", LOCK, part_name("study.json")}
 
 
 class Arguments(Protocol):

@@ -3,7 +3,7 @@
 import csv
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,11 +28,16 @@ from leansight.sdk.runs.begin import is_first_process
 from leansight.sdk.runs.run import RunConfig
 from leansight.sdk.system.console import console
 from leansight.sdk.training.batches import Batch
+from leansight.sdk.training.checkpoints import (
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    WholeCheckpoints,
+    first_sentence,
+    read_checkpoint,
+)
 from leansight.sdk.training.lightning_module import SCORE, LearningTask
 from leansight.sdk.training.progress_bar import show_progress
 
-LAST_CHECKPOINT: Final = "last.ckpt"
-BEST_CHECKPOINT: Final = "best.ckpt"
 METRICS: Final = "metrics.csv"
 FINDER_STEPS: Final = 100
 
@@ -101,6 +106,7 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
         strategy=on.strategy,
         precision=_precision(training.precision),
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
         logger=[_metrics_log(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
         num_sanity_val_steps=0,  # a resumed run would take it twice
         log_every_n_steps=1,
@@ -150,43 +156,9 @@ def find_learning_rate(
     return start
 
 
-def read_checkpoint(file: Path) -> Mapping[str, Any]:
-    """Return what Lightning has kept of a training; DataError if the file is damaged."""
-    file.open("rb").close()  # no right to read it is another fault
-    try:
-        kept: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        _ = kept["epoch"], kept["global_step"], kept["state_dict"]
-    except Exception as error:  # torch, zipfile and pickle raise what damaged bytes lead to
-        best = file.with_name(BEST_CHECKPOINT)
-        advice = f"go on from the best epoch: put a copy of {best} in its place; or " * (
-            file != best and best.is_file()
-        )
-        raise DataError(
-            f"{file} is damaged ({_first_line(error)}). To {advice}begin again: remove it"
-        ) from error
-    return kept
-
-
-def require_whole_checkpoints(folder: Path) -> None:
-    """Raise DataError if a training cannot go on from what is in `folder`; new ones can begin."""
-    file, last = folder / METRICS, folder / LAST_CHECKPOINT
-    if last.exists():
-        steps = read_checkpoint(last)["global_step"]
-        if file.exists():
-            read_metrics(file, steps)
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first sentence of an error, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
-
-
 def _metrics_log(folder: Path) -> CSVLogger:
     """Log every step to `metrics.csv`; go on with the one of an interrupted run."""
-    file, last = folder / METRICS, folder / LAST_CHECKPOINT
-    earlier: list[dict[str, Any]] = []
-    if file.exists() and last.exists() and is_first_process():
-        earlier = read_metrics(file, read_checkpoint(last)["global_step"])
+    earlier = earlier_metrics(folder) if is_first_process() else []
     logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
     if earlier:
         with warnings.catch_warnings():
@@ -197,14 +169,28 @@ def _metrics_log(folder: Path) -> CSVLogger:
     return logger
 
 
-def read_metrics(file: Path, steps: int) -> list[dict[str, Any]]:
-    """Return the rows of a `metrics.csv` before so many steps; DataError if it is damaged."""
+def earlier_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of `metrics.csv` that the last checkpoint goes on from; none without either.
+
+    A last row that a kill or a full disk has cut is left out.
+
+    Raises:
+        DataError: a file is damaged.
+
+    """
+    file, last = folder / METRICS, folder / LAST_CHECKPOINT
+    if not (file.exists() and last.exists()):
+        return []
+    steps = read_checkpoint(last)["global_step"]
     try:
-        with file.open(newline="") as rows:
-            return [row for row in csv.DictReader(rows) if int(row["step"]) < steps]
+        with file.open(newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        if rows and None in rows[-1].values():
+            rows.pop()
+        return [row for row in rows if int(row["step"]) < steps]
     except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise DataError(
-            f"{file} is damaged ({_first_line(error)}). To go on without it: remove it"
+            f"{file} is damaged ({first_sentence(error)}). To go on without it: remove it"
         ) from error
 
 

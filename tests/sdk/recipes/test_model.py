@@ -10,6 +10,8 @@ SMALL = "traffic-signs-small"
     ("override", "expected"),
     [
         ("model.width=0", "1 or more, not 0"),
+        ("model.width=1000000", "at most 65536, not 1000000"),
+        ("model.blocks=[1, 70000]", "at most 65536 together, not 70001"),
         ("model.blocks=[]", "a list of counts of 1 or more, not ()"),
         ("model.blocks=[1, 0]", "a list of counts of 1 or more, not (1, 0)"),
         ("model.dropout=1", "from 0 to below 1, not 1"),

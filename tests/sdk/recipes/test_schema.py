@@ -42,6 +42,9 @@ SMALL = "traffic-signs-small"
         ("split.fold=1", "from 0 to 0, not 1"),
         ("split.fold=-1", "from 0 to 0, not -1"),
         ("shift=[]", "a list of changes: training.choose_by needs it, not []"),
+        ("training.batch_size=100000", "at most 65536, not 100000"),
+        ("training.learning_rate=inf", "a number of at most 4294967296, not inf"),
+        ("training.epochs=9999999999", "a whole number of at most 4294967296, not 9999999999"),
         ("training.epochs=0", "1 or more, not 0"),
         ("training.batch_size=0", "1 or more, not 0"),
         ("training.learning_rate=0", "above 0, not 0"),
@@ -71,7 +74,7 @@ SMALL = "traffic-signs-small"
         ("training.schedule=cosine", "one of one-cycle, constant, plateau, steps, not 'cosine'"),
         ("training.seed=4294967296", "from 0 to 4294967295, not 4294967296"),
         ("decision.threshold=1.5", "from 0 to 1, not 1.5"),
-        ("decision.temperature=0", "above 0, not 0"),
+        ("decision.temperature=0", "from 1e-06 to 1e+06, not 0"),
     ],
 )
 def test_values_out_of_range_are_named(override: str, expected: str) -> None:

@@ -331,7 +331,7 @@ def test_a_study_that_was_killed_while_it_began_begins_again(
     runner = make_runner(make_study(data), tmp_path / "study", trainer)
 
     def killed(file: Path, _: object) -> None:
-        file.with_name(f"{file.name}.part").write_text("{")
+        file.with_name(f".{file.name}.part").write_text("{")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
