@@ -16,7 +16,6 @@ from leansight.sdk.commands.interruption import (
     AGAIN,
     resume_command,
     stopped_in_one_line,
-    without_alarm,
 )
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.images import PATH, require_images
@@ -208,10 +207,7 @@ def command(
     before = Run.load(run)
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
-    with (
-        stopped_in_one_line(lambda: AGAIN),
-        without_alarm(),
-    ):
+    with stopped_in_one_line(lambda: AGAIN):
         pruned = prune_run(
             run,
             out=out,

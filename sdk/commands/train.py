@@ -6,7 +6,8 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
-from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line, without_alarm
+from leansight.runtime.system.whole_files import part_name
+from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line
 from leansight.sdk.commands.options.images import (
     PATH,
     skip_bad_option,
@@ -112,7 +113,7 @@ def command(
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
     overrides += videos_override(videos)
-    with stopped_in_one_line(lambda: _how_to_go_on(out)), without_alarm():
+    with stopped_in_one_line(lambda: _how_to_go_on(out)):
         run = train(
             data,
             load_recipe(recipe_name, overrides),
@@ -159,7 +160,8 @@ def _data_of(out: Path, data: Path | None, *, resume: bool) -> Path:
     # Where a training has several processes, the others come to what the first has begun.
     begun = {p.name for p in out.iterdir()} if out.exists() and is_first_process() else set()
     # A kill before start.json was written leaves lists alone: nothing to go on with, nor to lose.
-    if begun and not (resume and (begun <= LISTS | {LOCK} or RunConfig.exists(out))):
+    parts = {part_name(name) for name in (*LISTS, "start.json")}
+    if begun - LISTS - parts - {LOCK} and not (resume and RunConfig.exists(out)):
         hint = "it holds no unfinished run" if resume else "go on with --resume"
         raise DataError(f"{out} is not empty: choose another --out ({hint})")
     if data is not None:

@@ -42,11 +42,11 @@ from leansight.sdk.training.checkpoints import (
     read_checkpoint,
 )
 from leansight.sdk.training.lightning_module import LearningTask
+from leansight.sdk.training.metrics_log import earlier_metrics
 from leansight.sdk.training.normalisation import measure_normalisation
 from leansight.sdk.training.teachers import Teachers
 from leansight.sdk.training.trainer import (
     Hardware,
-    earlier_metrics,
     find_learning_rate,
     make_trainer,
     quiet_lightning,

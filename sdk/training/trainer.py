@@ -1,13 +1,13 @@
 """Lightning's trainer, as a recipe asks for it."""
 
-import csv
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
     WeightAveraging,
 )
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.tuner.tuning import Tuner
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -32,13 +32,11 @@ from leansight.sdk.training.checkpoints import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
     WholeCheckpoints,
-    first_sentence,
-    read_checkpoint,
 )
 from leansight.sdk.training.lightning_module import SCORE, LearningTask
+from leansight.sdk.training.metrics_log import open_metrics_log
 from leansight.sdk.training.progress_bar import show_progress
 
-METRICS: Final = "metrics.csv"
 FINDER_STEPS: Final = 100
 
 
@@ -107,7 +105,10 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
         precision=_precision(training.precision),
         callbacks=callbacks,
         plugins=[WholeCheckpoints()],
-        logger=[_metrics_log(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
+        logger=[
+            open_metrics_log(folder),
+            TensorBoardLogger(folder, name="", version="tensorboard"),
+        ],
         num_sanity_val_steps=0,  # a resumed run would take it twice
         log_every_n_steps=1,
         enable_progress_bar=console().is_terminal,
@@ -156,44 +157,6 @@ def find_learning_rate(
     return start
 
 
-def _metrics_log(folder: Path) -> CSVLogger:
-    """Log every step to `metrics.csv`; go on with the one of an interrupted run."""
-    earlier = earlier_metrics(folder) if is_first_process() else []
-    logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
-    if earlier:
-        with warnings.catch_warnings():
-            # Lightning warns that it deletes the file; its rows are written again.
-            warnings.simplefilter("ignore", UserWarning)
-            logger.experiment.metrics.extend(earlier)
-        logger.save()  # it has deleted them
-    return logger
-
-
-def earlier_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of `metrics.csv` that the last checkpoint goes on from; none without either.
-
-    A last row that a kill or a full disk has cut is left out.
-
-    Raises:
-        DataError: a file is damaged.
-
-    """
-    file, last = folder / METRICS, folder / LAST_CHECKPOINT
-    if not (file.exists() and last.exists()):
-        return []
-    steps = read_checkpoint(last)["global_step"]
-    try:
-        with file.open(newline="") as opened:
-            rows = list(csv.DictReader(opened))
-        if rows and None in rows[-1].values():
-            rows.pop()
-        return [row for row in rows if int(row["step"]) < steps]
-    except (ValueError, TypeError, KeyError, csv.Error) as error:
-        raise DataError(
-            f"{file} is damaged ({first_sentence(error)}). To go on without it: remove it"
-        ) from error
-
-
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep to itself what is Lightning's own business with torch, or settled here on purpose."""
@@ -206,4 +169,21 @@ def quiet_lightning() -> Iterator[None]:
             "You defined a `validation_step` but have no `val_dataloader`",  # --everything
         ):
             warnings.filterwarnings("ignore", message=message)
+        with _errors_of_tensorboard_once():
+            yield
+
+
+@contextmanager
+def _errors_of_tensorboard_once() -> Iterator[None]:
+    """Keep TensorBoard's thread from printing what has ended it: its next call raises that."""
+    usual = threading.excepthook
+
+    def hook(ended: threading.ExceptHookArgs) -> None:
+        if not type(ended.thread).__module__.startswith("tensorboard."):
+            usual(ended)
+
+    threading.excepthook = hook
+    try:
         yield
+    finally:
+        threading.excepthook = usual

@@ -17,26 +17,27 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
+import cv2
 import numpy as np
 import shapes
 from hostile.faults import Work, command, injections, run, writing_calls
 
 from leansight.runtime.bundle import Bundle
+from leansight.sdk.labelling.session import LabellingSession
 from leansight.sdk.runs.run import Run, RunConfig
 from leansight.sdk.training.checkpoints import LAST_CHECKPOINT, read_checkpoint
 
-# What the commands import, imported once.
+# What the commands import, imported once; not what begins threads, for an export: LiteRT, JAX.
 IMPORTED = (
     "leansight.sdk.training.train",
     "leansight.sdk.deployment.export_run",
     "leansight.sdk.commands.export",
     "leansight.sdk.evaluation.report",
-    "litert_torch",
-    "onnxscript",
     "matplotlib.pyplot",
     "torch.utils.tensorboard",
 )
@@ -57,74 +58,163 @@ class Scenario:
     before: Path | None = None
 
 
+class Given:
+    """What commands are given: drawn images, a run, a bundle, ..., each made when it is wanted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.images = shapes.write_data_set(folder / "shapes")
+        self.recipe = folder / "tiny.toml"
+        self.recipe.write_text(shapes.RECIPE)
+
+    @property
+    def training(self) -> tuple[object, ...]:
+        """The words of a training of one epoch, but for `--out`."""
+        constant = ("--set", "training.schedule=constant")  # which an epoch more does not change
+        words = ("--recipe", self.recipe, "--epochs", 1, "--workers", 0, *constant)
+        return "train", self.images, *words
+
+    @cached_property
+    def run(self) -> Path:
+        """A run of one epoch."""
+        return self._made("run", *self.training, "--out")
+
+    @cached_property
+    def bundle(self) -> Path:
+        """Its bundle."""
+        return self._made("shapes.bundle", "export", self.run, "--out")
+
+    @cached_property
+    def video(self) -> Path:
+        """A video of a second."""
+        return self._made("drive.mp4", "data", "video", "--seconds", 1)
+
+    @cached_property
+    def hard_examples(self) -> Path:
+        """A folder that holds `hard`, pictures that the bundle is not sure of."""
+        words = ("stream", self.bundle, "--source", self.video, "--every-frame", "--threshold", 1)
+        return self._made("examples/hard", *words, "--hard-examples").parent
+
+    @cached_property
+    def begun(self) -> Path:
+        """A folder that holds `run`, as it is after a kill in the second of two epochs."""
+        begun = self.folder / "begun" / "run"
+        shutil.copytree(self.run, begun)
+        (begun / "run.json").unlink()
+        values = json.loads((begun / "start.json").read_text())
+        values["recipe"]["training"]["epochs"] = 2
+        (begun / "start.json").write_text(json.dumps(values))
+        return begun.parent
+
+    def _made(self, name: str, *words: object) -> Path:
+        (self.folder.parent / "work" / "tmp").mkdir(parents=True, exist_ok=True)
+        end = run(command(*words, self.folder / name), self.folder.parent)
+        assert end.code == 0, end.said
+        return self.folder / name
+
+
+def train(given: Given) -> Scenario:
+    """A new run."""
+    begin = command(*given.training, "--out", "run")
+    return Scenario(
+        begin,
+        lambda work: _go_on(work) if RunConfig.exists(work / "run") else begin,
+        lambda work: Run.load(work / "run").network() if _has(work, "run/run.json") else None,
+    )
+
+
+def go_on(given: Given) -> Scenario:
+    """The second epoch of a run: its checkpoint is replaced."""
+    resume = command(*_RESUME)
+    return Scenario(resume, _go_on, lambda work: _checkpoints(work / "run"), before=given.begun)
+
+
+def prune(given: Given) -> Scenario:
+    """A smaller run of a run."""
+    words = command("prune", given.run, "--share", 0.5, "--epochs", 1, "--out", "run")
+    return Scenario(
+        words,
+        lambda work: None if _has(work, "run/run.json") else words,
+        lambda work: Run.load(work / "run").network() if _has(work, "run/run.json") else None,
+    )
+
+
+def export(given: Given) -> Scenario:
+    """A bundle of a run."""
+    words = command("export", given.run, "--out", "new.bundle", "--report", "parity")
+    return Scenario(
+        words,
+        lambda work: None if _has(work, "new.bundle") or _has(work, "parity") else words,
+        lambda work: Bundle.load(work / "new.bundle") if _has(work, "new.bundle") else None,
+    )
+
+
+def evaluate(given: Given) -> Scenario:
+    """A report, written again where there is one."""
+    words = command("evaluate", given.bundle, given.images, "--out", "report")
+    return Scenario(words, lambda _: words, _reports)
+
+
+def signs(_: Given) -> Scenario:
+    """Drawn images."""
+    words = command("data", "signs", "signs", "--images", 336)
+    return Scenario(
+        words,
+        lambda work: None if _has(work, "signs") else words,
+        lambda work: _count(work / "signs", 336) if _has(work, "signs") else None,
+    )
+
+
+def video(_: Given) -> Scenario:
+    """A video and its labels, written again where they are."""
+    words = command("data", "video", "drive.mp4", "--seconds", 1, "--labels", "drive.csv")
+    return Scenario(words, lambda _: words, lambda _: None)
+
+
+def stream(given: Given) -> Scenario:
+    """All outputs of a stream; what is lost while a disk is full is told, and the rest goes on."""
+    outputs = ("--json-file", "a.jsonl", "--save", "a.mkv", "--hard-examples", "hard")
+    words = command("stream", given.bundle, "--source", given.video, "--threshold", 1, *outputs)
+    return Scenario(words, lambda _: None, _outputs)
+
+
+def label(given: Given) -> Scenario:
+    """Labels of pictures, which move to other folders."""
+    count = len(list((given.hard_examples / "hard").glob("*.jpg")))
+    return Scenario(
+        _label_all,
+        lambda _: _label_all,
+        lambda work: _pictures(work, count),
+        before=given.hard_examples,
+    )
+
+
+SCENARIOS = {
+    made.__name__.replace("_", "-"): made
+    for made in (train, go_on, prune, export, evaluate, signs, video, stream, label)
+}
+_RESUME = ("train", "--resume", "--workers", 0, "--out", "run")
+
+
 def main() -> None:
     """Break what is asked for; exit with 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("commands", nargs="*", help="some of: train, go-on, export, ...")
+    parser.add_argument("commands", nargs="*", help=", ".join(SCENARIOS))
     parser.add_argument("--share", type=float, default=1.0, help="share of the faults, drawn")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     for module in IMPORTED:
         importlib.import_module(module)
+    broken = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        os.environ["TMPDIR"] = str(folder / "work" / "tmp")
-        scenarios = make_scenarios(folder / "given")
-        broken = [
-            line
-            for command_name in arguments.commands or scenarios
-            for line in break_all(
-                command_name,
-                scenarios[command_name],
-                folder,
-                arguments.share,
-                np.random.default_rng(arguments.seed),
-            )
-        ]
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder / "work" / "tmp")
+        given = Given(folder / "given")
+        for chosen in arguments.commands or SCENARIOS:
+            drawn = np.random.default_rng(arguments.seed)
+            scenario = SCENARIOS[chosen](given)
+            broken += break_all(chosen, scenario, folder, arguments.share, drawn)
     sys.exit(bool(broken))
-
-
-def make_scenarios(given: Path) -> dict[str, Scenario]:
-    """Draw images, train a run and export it: what the commands are given."""
-    shapes.write_data_set(given / "shapes")
-    recipe = given / "tiny.toml"
-    recipe.write_text(shapes.RECIPE)
-    train = ("train", given / "shapes", "--recipe", recipe, "--epochs", 1, "--workers", 0)
-    done, bundle, begun = given / "run", given / "shapes.bundle", given / "begun"
-    in_place(given, train, "--out", done)
-    in_place(given, ("export", done, "--out", bundle))
-    begun.mkdir()
-    shutil.copytree(done, begun / "run")
-    _as_killed_after_one_of_two_epochs(begun / "run")
-    new_run = command(*train, "--out", "run")
-    resume = command("train", "--resume", "--workers", 0, "--out", "run")
-    new_bundle = command("export", done, "--out", "new.bundle")
-    evaluation = command("evaluate", bundle, given / "shapes", "--out", "report")
-    video = command("data", "video", "drive.mp4", "--seconds", 1, "--labels", "drive.csv")
-    return {
-        "train": Scenario(
-            new_run,
-            lambda work: resume if RunConfig.exists(work / "run") else new_run,
-            lambda work: Run.load(work / "run").network() if _has(work, "run/run.json") else None,
-        ),
-        "go-on": Scenario(
-            resume, lambda _: resume, lambda work: _checkpoints(work / "run"), before=begun
-        ),
-        "export": Scenario(
-            new_bundle,
-            lambda work: None if _has(work, "new.bundle") else new_bundle,
-            lambda work: Bundle.load(work / "new.bundle") if _has(work, "new.bundle") else None,
-        ),
-        "evaluate": Scenario(evaluation, lambda _: evaluation, _report),
-        "video": Scenario(video, lambda _: video, lambda _: None),
-    }
-
-
-def in_place(folder: Path, words: tuple[object, ...], *more: object) -> None:
-    """Run a command without faults."""
-    (folder.parent / "work" / "tmp").mkdir(parents=True, exist_ok=True)
-    end = run(command(*words, *more), folder.parent)
-    assert end.code == 0, end.said
 
 
 def break_all(
@@ -203,23 +293,43 @@ def _has(work: Path, name: str) -> bool:
     return (work / name).exists()
 
 
+def _go_on(work: Path) -> Work | None:
+    return None if _has(work, "run/run.json") else command(*_RESUME)
+
+
 def _checkpoints(run_folder: Path) -> None:
     assert read_checkpoint(run_folder / "checkpoints" / LAST_CHECKPOINT)["epoch"] in (0, 1)
     if (run_folder / "run.json").exists():
         Run.load(run_folder).network()
 
 
-def _as_killed_after_one_of_two_epochs(run_folder: Path) -> None:
-    (run_folder / "run.json").unlink()
-    file = run_folder / "start.json"
-    values = json.loads(file.read_text())
-    values["recipe"]["training"]["epochs"] = 2
-    file.write_text(json.dumps(values))
-
-
-def _report(work: Path) -> None:
+def _reports(work: Path) -> None:
     for file in (work / "report").glob("*.json"):
         json.loads(file.read_text())
+
+
+def _count(folder: Path, images: int) -> None:
+    assert sum(1 for _ in folder.rglob("*.png")) == images
+
+
+def _outputs(work: Path) -> None:
+    """Hold the outputs of a stream to what they promise: whole lines, whole pictures."""
+    if (work / "a.jsonl").exists():
+        for line in (work / "a.jsonl").read_text().splitlines():
+            json.loads(line)
+    for picture in work.glob("hard/[!.]*.jpg"):
+        assert cv2.imread(str(picture)) is not None
+
+
+def _label_all() -> None:
+    session = LabellingSession(Path("hard"), Path("labelled"))
+    while session.current is not None:
+        session.label(session.labels[0])
+
+
+def _pictures(work: Path, count: int) -> None:
+    """Every picture is there once, or, by a kill between two file systems, twice."""
+    assert len({path.name for path in work.rglob("[!.]*.jpg")}) == count
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -22,10 +23,17 @@ class Cost:
     megabytes: float
 
 
+def fork() -> int:
+    """Fork, also where libraries have threads: what is done in the fork needs none of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def cost_of(work: Callable[[], object]) -> Cost:
     """Do the work in a fork, which is killed after `LONGEST_S` seconds."""
     answers, answer = Pipe(duplex=False)
-    process = os.fork()
+    process = fork()
     if process == 0:
         signal.alarm(LONGEST_S)  # whose default ends the process
         answer.send(_measured(work))

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from hostile.cost import fork
+
 Kind = Literal["ENOSPC", "EIO", "SIGKILL"]
 KINDS: Final[tuple[Kind, ...]] = ("ENOSPC", "EIO", "SIGKILL")
 Work = Callable[[], None]
@@ -60,10 +62,9 @@ class End:
 
 def command(*words: object) -> Work:
     """Return what runs a leansight command to its end, as a user does."""
+    from leansight.sdk.commands.cli import main
 
     def work() -> None:
-        from leansight.sdk.commands.cli import main
-
         sys.argv = ["leansight", *map(str, words)]
         main()
 
@@ -88,7 +89,7 @@ def run(work: Work, folder: Path, *, inject: str | None = None) -> End:
 
 
 def writing_calls(trace: Sequence[str], below: Path) -> list[Call]:
-    """Return the calls of a trace that write below a folder, in their order, each once."""
+    """Return the calls of a trace that write below the current folder, each once, in order."""
     numbers: Counter[tuple[str, str]] = Counter()
     found: dict[Call, None] = {}
     for line in trace:
@@ -97,7 +98,8 @@ def writing_calls(trace: Sequence[str], below: Path) -> list[Call]:
             continue
         numbers[call["task"], call["name"]] += 1
         reads = call["name"] == "openat" and not re.search("O_WRONLY|O_RDWR|O_CREAT", call["rest"])
-        if not reads and str(below) in call["rest"]:
+        is_relative = re.match('"[^/]', call["rest"]) is not None
+        if not reads and (is_relative or str(below) in call["rest"]):
             found[Call(call["name"], numbers[call["task"], call["name"]])] = None
     return list(found)
 
@@ -112,7 +114,7 @@ def injections(calls: Sequence[Call]) -> Iterator[tuple[Call, Kind, str]]:
 
 def _fork(work: Work, folder: Path, said: Path) -> int:
     """Return the process of a stopped fork that will do the work."""
-    process = os.fork()
+    process = fork()
     if process == 0:
         os.setsid()
         os.chdir(folder)
