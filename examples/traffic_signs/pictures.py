@@ -48,22 +48,27 @@ OBJECTIVES = (
 
 
 def draw_radar(rows: Sequence[dict[str, Any]], names: Sequence[str], file: Path) -> None:
-    """Draw the recall of every class as a radar picture, a panel for each country."""
+    """Draw the recall of every class as a radar picture, a panel for each country.
+
+    Where a country has no sign of a class there is a gap.
+    """
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "leansight"})
     figure = Figure(figsize=(10, 5.4), layout="constrained")
     recalls = {
         country: {name: first_row(rows, name, country)["recall"] for name in names}
         for country in COUNTRIES
     }
-    lowest = min(
-        share or 0 for drawn in recalls.values() for one in drawn.values() for share in one.values()
-    )
+    shown = [
+        share for drawn in recalls.values() for one in drawn.values() for share in one.values()
+    ]
+    lowest = min(share for share in shown if share is not None)
     for place, (country, drawn) in enumerate(recalls.items(), start=1):
         axes: Any = figure.add_subplot(1, 2, place, projection="polar")
         for (name, recall), colour in zip(drawn.items(), COLOURS, strict=False):
             around = np.linspace(0, 2 * np.pi, len(recall) + 1)
-            shares = [100 * (share or 0) for share in recall.values()]
-            axes.plot(around, [*shares, shares[0]], color=colour, label=name if place == 1 else "")
+            shares = [np.nan if share is None else 100 * share for share in recall.values()]
+            label = name if place == 1 else ""
+            axes.plot(around, [*shares, shares[0]], ".-", color=colour, label=label)
             axes.set_xticks(around[:-1], list(recall), fontsize=7)
         axes.set_ylim(max(0, 100 * lowest - 5), 100)
         axes.set_title(f"{country}: recall, %", fontsize=10)
