@@ -16,8 +16,11 @@ from leansight.sdk.commands.options.images import (
 )
 from leansight.sdk.commands.options.modules import TRAINING_MODULES
 from leansight.sdk.commands.options.training import (
+    bank_option,
+    bank_views_option,
     recipe_option,
     set_option,
+    teachers_option,
     test_on_option,
     weights_option,
     workers_option,
@@ -43,29 +46,9 @@ from leansight.sdk.system.files import require_writable
 )
 @set_option
 @weights_option
-@click.option(
-    "--teacher",
-    "teachers",
-    type=PATH,
-    multiple=True,
-    metavar="RUN",
-    help="Learn from this finished run as well as from the labels (distillation); of several, "
-    "from the mean of their probabilities.",
-)
-@click.option(
-    "--bank",
-    type=PATH,
-    metavar="FOLDER",
-    help="Read augmented views of the images, with the teachers' answers, from this folder. What "
-    "it lacks is made first; other trainings can use it again.",
-)
-@click.option(
-    "--bank-views",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    help="Number of views of each image in the bank.",
-)
+@teachers_option
+@bank_option
+@bank_views_option
 @skip_bad_option
 @videos_option
 @click.option("--everything", is_flag=True, help="Learn from the validation images as well.")

@@ -51,6 +51,8 @@ def prune_run(
     images: int,
     steps: int,
     overrides: Sequence[str],
+    bank: Path | None = None,
+    bank_views: int = 10,
     data: Path | None,
     hardware: Hardware,
 ) -> Run:
@@ -58,7 +60,8 @@ def prune_run(
 
     In several `steps` the network is pruned a part of the way, trained, and pruned again; the
     runs between are in `out`/step-1 and so on. `images` are drawn from the training images to
-    measure what channels are worth. `overrides` change the recipe of the training that follows.
+    measure what channels are worth. `overrides` change the recipe of the training that follows,
+    which reads `bank_views` views of each image from the folder `bank`, if there is one.
 
     Where an earlier call with the same arguments was interrupted, this one goes on.
 
@@ -74,7 +77,8 @@ def prune_run(
     after = run.recipe if (path / PRUNED).exists() else _recipe_after(run.recipe)
     recipe = override(after, overrides)
     how = {"importance": importance, "images": images, "steps": steps, "set": [*overrides]}
-    asked = _asked(path, root, target, how)
+    views = {"bank": str(bank.resolve()), "bank_views": bank_views} if bank else {}
+    asked = _asked(path, root, target, how | views)
     with exclusive(out / LOCK):
         _refuse_others(out, asked)
         for step in range(1, steps + 1):
@@ -93,7 +97,12 @@ def prune_run(
                 recipe,
                 out=folder,
                 options=TrainingOptions(
-                    lists=path, teachers=(path,), network=file, score_test=False
+                    lists=path,
+                    teachers=(path,),
+                    bank=bank,
+                    bank_views=bank_views,
+                    network=file,
+                    score_test=False,
                 ),
                 hardware=hardware,
             )

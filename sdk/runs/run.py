@@ -1,5 +1,6 @@
 """A training run on disk: what it was begun with, its file lists, weights and scores."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -178,6 +179,11 @@ class Run:
     def split(self) -> Split:
         """Read the lists of files that the run was trained, chosen and tested on."""
         return read_split(self.path)
+
+
+def weights_digest(path: Path) -> str:
+    """Return the SHA-256 of the weights of a finished run, in hexadecimal."""
+    return hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
 
 
 def write_weights(network: nn.Module, file: Path) -> None:

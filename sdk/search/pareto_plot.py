@@ -52,7 +52,7 @@ class PlotPoint:
     number: int | None = None
 
 
-def write_picture(
+def write_pareto_picture(
     shown: Sequence[PlotPoint],
     objectives: Sequence[Objective],
     file: Path,

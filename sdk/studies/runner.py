@@ -76,6 +76,8 @@ class StudyRunner:
         """
         with exclusive(self.folder / LOCK):
             study = keep_definition(self.study, self.folder)
+            if study.bank:
+                study.bank.mkdir(parents=True, exist_ok=True)
             cells = list(study.cells())
             failed = self._finish([self._task(study, cell) for cell in cells])
             results = self._results(cells, failed)
@@ -136,8 +138,8 @@ class StudyRunner:
         return self._with(study, CellTask(name="winner", out=out, arguments=arguments, alone=True))
 
     def _with(self, study: Study, task: CellTask) -> CellTask:
-        needs = (study.data, self.folder / "study.json", *study.weights)
-        needs += (study.teacher,) if study.teacher else ()
+        needs = (study.data, self.folder / "study.json", *study.weights, *study.teachers)
+        needs += (study.bank,) if study.bank else ()
         return replace(task, needs=needs, trainer=self.trainer)
 
 

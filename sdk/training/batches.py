@@ -15,10 +15,8 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from leansight.runtime.preprocessing import Image, Preprocessing
-from leansight.sdk.augmentation.catalogue import mirrored_labels
+from leansight.sdk.augmentation.augment import augment, mirrored_labels
 from leansight.sdk.augmentation.change import Change
-from leansight.sdk.augmentation.geometric import Mirror
-from leansight.sdk.augmentation.lazy_image import LazyImage
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import Split
 from leansight.sdk.runs.images import read_part
@@ -139,27 +137,6 @@ class PreparedImages(Dataset[Batch]):
             teacher_pixels=(),
             teacher_logits=torch.empty(0),
         )
-
-
-def augment(
-    scene: Image,
-    target: np.int64 | Image,
-    changes: Sequence[Change],
-    mirrored: Sequence[int] | None,
-    rng: np.random.Generator,
-) -> tuple[Image, np.int64 | Image]:
-    """Return one scene (H, W, 3) uint8 RGB changed at random, with the class that it now shows."""
-    image = LazyImage(scene)
-    for change in changes:
-        if rng.random() >= change.probability:
-            continue
-        if isinstance(change, Mirror) and mirrored is not None:
-            become = mirrored[int(target)]
-            if become < 0:
-                continue
-            target = np.int64(become)
-        change(image, rng)
-    return image.pixels, target
 
 
 def scene_preprocessing(preprocessing: Preprocessing, scale: float) -> Preprocessing:

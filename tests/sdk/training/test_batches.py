@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from leansight.runtime.preprocessing import Clahe, Preprocessing
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Mirror
-from leansight.sdk.augmentation.photometric import Exposure, Noise
+from leansight.sdk.augmentation.photometric import Exposure
+from leansight.sdk.augmentation.sharpness import Noise
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.training.batches import (
     EpochSampler,
