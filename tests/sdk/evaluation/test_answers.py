@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
+from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.augmentation.geometric import Mirror
 from leansight.sdk.augmentation.photometric import Exposure
 from leansight.sdk.data.layouts.detect import find_samples
@@ -126,3 +127,16 @@ def test_what_a_shift_makes_of_an_image_hangs_on_its_name_alone(
     some = ask(model, data, samples[::-7], shift=shift)
     np.testing.assert_array_equal(some.logits, every.logits[::-7])
     assert (every.logits != ask(model, data, samples).logits).any()
+
+
+def test_a_shift_that_changes_nothing_leaves_the_colours(tiny_bundle: Path, tmp_path: Path) -> None:
+    label = tiny_models.LABELS[0]
+    (tmp_path / label).mkdir()
+    cv2.imwrite(str(tmp_path / label / "blue.png"), np.full((8, 8, 3), (200, 100, 0), np.uint8))
+    model = model_of(
+        tiny_bundle,
+        preprocessing=Preprocessing(size=8, colour="rgb"),
+        answer=lambda pixels: pixels.mean(axis=(1, 2)).astype(np.float32),
+    )
+    asked = ask(model, tmp_path, find_samples(tmp_path), shift=[Exposure()])
+    assert asked.logits.tolist() == [[0, 100, 200]]
