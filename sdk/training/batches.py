@@ -4,6 +4,7 @@ What a sample becomes depends on the seed, the epoch and its index alone, so tha
 that was killed goes on as if it had not been, whatever the number of worker processes.
 """
 
+import signal
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -228,7 +229,7 @@ def reader_options(workers: int) -> dict[str, Any]:
     return {
         "num_workers": workers,
         "multiprocessing_context": READERS_START if workers else None,
-        "worker_init_fn": _single_threaded if workers else None,
+        "worker_init_fn": _start_reader if workers else None,
     }
 
 
@@ -246,12 +247,17 @@ def _processes() -> tuple[int, int]:
     return distributed.get_rank(), distributed.get_world_size()
 
 
-def _single_threaded(worker: int) -> None:
-    """Leave the cores to training: images are small, and OpenCV's threads would wait for them."""
+def _start_reader(worker: int) -> None:
+    """Leave the cores, and Ctrl-C, to the training.
+
+    Images are small, and OpenCV's threads would wait for each other. A reader that Ctrl-C ends
+    while it holds a lock of the queue would leave the training to wait for that lock.
+    """
     del worker
     import cv2
 
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _channels_first(prepared: Image) -> Tensor:

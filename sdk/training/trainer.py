@@ -107,7 +107,8 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
         plugins=[WholeCheckpoints()],
         logger=[
             open_metrics_log(folder),
-            TensorBoardLogger(folder, name="", version="tensorboard"),
+            # Ctrl-C may cost TensorBoard's thread a wake-up, and it then ends at its next flush.
+            TensorBoardLogger(folder, name="", version="tensorboard", flush_secs=5),
         ],
         num_sanity_val_steps=0,  # a resumed run would take it twice
         log_every_n_steps=1,
