@@ -61,7 +61,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="runs; all are compared with the first")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
     args = parser.parse_args()
-    rows, first = [], {}
+    rows: list[dict[str, Any]] = []
+    first: dict[str, Answers] = {}
     for run in args.runs:
         said = answers(run, args.signs, args.recipe)
         first = first or said

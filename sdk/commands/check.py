@@ -70,7 +70,8 @@ def _origin(bundle: Bundle) -> str:
         case _, {"validation": {"scores": {"interval": [_, _], "images": images, **scores}}}:
             videos = scores.get("videos", images)
             of = f" of {videos} videos" if videos != images else ""
-            return f"fitted on {images} validation images{of}"
+            whose = f" of {scores['country']}" if scores.get("country") else ""
+            return f"fitted on {images} validation images{of}{whose}"
         case _, {"validation": {"scores": {"reason": str(reason)}}}:
             return f"not fitted: {reason}"
     return "not fitted"
