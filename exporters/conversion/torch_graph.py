@@ -17,7 +17,7 @@ MEANS_AND_MAXIMA: Final = {ATEN.max_pool2d.default, ATEN.avg_pool2d.default}
 # What gives k times as much for k times as much, k > 0, channel by channel.
 EQUIVARIANT: Final = MEANS_AND_MAXIMA | {ATEN.relu.default, ATEN.adaptive_avg_pool2d.default}
 IMAGE_AXES: Final = 4  # batch, channels, height, width
-_RESHAPES: Final = {ATEN.reshape.default, ATEN.view.default}
+RESHAPES: Final = {ATEN.reshape.default, ATEN.view.default}
 
 
 def layers(module: fx.GraphModule) -> Iterator[fx.Node]:
@@ -74,6 +74,20 @@ def rewrite_each(
             rewrite(module, node)
     module.graph.eliminate_dead_code()
     module.recompile()
+
+
+@torch.no_grad()
+def add_shapes(module: fx.GraphModule, example: Tensor) -> None:
+    """Note at every node the shape of what it gives for `example`, as `meta["val"]`."""
+
+    class Describer(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            result = super().run_node(n)
+            if isinstance(result, Tensor):
+                n.meta["val"] = torch.empty_like(result, device="meta")
+            return result
+
+    Describer(module).run(example)
 
 
 def is_foldable(node: fx.Node) -> bool:
@@ -158,10 +172,10 @@ def both(value: object) -> list[int]:
 
 def _reshape_any_number(module: fx.GraphModule, node: fx.Node) -> None:
     del module
-    if node.target in _RESHAPES:
+    if node.target in RESHAPES:
         given: Any = node.args[1]
         first, *rest = node.meta["val"].shape if "val" in node.meta else given
-        if first == 1:
+        if first == 1 and -1 not in given:
             node.args = (input_of(node), [-1, *rest])
 
 

@@ -18,8 +18,8 @@ from torch.nn import functional
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number, layers
 from leansight.exporters.int8.ranges import STEPS, Range
-from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.int8.write_tflite import LEVELS, SMALLEST_SCALE
+from leansight.exporters.tflite.shared_grids import SharedGrids
 from leansight.runtime.preprocessing import Image
 
 

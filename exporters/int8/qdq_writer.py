@@ -31,6 +31,7 @@ class Levels:
         return int(np.iinfo(self.dtype).max)
 
 
+BIAS_TOLERANCE = 1e-4  # a share of it: beyond 24 bits a float has no more digits
 SIGNED = Levels(dtype=np.int8, shift=0)
 UNSIGNED = Levels(dtype=np.uint8, shift=128)
 
@@ -45,6 +46,8 @@ class QdqWriter:
         self._floats = {i.name: i for i in graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
+        self._grids: dict[str, Quantization] = {}
+        self._exact: set[str] = set()
 
     def dequantize_input(self, quantization: Quantization) -> None:
         """Let the graph take uint8 pixels: they are the integers of its first tensor."""
@@ -54,6 +57,7 @@ class QdqWriter:
                 if used == name:
                     node.input[index] = f"{name}_real"
         self.input.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        self._grids[f"{name}_real"] = quantization
         if self._levels is UNSIGNED:
             self._pair_node("DequantizeLinear", name, f"{name}_real", quantization)
             return
@@ -74,6 +78,8 @@ class QdqWriter:
             if index == 0:
                 biases = [graph.tensors[n].values for n in operator.inputs[2:3] if n]
                 self._check_weights(node, name, integers, scale, *biases)
+            else:
+                self._check_bias(node, name, integers, scale)
             # Its own even where layers share weights: biases count in steps of the layer's input,
             # and ONNX Runtime leaves in float what reads integers that others read as well.
             own = f"{name}_for_{node.output[0]}"
@@ -87,7 +93,10 @@ class QdqWriter:
             node.input[1 + index] = own
 
     def operand(self, node: onnx.NodeProto, theirs: list[TensorInfo]) -> None:
-        """Replace the constant of a sum or product, one number or one a channel, by TFLite's."""
+        """Replace the constant of a sum or product by TFLite's integers.
+
+        TFLite may have its axes in another order: it is the same numbers, rounded alike.
+        """
         constants = [tensor for tensor in theirs if tensor.values is not None]
         names = [name for name in node.input if name in self._floats]
         if len(constants) != 1 or len(names) != 1:
@@ -96,10 +105,17 @@ class QdqWriter:
         exact, integers = numpy_helper.to_array(self._floats[name]), tensor.values
         if integers is None or tensor.quantization is None or integers.size != exact.size:
             raise ConversionError(f"{node.op_type} {node.name} has another constant in TFLite")
-        shifted = (integers.astype(np.int16) + self._levels.shift).astype(self._levels.dtype)
+        grid = tensor.quantization
+        if exact.shape == integers.shape or max(exact.shape, default=1) == exact.size:
+            ours = integers.reshape(exact.shape)
+        else:
+            ours = np.clip(np.rint(exact / grid.scale[0]) + grid.zero_point[0], -128, 127)
+        if (np.sort(ours, None) != np.sort(integers, None)).any():
+            raise ConversionError(f"{node.op_type} {node.name} has other numbers in TFLite")
+        shifted = (ours.astype(np.int16) + self._levels.shift).astype(self._levels.dtype)
         own = f"{name}_for_{node.output[0]}"  # other nodes may use the same number
-        self._add(f"{own}_integer", shifted.reshape(exact.shape))
-        self._pair_node("DequantizeLinear", f"{own}_integer", own, tensor.quantization)
+        self._add(f"{own}_integer", shifted)
+        self._pair_node("DequantizeLinear", f"{own}_integer", own, grid)
         node.input[list(node.input).index(name)] = own
 
     def clip(self, node: onnx.NodeProto, bounds: list[int], quantization: Quantization) -> None:
@@ -109,6 +125,7 @@ class QdqWriter:
         for index, bound in enumerate(bounds):
             inputs.append(f"{name}_bound_{index}")
             self._add(inputs[-1], np.array(bound, self._levels.dtype))
+        self._grids[name] = quantization
         self._nodes.append(helper.make_node("Clip", inputs, [f"{name}_integer"]))
         self._pair_node("DequantizeLinear", f"{name}_integer", name, quantization)
 
@@ -116,9 +133,30 @@ class QdqWriter:
         """Keep a node."""
         self._nodes.append(node)
 
-    def requantize(self, node: onnx.NodeProto, name: str, quantization: Quantization) -> None:
-        """Round what `node` gives as `name` to its integer grid."""
+    def move(self, node: onnx.NodeProto, name: str) -> None:
+        """Leave what `node` gives as `name` on the grid of what it takes, if that has one."""
+        if grid := self._grids.get(node.input[0]):
+            self.requantize(node, name, grid)
+
+    def take_exact(self, node: onnx.NodeProto) -> None:
+        """Let a node in float read what is before it in float, as it was before it was rounded."""
+        for index, name in enumerate(node.input):
+            if name in self._exact:
+                node.input[index] = f"{name}_exact"
+
+    def requantize(
+        self,
+        node: onnx.NodeProto,
+        name: str,
+        quantization: Quantization,
+        *,
+        keep_exact: bool = False,
+    ) -> None:
+        """Round what `node` gives as `name` to its integer grid; what is in float may not be."""
         node.output[list(node.output).index(name)] = f"{name}_exact"
+        self._grids[name] = quantization
+        if keep_exact:
+            self._exact.add(name)
         self._pair_node("QuantizeLinear", f"{name}_exact", f"{name}_integer", quantization)
         self._pair_node("DequantizeLinear", f"{name}_integer", name, quantization)
 
@@ -189,6 +227,15 @@ class QdqWriter:
             raise ConversionError(
                 f"{node.name}: weights of the two formats are {worst:.2f} steps apart"
             )
+
+    def _check_bias(
+        self, node: onnx.NodeProto, name: str, integers: NDArray[Any], scale: NDArray[np.float32]
+    ) -> None:
+        """Hold a bias against the float one: a converter may have put another layer into it."""
+        exact = numpy_helper.to_array(self._floats[name])
+        apart = np.abs(exact - integers.astype(np.float64) * scale)
+        if (apart > scale + BIAS_TOLERANCE * np.abs(exact)).any():
+            raise ConversionError(f"{node.name}: the two formats have other biases")
 
 
 def _onnx_layout(weights: NDArray[Any], kind: str) -> NDArray[Any]:

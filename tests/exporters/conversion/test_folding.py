@@ -82,6 +82,22 @@ class Scaled(nn.Module):
         return (0.17 * self.convolution(x) + 3) * 2 + torch.relu(x[:, :1]) * 0.5  # type: ignore[no-any-return]
 
 
+class Placed(nn.Module):
+    """Two constants that differ from place to place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Parameter(torch.randn(8, 8)), nn.Parameter(torch.randn(3, 8, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.one + self.other
+
+
+class Shifted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - 0.5) / 3
+
+
 FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "convolution": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)),
@@ -120,7 +136,7 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.Hardswish()),
         {"flatten": 1, "linear": 1, "reshape": 2, "conv2d": 1, "hardtanh": 1, "mul": 1},
     ),
-    "hard-swish of no layer": (nn.Hardswish, {"hardswish": 1}),
+    "hard-swish of no layer": (nn.Hardswish, {"conv2d": 2, "hardtanh": 1, "mul": 1}),
     "windows": (lambda: nn.AvgPool2d(2), {"conv2d": 1}),
     "windows of what was rewritten": (
         lambda: nn.Sequential(nn.SiLU(), nn.BatchNorm2d(3), nn.AvgPool2d((2, 3), 1), nn.SiLU()),
@@ -129,9 +145,29 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "windows beyond the border": (lambda: nn.AvgPool2d(3, 2, 1), {"conv2d": 1}),
     "windows of the border alone": (
         lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
-        {"avg_pool2d": 1},
+        {"conv2d": 1, "mul": 2},
     ),
-    "windows, rounded up": (lambda: nn.AvgPool2d(3, 2, ceil_mode=True), {"avg_pool2d": 1}),
+    "windows, rounded up": (
+        lambda: nn.AvgPool2d(3, 2, ceil_mode=True),
+        {"pad": 1, "conv2d": 1, "mul": 2},
+    ),
+    "windows beyond a counted border, rounded up": (
+        lambda: nn.AvgPool2d(4, 4, 1, ceil_mode=True),
+        {"pad": 1, "conv2d": 1, "mul": 2},
+    ),
+    "windows beyond an uncounted border, rounded up": (
+        lambda: nn.AvgPool2d((4, 2), (4, 3), 1, ceil_mode=True, count_include_pad=False),
+        {"pad": 1, "conv2d": 1, "mul": 2},
+    ),
+    "windows that would be rounded up": (
+        lambda: nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
+        {"conv2d": 1},
+    ),
+    "two constants": (Placed, {"add": 1}),
+    "a number taken away, and a divisor": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), Shifted()),
+        {"conv2d": 1},
+    ),
     "windows with a divisor": (lambda: nn.AvgPool2d(2, divisor_override=3), {"avg_pool2d": 1}),
     "a mean over the picture": (
         lambda: Mean((2, 3), keepdim=False),
