@@ -173,5 +173,6 @@ def _merge_sums(module: fx.GraphModule, node: fx.Node) -> None:
         return
     if not all(isinstance(n, fx.Node) and n.op == "get_attr" for n in constants):
         return
-    (summed,) = add_constants(module, node, sum(given(value_of(module, n), 0) for n in constants))
+    one, other = (given(value_of(module, n), 0) for n in constants)
+    (summed,) = add_constants(module, node, one + other)
     node.args = (*source, summed)

@@ -56,9 +56,9 @@ def _can_take(module: fx.GraphModule, reader: fx.Node) -> bool:
     """Whether a layer reads each feature with weights of its own, and no padding."""
     if reader.target not in {ATEN.linear.default, ATEN.conv2d.default}:
         return False
-    settings = reader.args[3:]
+    settings: list[Any] = [*reader.args[3:]]
     _, padding, _, groups = (*settings, *_CONVOLUTION[len(settings) :])
-    return value_of(module, reader.args[1]) is not None and not any(padding) and groups == 1
+    return value_of(module, reader.args[1]) is not None and not any(padding) and bool(groups == 1)
 
 
 def _take(module: fx.GraphModule, reader: fx.Node, factor: Tensor, summand: Tensor) -> None:

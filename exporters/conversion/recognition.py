@@ -4,7 +4,7 @@ Older exporters and people write GELU, Mish or a layer norm as ten operators. As
 one grid for its result in int8, and none for what lies inside.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
@@ -28,20 +28,22 @@ from leansight.exporters.conversion.torch_graph import (
 _POINTS: Final = torch.linspace(-12, 12, 385, dtype=torch.float64)  # where functions are compared
 _TOLERANCE: Final = 1e-5  # GELU and its approximation by tanh are 4.7e-4 apart
 _LONGEST: Final = 12  # operators
+SQUARE: Final = 2  # the exponent
 _ELEMENTWISE: Final = frozenset(
     {"abs", "add", "clamp", "clamp_min", "clamp_max", "div", "erf", "exp", "hardsigmoid"}
     | {"hardtanh", "log", "log1p", "mul", "neg", "pow", "reciprocal", "relu", "relu6", "rsqrt"}
     | {"sigmoid", "softplus", "sqrt", "sub", "tanh"}
 )
-_ACTIVATIONS: Final[Mapping[Any, tuple[Callable[[Tensor], Tensor], Mapping[str, str]]]] = {
-    ATEN.gelu.default: (functional.gelu, {}),
-    "tanh": (partial(functional.gelu, approximate="tanh"), {"approximate": "tanh"}),
-    ATEN.silu.default: (functional.silu, {}),
-    ATEN.hardswish.default: (functional.hardswish, {}),
-    ATEN.hardsigmoid.default: (functional.hardsigmoid, {}),
-    ATEN.mish.default: (functional.mish, {}),
-    ATEN.softplus.default: (functional.softplus, {}),
-}
+_TANH: Final = {"approximate": "tanh"}
+_ACTIVATIONS: Final[Sequence[tuple[Any, Callable[[Tensor], Tensor], Mapping[str, str]]]] = (
+    (ATEN.gelu.default, functional.gelu, {}),
+    (ATEN.gelu.default, partial(functional.gelu, approximate="tanh"), _TANH),
+    (ATEN.silu.default, functional.silu, {}),
+    (ATEN.hardswish.default, functional.hardswish, {}),
+    (ATEN.hardsigmoid.default, functional.hardsigmoid, {}),
+    (ATEN.mish.default, functional.mish, {}),
+    (ATEN.softplus.default, functional.softplus, {}),
+)
 
 
 def recognise_activations(module: fx.GraphModule) -> None:
@@ -55,14 +57,12 @@ def recognise_activations(module: fx.GraphModule) -> None:
 def _recognise_activation(module: fx.GraphModule, node: fx.Node) -> None:
     for source in _sources(node):
         values = _evaluate(module, node, source)
-        for target, (function, options) in _ACTIVATIONS.items() if values is not None else ():
-            if (
-                values.shape == _POINTS.shape
-                and (function(_POINTS) - values).abs().max() < _TOLERANCE
-            ):
-                operator = ATEN.gelu.default if target == "tanh" else target
+        if values is None or values.shape != _POINTS.shape:
+            continue
+        for target, function, options in _ACTIVATIONS:
+            if (function(_POINTS) - values).abs().max() < _TOLERANCE:
                 with module.graph.inserting_before(node):
-                    one = module.graph.call_function(operator, (source,), dict(options))
+                    one = module.graph.call_function(target, (source,), dict(options))
                 replace(module, node, one)
                 return
 
@@ -183,7 +183,7 @@ def _mean_over(node: fx.Node) -> tuple[list[int], fx.Node | None]:
 def _is_square(node: fx.Node, of: fx.Node) -> bool:
     match _name(node), node.args:
         case "pow", [base, exponent]:
-            return base is of and exponent == 2  # noqa: PLR2004
+            return base is of and bool(exponent == SQUARE)
         case "mul", [one, other]:
             return one is of and other is of
     return False

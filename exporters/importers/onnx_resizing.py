@@ -20,12 +20,12 @@ def _resize(step: Step) -> Activation:
     if step.shapes[0][:2] != source.shape[:2] or step.attributes.get("antialias", 0):
         raise step.refuse("only height and width are resized, without antialiasing")
     if kind == "nearest" and _takes_lower(step, where, source.shape[2:], size):
-        arguments = (source.node, size, None, "nearest")
-        return step.call(functional.interpolate, *arguments, positive=source.positive)
+        nearest = (source.node, size, None, "nearest")
+        return step.call(functional.interpolate, *nearest, positive=source.positive)
     if kind == "linear" and where in _HALF_PIXEL | {"align_corners"}:
         corners = where == "align_corners"
-        arguments = (source.node, size, None, "bilinear", corners)
-        return step.call(functional.interpolate, *arguments, positive=source.positive)
+        bilinear = (source.node, size, None, "bilinear", corners)
+        return step.call(functional.interpolate, *bilinear, positive=source.positive)
     raise step.refuse(f"{kind} resizing of {where} coordinates is not read")
 
 
@@ -34,7 +34,7 @@ def _takes_lower(step: Step, where: str, before: tuple[int, ...], after: tuple[i
 
     With a whole factor all ways of rounding come to that.
     """
-    rounding = step.attributes.get("nearest_mode", b"round_prefer_floor").decode()
+    rounding: str = step.attributes.get("nearest_mode", b"round_prefer_floor").decode()
     whole = all(new % old == 0 for old, new in zip(before, after, strict=True))
     if where == "asymmetric":
         return rounding == "floor"

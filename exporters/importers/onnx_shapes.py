@@ -176,8 +176,8 @@ def _gather(step: Step) -> Activation:
         part = _part(step, source, axis, places[0], len(places))
     else:
         chosen = step.places(places)
-        arguments = (source.node, source.order[axis], chosen)
-        part = step.like(source, torch.index_select, *arguments, positive=source.positive)
+        at, positive = source.order[axis], source.positive
+        part = step.like(source, torch.index_select, source.node, at, chosen, positive=positive)
     if indices.ndim:
         return part
     at = source.order[axis]

@@ -31,6 +31,7 @@ class Levels:
         return int(np.iinfo(self.dtype).max)
 
 
+WITHOUT_BIAS = 2  # inputs of a layer: what it takes, and its weights
 BIAS_TOLERANCE = 1e-4  # a share of it: beyond 24 bits a float has no more digits
 SIGNED = Levels(dtype=np.int8, shift=0)
 UNSIGNED = Levels(dtype=np.uint8, shift=128)
@@ -66,7 +67,12 @@ class QdqWriter:
         self._pair_node("DequantizeLinear", f"{name}_integer", f"{name}_real", quantization)
 
     def weights(self, node: onnx.NodeProto, operator: Operator, graph: TfliteGraph) -> None:
-        """Replace a layer's float weights and bias by TFLite's integers."""
+        """Replace a layer's float weights and bias by TFLite's integers.
+
+        TFLite's converter leaves out a bias of zeros; so is it here.
+        """
+        if not any(operator.inputs[2:3]):
+            self._drop_idle_bias(node)
         for index, (name, theirs) in enumerate(
             zip(list(node.input[1:]), operator.inputs[1:], strict=False)
         ):
@@ -91,6 +97,12 @@ class QdqWriter:
             inputs = [f"{own}_{part}" for part in parts]
             self._nodes.append(helper.make_node("DequantizeLinear", inputs, [own], axis=0))
             node.input[1 + index] = own
+
+    def _drop_idle_bias(self, node: onnx.NodeProto) -> None:
+        biases = list(node.input[WITHOUT_BIAS:])
+        if any(numpy_helper.to_array(self._floats[name]).any() for name in biases):
+            raise ConversionError(f"{node.name}: one of the two formats has no bias")
+        del node.input[WITHOUT_BIAS:]
 
     def operand(self, node: onnx.NodeProto, theirs: list[TensorInfo]) -> None:
         """Replace the constant of a sum or product by TFLite's integers.
