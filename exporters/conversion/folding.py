@@ -19,6 +19,7 @@ from leansight.exporters.conversion.recognition import (
 )
 from leansight.exporters.conversion.rewriting import (
     flatten_dense,
+    merge_permutes,
     pool_mean,
     spread_activation,
     spread_hard_swish,
@@ -27,6 +28,7 @@ from leansight.exporters.conversion.rewriting import (
 )
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
+    RESHAPES,
     add_constants,
     add_shapes,
     channelwise,
@@ -83,7 +85,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         write_averages_as_layers,
     )
     add_shapes(module, example)
-    rewrite_each(module, fold_norm_into_next, flatten_dense)
+    rewrite_each(module, merge_permutes, fold_norm_into_next, flatten_dense)
     return module
 
 
@@ -142,23 +144,33 @@ def _fold_constant(module: fx.GraphModule, node: fx.Node) -> None:
     for source, other in (node.args, node.args[::-1]):
         if not isinstance(source, fx.Node) or not isinstance(other, fx.Node):
             continue
-        is_norm = source.target is ATEN.layer_norm.default and len(source.users) == 1
-        if other.op != "get_attr" or not (is_norm or is_foldable(source)):
+        layer = _before_reshapes(source)
+        is_norm = layer.target is ATEN.layer_norm.default and len(layer.users) == 1
+        if other.op != "get_attr" or not (is_norm or is_foldable(layer)):
             continue
         value, shape = value_of(module, other), source.meta["val"].shape
         assert value is not None
-        axis = -1 if is_norm or source.target is ATEN.linear.default else 1
+        axis = -1 if is_norm or layer.target is ATEN.linear.default else 1
         aligned = value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
         if value.ndim > len(shape) or aligned.numel() != aligned.shape[axis]:
             continue
         whole = aligned.reshape(-1)
         factor, summand = (whole, None) if node.target is ATEN.mul.Tensor else (None, whole)
-        if is_norm:
-            scale_norm(module, source, given(factor, 1), given(summand, 0))
-        else:
-            scale_weights(module, source, given(factor, 1), given(summand, 0))
+        scale = scale_norm if is_norm else scale_weights
+        scale(module, layer, given(factor, 1), given(summand, 0))
         replace(module, node, source)
         return
+
+
+def _before_reshapes(node: fx.Node) -> fx.Node:
+    """Return what gives the features that a node has on its last axis; itself but for reshapes."""
+    layer = node
+    while layer.target in RESHAPES and len(layer.users) == 1:
+        layer = input_of(layer)
+    if layer is node or layer.target is not ATEN.linear.default:
+        return node
+    features = [n.meta["val"].shape[-1] for n in (node, layer)]
+    return layer if features[0] == features[1] else node
 
 
 def _merge_sums(module: fx.GraphModule, node: fx.Node) -> None:

@@ -20,12 +20,8 @@ from leansight.exporters.conversion.torch_graph import (
 )
 
 _TO_CHANNELS_FIRST: Final = [0, 3, 1, 2]
-_CONVOLUTION: Final[tuple[Any, ...]] = (
-    [1, 1],
-    [0, 0],
-    [1, 1],
-    1,
-)  # what is left out of its settings
+# Stride, padding, dilation and groups of a convolution that leaves them out.
+_CONVOLUTION: Final[tuple[Any, ...]] = ([1, 1], [0, 0], [1, 1], 1)
 
 
 def fold_norm_into_next(module: fx.GraphModule, node: fx.Node) -> None:

@@ -180,6 +180,19 @@ def spread_leaky(module: fx.GraphModule, node: fx.Node) -> None:
     replace(module, node, result)
 
 
+def merge_permutes(module: fx.GraphModule, node: fx.Node) -> None:
+    """Put axes in order once where it is done twice, and not at all where that cancels out."""
+    before = node.args[0] if node.target is ATEN.permute.default else None
+    if not isinstance(before, fx.Node) or before.target is not ATEN.permute.default:
+        return
+    inner = numbers_of(before.args[1])
+    order = [inner[axis] for axis in numbers_of(node.args[1])]
+    if order == sorted(order):
+        replace(module, node, input_of(before))
+    else:
+        node.args = (input_of(before), order)
+
+
 def flatten_dense(module: fx.GraphModule, node: fx.Node) -> None:
     """Write a dense layer on tokens as one on rows, which both formats have in int8."""
     if node.target is not ATEN.linear.default:

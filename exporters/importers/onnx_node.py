@@ -69,12 +69,15 @@ class Step:
         value = self.activation(index)
         if axes is not None and len(value.shape) != axes:
             raise self.refuse(f"its input has {len(value.shape)} axes, not {axes}")
-        if axes is not None and value.batch != 0:
-            raise self.refuse("the images of a batch are not on its input's first axis")
-        if value.is_plain:
+        if not value.is_plain:
+            node = self.graph.call_function(torch.permute, (value.node, value.order))
+            value = replace(value, node=node, order=tuple(range(len(value.order))))
+        if axes is None or value.batch == 0:
             return value
-        node = self.graph.call_function(torch.permute, (value.node, value.order))
-        return replace(value, node=node, order=tuple(range(len(value.order))))
+        if max(value.shape[: value.batch + 1]) > 1:
+            raise self.refuse("the images of a batch are not on its input's first axis")
+        node = self.graph.call_function(torch.reshape, (value.node, (-1, *value.shape[1:])))
+        return replace(value, node=node, batch=0)
 
     def constant(self, index: int) -> Constant:
         """Return an input that is the same for every image."""

@@ -33,6 +33,14 @@ class ChannelsLast(Norm):
         return self.after(normed)  # type: ignore[no-any-return]
 
 
+class Turned(Norm):
+    """The same, with channels put first and last again before a dense layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(self.convolution(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.after(normed.permute(0, 2, 3, 1))  # type: ignore[no-any-return]
+
+
 class Both(nn.Module):
     """Two layers that read the same."""
 
@@ -71,6 +79,7 @@ FOLDED: dict[str, Callable[[], nn.Module]] = {
     "dense": lambda: Norm(lambda: nn.Linear(6, 4)),
     "two dense layers": lambda: Norm(Both),
     "a product and a sum": lambda: Norm(Written),
+    "dense, turned twice": lambda: Turned(lambda: nn.Linear(6, 4)),
     "convolution of patches": lambda: ChannelsLast(lambda: nn.Conv2d(6, 5, 2, 2)),
     "convolution without bias": lambda: ChannelsLast(lambda: nn.Conv2d(6, 5, 1, bias=False)),
 }
@@ -127,6 +136,18 @@ class LayerScale(nn.Module):
         return x * self.gamma
 
 
+class Rows(nn.Module):
+    """A dense layer on rows, whose places come back before they are scaled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.gamma = nn.Linear(6, 6), nn.Parameter(torch.randn(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.dense(x.permute(0, 2, 3, 1).reshape(64, 6))
+        return rows.reshape(1, 8, 8, 6) * self.gamma  # type: ignore[no-any-return]
+
+
 SLOPES = torch.tensor([0.1, 0.5, -0.2, 0, 1, 0.9])
 WORDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "leaky ReLU": (lambda: nn.LeakyReLU(0.1), {"conv2d": 3, "relu": 1, "add": 1}),
@@ -136,6 +157,7 @@ WORDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     ),
     "PReLU that is steeper": (lambda: prelu(1.5 * SLOPES), {"conv2d": 1, "prelu": 1}),
     "a scale of each channel": (LayerScale, {"conv2d": 1}),
+    "a scale of rows": (Rows, {"conv2d": 1, "permute": 1, "reshape": 2, "linear": 1}),
     "one group": (
         lambda: nn.GroupNorm(1, 6),
         {"conv2d": 2, "permute": 2, "layer_norm": 1},
