@@ -1,10 +1,8 @@
 """Measure models, each in a process of its own, in rounds that alternate between them."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +14,7 @@ from leansight.benchmarks.models import Model
 from leansight.benchmarks.worker import STEPS
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.system.whole_files import scratch_folder
 
 # A drift of the machine's speed hits all models alike if they take turns.
 ROUNDS: Final = 4
@@ -99,7 +98,7 @@ def measure_models(
     place = on or ThisMachine()
     empty_bytes = place.empty_bytes
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(scratch_folder())
         picture = folder / "image.npy"
         np.save(picture, image)
         models = [m.in_one_file(folder / str(n)) for n, m in enumerate(models)]

@@ -18,7 +18,6 @@ import select
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack, chdir, suppress
 from importlib.metadata import version
@@ -28,6 +27,7 @@ from typing import IO, Any, Self
 from leansight.benchmarks.machines import ThisMachine
 from leansight.benchmarks.worker_process import WorkerProcess
 from leansight.runtime.errors import BundleError
+from leansight.runtime.system.whole_files import scratch_folder
 
 
 class _LeftError(Exception):
@@ -40,12 +40,12 @@ def main() -> int:
         signal.signal(name, lambda *_: sys.exit(1))  # what is open is closed on the way out
     here, requests = ThisMachine(), sys.stdin.buffer
     with (
-        tempfile.TemporaryDirectory(prefix="leansight-") as folder,
+        scratch_folder() as folder,
         chdir(folder),
         _Workers(requests) as workers,
         suppress(_LeftError, BrokenPipeError),
     ):
-        os.environ["TMPDIR"] = folder  # ONNX Runtime leaves a file in it
+        os.environ["TMPDIR"] = str(folder)  # ONNX Runtime leaves a file in it
         _say(leansight=version("leansight"), machine=here.name, empty_bytes=here.empty_bytes)
         for line in iter(requests.readline, b""):
             _say(**workers.serve(json.loads(line)))

@@ -6,34 +6,25 @@ their SHA-256 and size. Nothing in it is executable and nothing is unpickled.
 
 import hashlib
 import json
-import shutil
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Literal, get_args
 
+from leansight.runtime.archive import DAMAGED_ZIP, open_archive
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import FORMATS, Format, has_interpreter
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.system.regular_files import open_regular, read_regular
+from leansight.runtime.system.whole_files import whole_folder
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "bundle.json"
 Precision = Literal["int8", "float32"]
-_MOST_BYTES: Final = 1 << 40  # of a file: what is larger is no size
-# What zipfile raises for a damaged archive: besides its own error zlib's, one for an offset
-# outside the file, and one for an encryption or compression that it does not know.
-_DAMAGED_ZIP: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    ValueError,
-    RuntimeError,
-)
+_MANIFEST_BYTES: Final = 1 << 20  # at most: 15 KB is usual
+_MOST_BYTES: Final = 1 << 30  # of a file: what is larger is no size
+_LONGEST_REASON: Final = 500  # characters of a forged manifest that a message repeats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +117,8 @@ class Bundle:
                 digest=manifest["digest"],
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(f"{path / MANIFEST} does not describe a bundle: {error!r}") from error
+            reason = repr(error)[:_LONGEST_REASON]
+            raise BundleError(f"{path / MANIFEST} does not describe a bundle: {reason}") from error
         for name in bundle.files:
             bundle.read(name)
         return bundle
@@ -201,17 +193,10 @@ def write_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
         "files": {name: vars(FileRecord.of(data)) for name, data in contents.items()},
     }
     manifest["digest"] = _digest(manifest)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with whole_folder(out) as part:
         for name, data in contents.items():
             (part / name).write_bytes(data)
         (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-        part.chmod(0o755)
-        part.rename(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return Bundle.load(out)
 
 
@@ -227,7 +212,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise BundleError(f"{path} does not exist")
     try:
-        manifest = json.loads(_read_member(path, MANIFEST, limit=16 << 20))
+        manifest = json.loads(_read_member(path, MANIFEST, limit=_MANIFEST_BYTES))
     except (ValueError, RecursionError) as error:
         if isinstance(error, BundleError):
             raise
@@ -253,7 +238,7 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _read_member(path: Path, name: str, limit: int) -> bytes:
-    """Read one file of a bundle folder or zip, at most `limit` bytes and one more."""
+    """Read one file of a bundle folder or zip; BundleError if it has more than `limit` bytes."""
     # Neither this system's nor Windows' way to name another folder or drive.
     plain = {PurePosixPath(name).name, PureWindowsPath(name).name} == {name}
     if not plain or name in {"", ".."} or "\0" in name:
@@ -261,25 +246,29 @@ def _read_member(path: Path, name: str, limit: int) -> bytes:
     try:
         if not path.is_dir():
             return _read_zipped(path, name, limit)
-        with (path / name).open("rb") as file:
-            return file.read(limit + 1)
+        return read_regular(path / name, limit)
     except (FileNotFoundError, KeyError) as error:
         hint = "is not a bundle" if name == MANIFEST else "is incomplete: copy it again"
         raise BundleError(f"{path} has no {name}: it {hint}") from error
+    except ValueError as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{path / name} is damaged: {error}. Copy the bundle again") from error
 
 
 def _read_zipped(path: Path, name: str, limit: int) -> bytes:
     """Read one file of a zip of a bundle; it may be in a folder there."""
-    with path.open("rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                inside = [n for n in archive.namelist() if n == name or n.endswith(f"/{name}")]
-                with archive.open(min(inside, key=len, default=name)) as member:
-                    return member.read(limit + 1)
-        except KeyError:
-            raise
-        except _DAMAGED_ZIP as error:
-            raise BundleError(
-                f"{path} is neither a bundle folder nor a sound zip of one: "
-                f"{str(error) or 'it ends too early'}. Copy the bundle again"
-            ) from error
+    try:
+        with open_regular(path) as file, open_archive(file) as archive:
+            inside = [n for n in archive.namelist() if n == name or n.endswith(f"/{name}")]
+            member = archive.getinfo(min(inside, key=len, default=name))
+            if member.file_size <= limit:
+                return archive.read(member)
+    except KeyError:
+        raise
+    except DAMAGED_ZIP as error:
+        raise BundleError(
+            f"{path} is neither a bundle folder nor a sound zip of one: "
+            f"{str(error) or 'it ends too early'}. Copy the bundle again"
+        ) from error
+    raise ValueError(f"it has {member.file_size:,} bytes: at most {limit:,} are read")

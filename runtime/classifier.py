@@ -13,7 +13,7 @@ from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy, DecisionRule, Prediction, Task
 from leansight.runtime.errors import BundleError, DataError
 from leansight.runtime.image_inputs import ImageInput, to_bgr
-from leansight.runtime.interpreter import Format, Interpreter, load_interpreter
+from leansight.runtime.interpreter import Format, Interpreter, load_interpreter, require_shape
 from leansight.runtime.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -51,11 +51,7 @@ class Classifier:
     _rule: DecisionRule = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.interpreter.input_shape != self.preprocessing.shape:
-            raise BundleError(
-                f"the model takes {self.interpreter.input_shape}, but the preprocessing gives "
-                f"{self.preprocessing.shape}: they do not belong together"
-            )
+        require_shape(self.interpreter, self.preprocessing.shape)
         object.__setattr__(self, "_rule", DecisionRule(self.labels, self.policy, self.task))
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+MAX_TEMPERATURE: Final = 1e6  # and one millionth: beyond, logits are no numbers any more
 NEVER: Final = 2.0  # the threshold of a label that is never given
 _FEW: Final = 8  # so many largest values are found sooner one by one than by sorting
 Status = Literal["sure", "not sure"]
@@ -44,8 +45,11 @@ class DecisionPolicy:
                     f"decision.label_thresholds.{label} must be from 0 to 1, or {NEVER:g} for "
                     f"never, not {threshold}"
                 )
-        if not (self.temperature > 0 and np.isfinite(self.temperature)):
-            raise ValueError(f"decision.temperature must be above 0, not {self.temperature}")
+        if not 1 / MAX_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
+            raise ValueError(
+                f"decision.temperature must be from {1 / MAX_TEMPERATURE:g} to "
+                f"{MAX_TEMPERATURE:g}, not {self.temperature}"
+            )
 
     def thresholds_of(self, labels: Sequence[str]) -> NDArray[np.float64]:
         """Return each label's threshold, (K,); ValueError if one has its own and is not there."""

@@ -34,6 +34,10 @@ _APT_PACKAGES: Final = "/usr/lib/python3/dist-packages/"  # where Debian puts th
 MAX_PIXELS_VARIABLE: Final = "OPENCV_IO_MAX_IMAGE_PIXELS"
 MAX_PIXELS: Final = 100_000_000
 
+# ONNX Runtime (1.32) and the Hugging Face hub tell their makers what they are used for unless
+# these are set before they are imported.
+_NO_TELEMETRY: Final = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
 
 def require(
     module: str, *, package: str, extra: str | None, system_package: str | None = None
@@ -99,6 +103,11 @@ def opencv() -> Cv2:
     return cv2
 
 
+def without_telemetry() -> None:
+    """Have libraries send nothing of their own, in this process and in those that it starts."""
+    os.environ.update(_NO_TELEMETRY)
+
+
 def without_onnx_runtime_log() -> AbstractContextManager[None]:
     """Keep what ONNX Runtime logs, of its import and of a model's loading, off standard error."""
     return drop_lines(lambda line: _ONNX_RUNTIME_LOG.match(line) is not None)
@@ -107,10 +116,10 @@ def without_onnx_runtime_log() -> AbstractContextManager[None]:
 def onnx_runtime() -> Any:
     """Return `onnxruntime`, whose import logs that there is no GPU on machines that have none.
 
-    Its telemetry (1.32) is off unless ORT_DISABLE_TELEMETRY is set already: it would write below
-    the home folder, send what it is used for, and have a thread that a forked process waits for.
+    Its telemetry is off: it would write below the home folder, send what it is used for, and have
+    a thread that a forked process waits for.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    without_telemetry()
     with without_onnx_runtime_log():
         return require(
             "onnxruntime",

@@ -1,22 +1,34 @@
 """Whether a bundle gives on this machine what it gave where it was made."""
 
 import io
-import zipfile
-import zlib
+import struct
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leansight.runtime.archive import DAMAGED_ZIP, open_archive
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import probabilities_of
 from leansight.runtime.errors import BundleError
-from leansight.runtime.interpreter import Format, load_interpreter
+from leansight.runtime.interpreter import Format, load_interpreter, require_shape
 
 GOLDEN = "golden.npz"
 # What numpy and zipfile raise for a damaged file, and what other arrays than these lead to.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, TypeError)
+_DAMAGED = (
+    *DAMAGED_ZIP,
+    KeyError,
+    TypeError,
+    IndexError,
+    RecursionError,
+    MemoryError,
+    SyntaxError,
+    struct.error,
+    tokenize.TokenError,
+)
 # Kernels of different processors round differently by one step or two of the int8 output.
 MAX_DIFFERENCE = 0.02
 
@@ -74,20 +86,24 @@ def check_golden(
 
 
 def _compare(bundle: Bundle, chosen: Format, *, threads: int) -> GoldenReport:
-    with np.load(io.BytesIO(bundle.read(GOLDEN)), allow_pickle=False) as file:
-        golden = dict(file)
+    golden = _arrays(bundle.read(GOLDEN))
     photos = [golden[name] for name in sorted(golden) if name.startswith("photo_")]
     if not photos:
         raise BundleError(f"{bundle.path}: {GOLDEN} holds no photos")
+    name = f"model.{chosen} of {bundle.path}"
+    model = bundle.read(f"model.{chosen}")
+    interpreter = load_interpreter(model, chosen, threads=threads, name=name)
+    require_shape(interpreter, bundle.preprocessing.shape)
     pixels = np.concatenate([bundle.preprocessing(photo) for photo in photos])
-    interpreter = load_interpreter(
-        bundle.read(f"model.{chosen}"),
-        chosen,
-        threads=threads,
-        name=f"model.{chosen} of {bundle.path}",
-    )
     logits = np.stack([interpreter(image[None]) for image in pixels])
-    expected = golden[f"logits_{chosen}"]
+    recorded, expected = golden["pixels"], golden[f"logits_{chosen}"]
+    if recorded.shape != pixels.shape or expected.shape != (len(photos), len(bundle.labels)):
+        raise ValueError(f"pixels {recorded.shape} and logits {expected.shape} of another network")
+    if logits.shape != expected.shape:
+        raise BundleError(
+            f"{name} gives {logits.shape[1]} logits, but there are "
+            f"{len(bundle.labels)} labels: they do not belong together"
+        )
     now, before = (
         probabilities_of(values, bundle.task, bundle.decision.temperature)
         for values in (logits, expected)
@@ -96,10 +112,18 @@ def _compare(bundle: Bundle, chosen: Format, *, threads: int) -> GoldenReport:
         format=chosen,
         precision=bundle.precision_text,
         photos=len(photos),
-        different_pixels=int((pixels != golden["pixels"]).sum()),
+        different_pixels=int((pixels != recorded).sum()),
         largest_difference=float(np.abs(now - before).max()),
         different_labels=int(_differ(now, before, bundle).sum()),
     )
+
+
+def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file; ValueError if they are far larger than the file."""
+    file = io.BytesIO(data)
+    open_archive(file).close()
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def _differ(

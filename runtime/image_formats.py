@@ -58,6 +58,25 @@ def webp_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         at += 8 + length + length % 2
 
 
+def webp_pixels(data: memoryview) -> int:
+    """Return how many pixels a WebP file says that it has (RFC 9649, RFC 6386); 0 if damaged."""
+    name, content = next(webp_chunks(data), (b"", memoryview(b"")))
+    try:
+        match name:
+            case b"VP8X":
+                sides = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (4, 7))
+                return next(sides) * next(sides)
+            case b"VP8L":
+                (sizes,) = struct.unpack_from("<I", content, 1)
+                return int((1 + (sizes & 0x3FFF)) * (1 + (sizes >> 14 & 0x3FFF)))
+            case b"VP8 ":
+                width, height = struct.unpack_from("<HH", content, 6)
+                return int((width & 0x3FFF) * (height & 0x3FFF))
+    except struct.error:
+        return 0
+    return 0
+
+
 def tiff_directory(data: memoryview) -> tuple[dict[int, int], bool]:
     """Return tags and first values of the first directory of TIFF or EXIF data, and if one follows.
 

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,14 +20,19 @@ from leansight.runtime.image_formats import (
     tiff_directory,
     transparent_gray,
     turned,
+    webp_pixels,
 )
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.system.regular_files import read_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
+MAX_SIDE: Final = 1 << 16  # pixels; a JPEG has at most one less
+MOST_BYTES: Final = 1 << 30  # of an image file
 BACKGROUND: Final = 255  # gray level of what is seen through transparent pixels: white
 _OPAQUE: Final = 255
+_BAND_PIXELS: Final = 1 << 18
 _EIGHT_BITS: Final = 8
 _PILLOW_ERRORS: Final = (OSError, SyntaxError, ValueError)  # of files that are damaged
 _WITH_ALPHA: Final = 4  # channels
@@ -48,15 +54,18 @@ def read_image(path: Path) -> Image:
 
     Raises:
         DataError: there is no such file, it is no image, its pixels have other than 8 or 16 bits,
-            or it has more pixels than OPENCV_IO_MAX_IMAGE_PIXELS (100 million unless it is set);
+            or it has more pixels than OPENCV_IO_MAX_IMAGE_PIXELS (100 million unless it is set),
+            or a side of more than 65,536;
             it is HEIC, and pillow-heif is not installed.
         MissingExtraError: OpenCV is not installed, nor Pillow for a JPEG or PNG file.
 
     """
     try:
-        data = np.fromfile(path, np.uint8)
+        data = np.frombuffer(read_regular(path, MOST_BYTES), np.uint8)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
     return decode_image(data, str(path))
 
 
@@ -73,6 +82,8 @@ def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
         case "jpeg" | "png" if not _has_opencv():
             raw = _decode_with_pillow(name, data.tobytes(), kind)
         case "png" | "webp":
+            if kind == "webp" and webp_pixels(data.data) > max_pixels():  # OpenCV decodes it first
+                raise _too_large(name)
             raw = _with_alpha(_decode(name, data), data, kind)
         case "tiff":
             _check_tiff(name, data)
@@ -81,6 +92,8 @@ def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
             raw = _decode_heic(name, data.tobytes())
         case _:
             raw = _decode(name, data, oriented=kind == "jpeg")
+    if max(raw.shape[:2]) > MAX_SIDE:
+        raise DataError(f"{name} has a side of more than {MAX_SIDE:,} pixels: cut it")
     # libtiff multiplies colours of 8 bits by their alpha, OpenCV's other decoders do not.
     premultiplied = kind == "tiff" and raw.dtype == np.uint8
     return opaque(_eight_bits(name, raw), premultiplied=premultiplied)
@@ -104,11 +117,22 @@ def opaque(pixels: Image, *, premultiplied: bool = False) -> Image:
         return np.repeat(pixels[..., None], 3, axis=2)
     if pixels.shape[2] != _WITH_ALPHA:
         return pixels
-    colours, alpha = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
-    weighted = colours * (_OPAQUE if premultiplied else alpha)
-    mixed = weighted + BACKGROUND * (_OPAQUE - alpha)
-    clear: Image = np.minimum((mixed + _OPAQUE // 2) // _OPAQUE, _OPAQUE).astype(np.uint8)
+    clear = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for rows in _bands(pixels):
+        colours, alpha = (
+            pixels[rows, :, :3].astype(np.uint32),
+            pixels[rows, :, 3:].astype(np.uint32),
+        )
+        weighted = colours * (_OPAQUE if premultiplied else alpha)
+        mixed = weighted + BACKGROUND * (_OPAQUE - alpha)
+        clear[rows] = np.minimum((mixed + _OPAQUE // 2) // _OPAQUE, _OPAQUE)
     return clear
+
+
+def _bands(pixels: Raw) -> Iterator[slice]:
+    """Yield the rows of an image, some at a time: numbers of 32 bits take four times the room."""
+    step = max(1, _BAND_PIXELS // max(1, pixels.shape[1]))
+    yield from (slice(at, at + step) for at in range(0, pixels.shape[0], step))
 
 
 def _decode(name: str, data: NDArray[np.uint8], *, oriented: bool = False) -> Raw:
@@ -212,13 +236,18 @@ def _eight_bits(name: str, raw: Raw) -> Image:
         return raw
     if raw.dtype != np.uint16:
         raise DataError(f"{name} has pixels of type {raw.dtype}: save it with 8 or 16 bits")
-    wide = raw.astype(np.uint32)
-    colours = wide[..., :3] if raw.ndim > len("HW") else wide
+    colours = raw[..., :3] if raw.ndim > len("HW") else raw
     low, high = int(colours.min()), int(colours.max())
-    if high > low:
-        scaled = ((colours - low) * 255 + (high - low) // 2) // (high - low)
-    else:
-        scaled = colours // 257
+    scaled = np.empty(raw.shape, np.uint8)
+    for rows in _bands(raw):
+        scaled[rows] = _scaled(raw[rows], low, high)
+    return scaled
+
+
+def _scaled(raw: Raw, low: int, high: int) -> NDArray[np.uint32]:
+    """Scale colours so that `low` becomes 0 and `high` 255, or by 257 if they are the same."""
+    wide, span = raw.astype(np.uint32), high - low
+    scaled = ((wide - low) * 255 + span // 2) // span if span else wide // 257
     if raw.shape[2:] == (_WITH_ALPHA,):
-        scaled = np.dstack((scaled, wide[..., 3] // 257))
-    return scaled.astype(np.uint8)
+        scaled[..., 3] = wide[..., 3] // 257
+    return scaled

@@ -73,6 +73,15 @@ def load_interpreter(
     return SharedInterpreter(model, model_format, threads, name)
 
 
+def require_shape(model: Interpreter, shape: tuple[int, int, int, int]) -> None:
+    """Raise BundleError unless the model takes what a preprocessing makes, pixels of this shape."""
+    if model.input_shape != shape:
+        raise BundleError(
+            f"the model takes {model.input_shape}, but the preprocessing gives {shape}: "
+            "they do not belong together"
+        )
+
+
 def model_format(path: Path) -> Format:
     """Return the format that a model file's suffix names, or raise BundleError."""
     for known in FORMATS:

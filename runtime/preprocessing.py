@@ -18,7 +18,7 @@ Fit = Literal["stretch", "letterbox", "centre-crop"]
 Interpolation = Literal["area", "linear", "nearest"]
 
 CHANNELS: Final[Mapping[Colour, int]] = {"gray": 1, "rgb": 3}
-MAX_SIZE: Final = 1 << 14  # pixels of a side: more is a slip of the keyboard
+MAX_SIZE: Final = 1 << 12  # pixels of a side: more is a slip of the keyboard
 MAX_TILES: Final = 1 << 8
 # Every network sees (pixel - 128) / 128, in [-1, 1): as int8 that is exactly pixel - 128 with
 # scale 1/128, so a quantized graph needs no arithmetic for it (docs/decisions/0002).
@@ -42,7 +42,7 @@ class Clahe:
     tiles: int = 4
 
     def __post_init__(self) -> None:
-        if not self.clip_limit > 0:
+        if not 0 < self.clip_limit < np.inf:
             raise ValueError(f"clahe.clip_limit must be above 0, not {self.clip_limit}")
         if not isinstance(self.tiles, int) or self.tiles < 1:
             raise ValueError(f"clahe.tiles must be a whole number from 1, not {self.tiles}")
@@ -149,7 +149,11 @@ class Preprocessing:
         equalised = with_opencv.equalised_version_1 if old else with_opencv.equalised
         if self.colour == "gray":
             image = with_opencv.gray(cv2, image)
-        pixels = resized(cv2, with_opencv.fitted(image, self.fit), self.size, self.interpolation)
+        if self.fit == "letterbox" and not old:
+            pixels = with_opencv.letterboxed(cv2, image, self.size, self.interpolation)
+        else:
+            fitted = with_opencv.fitted(image, self.fit)
+            pixels = resized(cv2, fitted, self.size, self.interpolation)
         if self.colour == "rgb":
             pixels = with_opencv.rgb(cv2, pixels)
         if self.clahe is not None:

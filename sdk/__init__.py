@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from leansight.sdk.deployment.options import DeploymentOptions
     from leansight.sdk.evaluation.answers import AnsweringModel, Answers, ask, load_model
     from leansight.sdk.evaluation.evaluate import measure_report
+    from leansight.sdk.evaluation.events import measure_events
     from leansight.sdk.evaluation.guarantee import Guarantee, NoGuaranteeError
     from leansight.sdk.evaluation.intervals import Comparison, compare_models
     from leansight.sdk.evaluation.report import write_report
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from leansight.sdk.recipes.load import load_recipe, recipe_names
     from leansight.sdk.recipes.schema import DataRecipe, Recipe, SplitRecipe
     from leansight.sdk.runs.run import Run, TrainingOptions
+    from leansight.sdk.search.objectives import Objective
+    from leansight.sdk.search.pareto_plot import PlotPoint, write_pareto_picture
     from leansight.sdk.training.train import train
     from leansight.sdk.training.trainer import Hardware
 else:
@@ -45,6 +48,7 @@ else:
             "deployment.options": "DeploymentOptions",
             "evaluation.answers": "AnsweringModel Answers ask load_model",
             "evaluation.evaluate": "measure_report",
+            "evaluation.events": "measure_events",
             "evaluation.guarantee": "Guarantee NoGuaranteeError",
             "evaluation.intervals": "Comparison compare_models",
             "leansight.exporters.verification.intervals": "Interval mean_interval",
@@ -54,6 +58,8 @@ else:
             "recipes.load": "load_recipe recipe_names",
             "recipes.schema": "DataRecipe Recipe SplitRecipe",
             "runs.run": "Run TrainingOptions",
+            "search.objectives": "Objective",
+            "search.pareto_plot": "PlotPoint write_pareto_picture",
             "training.train": "train",
             "training.trainer": "Hardware",
         },
@@ -71,7 +77,9 @@ __all__ = [
     "ImageSet",
     "Interval",
     "NoGuaranteeError",
+    "Objective",
     "Origin",
+    "PlotPoint",
     "PruningTarget",
     "Recipe",
     "Run",
@@ -90,10 +98,12 @@ __all__ = [
     "load_model",
     "load_recipe",
     "mean_interval",
+    "measure_events",
     "measure_report",
     "prune_run",
     "recipe_names",
     "split_samples",
     "train",
+    "write_pareto_picture",
     "write_report",
 ]

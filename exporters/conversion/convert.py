@@ -4,11 +4,9 @@ import contextlib
 import copy
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,6 +16,7 @@ from leansight.exporters.conversion.rewriting import pad_before_pooling
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.runtime.system.standard_error import drop_lines
+from leansight.runtime.system.whole_files import scratch_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +81,11 @@ def _to_onnx(network: nn.Module, example: Tensor) -> bytes:
 
 
 def _to_tflite(network: nn.Module, example: Tensor) -> bytes:
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with _quiet(), scratch_folder() as folder:
         import litert_torch
 
         channels_last = litert_torch.to_channel_last_io(network, args=[0])
-        file = Path(folder) / "model.tflite"
+        file = folder / "model.tflite"
         litert_torch.convert(channels_last, (example,)).export(str(file))
         return file.read_bytes()
 

@@ -2,12 +2,12 @@
 
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers import keras_to_onnx
+from leansight.runtime.system.whole_files import scratch_folder
 
 KERAS_PACKAGES: Final = ("tensorflow", "tf2onnx", "onnx")
 
@@ -19,7 +19,7 @@ def convert_keras(source: Path, target: Path, *, keras_python: Path) -> None:
         ConversionError: that Python has no TensorFlow or tf2onnx, or they cannot read the model.
 
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         # Away from our own files: a script's folder is where Python looks for modules first.
         script = Path(shutil.copy(keras_to_onnx.__file__, folder))
         command = [str(keras_python), str(script), str(source.resolve()), str(target.resolve())]

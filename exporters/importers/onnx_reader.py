@@ -1,6 +1,5 @@
 """A classifier as an ONNX file, read into a torch network."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from leansight.runtime.decision import sigmoid, softmax
 from leansight.runtime.errors import BundleError
 from leansight.runtime.extras import onnx_runtime
 from leansight.runtime.onnx_file import read_onnx_file
+from leansight.runtime.system.whole_files import scratch_folder
 
 End = Literal["logits", "softmax", "log-softmax", "sigmoid"]
 _ENDS: Final[Mapping[str, End]] = {
@@ -193,8 +193,8 @@ def _simplified(model: bytes, name: str) -> onnx.ModelProto:
     What does not depend on the image is computed, batch norms are in the layers before them, and
     transpositions are gone as far as they cancel out.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "simplified.onnx"
+    with scratch_folder() as folder:
+        file = folder / "simplified.onnx"
         _session(model, name, simplify_into=str(file))
         return onnx.shape_inference.infer_shapes(onnx.load(file), data_prop=True)
 

@@ -43,13 +43,19 @@ Lost: in points against torch, and the interval at {CONFIDENCE:.0%}. {report.tes
 {_warnings(report)}
 {_agreement(report)}{_scores(report.scores)}It knows only pictures like those it was
 trained and verified on: another country, camera or light can make it wrong, and sure of it.
-"""
+{_notes(bundle)}"""
 
 
 def _named_layers(bundle: Bundle) -> str:
     return f" ({', '.join(f'`{name}`' for name in bundle.float_layers)})" * bool(
         bundle.float_layers
     )
+
+
+def _notes(bundle: Bundle) -> str:
+    """Return what the maker of the bundle has to say, such as whose the images are."""
+    notes = bundle.provenance.get("notes")
+    return f"\n{notes}\n" if notes else ""
 
 
 def _says(bundle: Bundle) -> str:

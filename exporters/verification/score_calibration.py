@@ -134,14 +134,14 @@ def calibrate_scores(
         videos=len(set(videos)),
         cross_entropy=float(cross_entropies(scaled, classes, task).mean()),
         unscaled=float(cross_entropies(logits, classes, task).mean()),
-        thresholds=_judge_thresholds(scores, ~are_wrong(logits, classes, task), videos),
+        thresholds=judge_thresholds(scores, ~are_wrong(logits, classes, task), videos),
     )
 
 
-def _judge_thresholds(
+def judge_thresholds(
     scores: NDArray[np.float64], right: NDArray[np.bool_], videos: Sequence[str]
 ) -> tuple[ThresholdReport, ...]:
-    """Return what each of the usual thresholds keeps of images with these scores (N,)."""
+    """Return what each of `THRESHOLDS` keeps of images of `videos` with these scores (N,)."""
     names, reports = np.asarray(videos), []
     for threshold in THRESHOLDS:
         kept = scores >= threshold

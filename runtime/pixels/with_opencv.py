@@ -4,7 +4,8 @@ Each gives the bytes of `prepare.c` (docs/decisions/0003). `*_version_1` are tho
 before `preprocessing.version`, which may differ between x86 and ARM.
 """
 
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ NO_EDGE: Final = 128
 _NARROW: Final = (1, 14, 62, 102, 62, 14, 1)
 _WIDE: Final = (3, 11, 29, 53, 64, 53, 29, 11, 3)
 _DIFFERENCE_GAIN: Final = 4
+_ROUNDED_UP: Final = 2  # pixels of a side of the blocks whose half OpenCV rounds up
+_MOST_BETWEEN_BARS: Final = 100_000_000  # pixels that are made, at once, of an image and its bars
 _MOST_SUM: Final = 1 << 31  # OpenCV adds up a block in 32 bits
 
 
@@ -52,10 +55,76 @@ def fitted(image: Pixels, fit: str) -> Pixels:
         top, left = (height - side) // 2, (width - side) // 2
         return image[top : top + side, left : left + side]
     side = max(height, width)
+    if side**2 > _MOST_BETWEEN_BARS:
+        raise ValueError(f"an image of {width:,} × {height:,} pixels is too long for a letterbox")
     square = np.full((side, side, *image.shape[2:]), BAR_VALUE, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = image
     return square
+
+
+def letterboxed(cv2: Cv2, image: Pixels, size: int, interpolation: str) -> Pixels:
+    """Return what `resized` makes of the image between its bars, without making the bars.
+
+    Between bars, a picture of 30,000 × 1 pixels would take 2.7 GB.
+    """
+    side = max(image.shape[:2])
+    if side == size:
+        return fitted(image, "letterbox")
+    if interpolation == "nearest":
+        return _gathered(image, (2 * np.arange(size) + 1) * side // (2 * size))
+    if interpolation == "area" and side >= 2 * size:
+        means = _means_between_bars(image, side // size)
+        return cv2.resize(means, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
+    return _interpolated(image, size)
+
+
+def _gathered(image: Pixels, places: NDArray[np.int64]) -> Pixels:
+    """Return the pixels at these rows, and at these columns, of the image between its bars."""
+    side = max(image.shape[:2])
+    rows, columns = (places - (side - length) // 2 for length in image.shape[:2])
+    seen_rows = (rows >= 0) & (rows < image.shape[0])
+    seen_columns = (columns >= 0) & (columns < image.shape[1])
+    pixels = np.full((len(places), len(places), *image.shape[2:]), BAR_VALUE, np.uint8)
+    pixels[np.ix_(seen_rows, seen_columns)] = image[np.ix_(rows[seen_rows], columns[seen_columns])]
+    return pixels
+
+
+def _means_between_bars(image: Pixels, block: int) -> Pixels:
+    """Return the means of the blocks of the image between its bars, which add nothing to sums."""
+    side = max(image.shape[:2])
+    count, cut_off = side // block, side % block // 2
+    sums: NDArray[Any] = image
+    for axis in (0, 1) if image.shape[0] == side else (1, 0):  # the longer first: less is left
+        length = image.shape[axis]
+        edges = np.arange(count + 1) * block + cut_off - (side - length) // 2
+        lines = np.moveaxis(sums, axis, 0)
+        parts = [
+            lines[begin:end].sum(axis=0, dtype=np.int64)
+            for begin, end in pairwise(np.clip(edges, 0, length).tolist())
+        ]
+        sums = np.moveaxis(np.stack(parts), 0, axis)
+    if block == _ROUNDED_UP:
+        means: Pixels = ((sums + 2) >> 2).astype(np.uint8)
+        return means
+    return _rounded_means(sums, block * block)
+
+
+def _interpolated(image: Pixels, size: int) -> Pixels:
+    """Interpolate in 256ths as OpenCV's INTER_LINEAR_EXACT, half rounded up."""
+    side = max(image.shape[:2])
+    positions = 1.0 / (size / side) * (np.arange(size) + 0.5) - 0.5
+    first = np.floor(positions).astype(np.int64)
+    weights = np.rint((positions - first) * 256).astype(np.uint32)
+    weights[(first < 0) | (first >= side - 1)] = 0
+    first = np.clip(first, 0, side - 1)
+    both = _gathered(image, np.stack((first, np.minimum(first + 1, side - 1)), 1).ravel())
+    down = weights.reshape(-1, *(1,) * (image.ndim - 1))
+    across = weights.reshape(-1, *(1,) * (image.ndim - 2))
+    between = (256 - down) * both[0::2] + down * both[1::2]
+    mixed = (256 - across) * between[:, 0::2] + across * between[:, 1::2]
+    pixels: Pixels = ((mixed + (1 << 15)) >> 16).astype(np.uint8)
+    return pixels
 
 
 def resized(cv2: Cv2, image: Pixels, size: int, interpolation: str) -> Pixels:
@@ -122,15 +191,22 @@ def edges(cv2: Cv2, pixels: Pixels) -> Pixels:
 def _averaged(cv2: Cv2, image: Pixels, size: int) -> Pixels:
     """Average blocks of pixels, of which at least `size` are left on each side."""
     whole, (down, across) = _whole_blocks(image, size)
-    if (down, across) == (1, 1):
-        return whole
+    return whole if (down, across) == (1, 1) else _means(cv2, whole, down, across)
+
+
+def _means(cv2: Cv2, whole: Pixels, down: int, across: int) -> Pixels:
+    """Return the means of blocks of so many pixels."""
     rows, columns = whole.shape[0] // down, whole.shape[1] // across
     exact = _adds_up_whole_blocks(rows, down) and _adds_up_whole_blocks(columns, across)
     if exact and down * across * 255 < _MOST_SUM:
         return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
-    blocks = whole.reshape(rows, down, columns, across, *image.shape[2:])
-    sums = blocks.sum(axis=(1, 3), dtype=np.int64).astype(np.float32)
-    means: Pixels = np.rint(sums * (np.float32(1) / np.float32(down * across))).astype(np.uint8)
+    blocks = whole.reshape(rows, down, columns, across, *whole.shape[2:])
+    return _rounded_means(blocks.sum(axis=(1, 3), dtype=np.int64), down * across)
+
+
+def _rounded_means(sums: NDArray[np.int64], count: int) -> Pixels:
+    scale = np.float32(1) / np.float32(count)
+    means: Pixels = np.rint(sums.astype(np.float32) * scale).astype(np.uint8)
     return means
 
 

@@ -1,6 +1,5 @@
 """Keeps a copy of the bundle that has worked, for when the next one does not."""
 
-import os
 import time
 import zipfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from leansight.runtime.bundle import MANIFEST, Bundle
 from leansight.runtime.errors import BundleError
 from leansight.runtime.stream.classified_stream import StreamResult
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
+from leansight.runtime.system.whole_files import whole_file
 
 GOOD_AFTER_S: Final = 600.0
 
@@ -54,17 +54,9 @@ def copy_bundle(bundle: Bundle, file: Path) -> None:
     """
     if Bundle.load(bundle.path).digest != bundle.digest:
         raise BundleError(f"{bundle.path} has been replaced since it was loaded")
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with part.open("wb") as opened:
-            with zipfile.ZipFile(opened, "w") as archive:
-                for name in (MANIFEST, *bundle.files):
-                    archive.writestr(name, _content(bundle.path, name))
-            opened.flush()
-            os.fsync(opened.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(file) as part, zipfile.ZipFile(part, "w") as archive:
+        for name in (MANIFEST, *bundle.files):
+            archive.writestr(name, _content(bundle.path, name))
 
 
 def _content(path: Path, name: str) -> bytes:

@@ -1,11 +1,12 @@
 """The folder of hard examples: pictures with their scores, bounded in size and in age."""
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from leansight.runtime.system.whole_files import write_whole
 
 _HOUR_S: Final = 3600
 _DAY_S: Final = 24 * _HOUR_S
@@ -105,20 +106,6 @@ class HardExampleFolder:
         (self._path / f"{stem}.jpg").unlink(missing_ok=True)
         (self._path / f"{stem}.json").unlink(missing_ok=True)
         del self._stored[stem]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a hidden name, onto the disk, and then rename it."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import Prediction
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.stream.classified_stream import StreamResult
-from leansight.runtime.stream.hard_example_folder import HardExampleFolder, write_whole
+from leansight.runtime.stream.hard_example_folder import HardExampleFolder
 from leansight.runtime.stream.jpeg import encode_jpeg
+from leansight.runtime.system.whole_files import write_whole
 
 _QUALITY: Final = 95
 # Frames that wait to be written; where a card is slower than that, others are dropped.

@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from leansight.runtime.extras import opencv
 from leansight.sdk.augmentation.change import Change, require_one_of
-from leansight.sdk.augmentation.lazy_image import Fill, LazyImage, Matrix
+from leansight.sdk.augmentation.lazy_image import Fill, LazyImage, Matrix, as_image
 
 Distribution = Literal["uniform", "normal"]
 
@@ -183,7 +183,7 @@ class Elastic(Change):
         x = np.arange(width, dtype=np.float32) + across * width
         y = np.arange(height, dtype=np.float32)[:, None] + down * height
         bent = cv2.remap(image.pixels, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
-        image.pixels = np.asarray(bent, np.uint8)
+        image.pixels = as_image(bent)
 
 
 def _shifted(x: float, y: float) -> Matrix:

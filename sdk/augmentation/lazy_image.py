@@ -79,11 +79,16 @@ class LazyImage:
         return self
 
 
+def as_image(pixels: NDArray[np.generic]) -> Image:
+    """Return what OpenCV gives as an array of bytes."""
+    return np.asarray(pixels, np.uint8)
+
+
 def _warped(pixels: Image, matrix: Matrix, size: tuple[int, int], fill: str) -> Image:
     """Return the warped image, by OpenCV, which repeats the edge without a padded copy."""
     cv2 = opencv()
     border = cv2.BORDER_REPLICATE if fill == "edge" else cv2.BORDER_CONSTANT
     how = {"flags": cv2.INTER_LINEAR, "borderMode": border}
     if (matrix[2] == _NO_MAP[2]).all():
-        return np.asarray(cv2.warpAffine(pixels, matrix[:2], size, **how), np.uint8)
-    return np.asarray(cv2.warpPerspective(pixels, matrix, size, **how), np.uint8)
+        return as_image(cv2.warpAffine(pixels, matrix[:2], size, **how))
+    return as_image(cv2.warpPerspective(pixels, matrix, size, **how))

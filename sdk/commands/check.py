@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from leansight.runtime.bundle import Bundle
 from leansight.runtime.golden import check_golden
 from leansight.runtime.interpreter import FORMATS, Format
 
@@ -42,8 +43,11 @@ def command(
     leansight check signs.bundle
     """
     report = check_golden(bundle, model_format=model_format, threads=threads)
+    checked = Bundle.load(bundle)
+    temperature = checked.decision.temperature
     if as_json:
-        click.echo(json.dumps({**vars(report), "holds": report.holds}))
+        values = {**vars(report), "holds": report.holds, "temperature": temperature}
+        click.echo(json.dumps(values))
     else:
         verdict = "as it was made" if report.holds else "NOT as it was made"
         click.echo(
@@ -52,5 +56,21 @@ def command(
             f"{report.different_labels} different labels, probabilities within "
             f"{report.largest_difference:.4f})"
         )
+        if temperature != 1:
+            click.echo(f"temperature of the scores: {temperature:.4g}, {_origin(checked)}")
     if not report.holds:
         sys.exit(1)
+
+
+def _origin(bundle: Bundle) -> str:
+    """Say where the temperature comes from, as far as the manifest tells; metrics are free JSON."""
+    match bundle.guarantee, bundle.metrics:
+        case {"judged": str(judged)}, _:
+            return f"certified with the threshold by {judged}"
+        case _, {"validation": {"scores": {"interval": [_, _], "images": images, **scores}}}:
+            videos = scores.get("videos", images)
+            of = f" of {videos} videos" if videos != images else ""
+            return f"fitted on {images} validation images{of}"
+        case _, {"validation": {"scores": {"reason": str(reason)}}}:
+            return f"not fitted: {reason}"
+    return "not fitted"

@@ -14,6 +14,7 @@ from leansight.runtime.image_files import list_images
 from leansight.runtime.interpreter import FORMATS, Format
 from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.images import skip_bad_option
+from leansight.sdk.data.damage import damage_of
 from leansight.sdk.system.text import printable
 
 
@@ -53,7 +54,8 @@ def command(
     """Classify IMAGES (files, or folders of them) with BUNDLE.
 
     A file that cannot be read is named on standard error, and the others are classified; the exit
-    code is then 1, with --skip-bad 0.
+    code is then 1, with --skip-bad 0. One that can be read, though a strict decoder says that it is
+    damaged, is named as well.
 
     \b
     leansight classify signs.bundle photo.jpg
@@ -70,6 +72,8 @@ def command(
         click.echo(line_of(error), err=True)
 
     for path, prediction in _predictions(classifier, images, name_bad):
+        if damage := damage_of(path):
+            click.echo(printable(f"leansight: {path}: {damage}; classified all the same"), err=True)
         if as_json:
             click.echo(json.dumps({"path": str(path), **prediction.to_dict()}))
         else:

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from leansight.runtime.extras import without_telemetry
 from leansight.sdk.commands.ending import exit_code_of, past_click
 from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.system.library_logs import without_library_logs
@@ -71,6 +72,7 @@ def leansight() -> None:
 
 def main() -> None:
     """Run the command; a user's mistake ends in one line and exit code 1, without a traceback."""
+    without_telemetry()  # here too: other libraries import ONNX Runtime as well
     escape_what_cannot_be_printed()
     with without_library_logs() as library_log:
         code = exit_code_of(leansight, library_log)

@@ -118,7 +118,8 @@ def stats(
 ) -> None:
     """Count and measure the images of DATA: classes, videos, sizes, exposure, colours.
 
-    Images that cannot be read are listed on standard error and left out.
+    Images that cannot be read are listed on standard error and left out; those that can, though
+    a strict decoder says that they are damaged, are listed as well.
     """
     opencv()
     require("rich", package="rich", extra="train")
@@ -135,7 +136,7 @@ def stats(
     data_set = find_data(data, recipe)
     show(data_set)
     found = statistics.measure(data, data_set.samples)
-    for problem in found.unreadable:
+    for problem in (*found.unreadable, *found.damaged):
         click.echo(f"leansight: {problem}", err=True)
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else _table(found))
     if out is not None:

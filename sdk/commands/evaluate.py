@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 )
 @click.option("--against", type=PATH, metavar="MODEL", help="Compare with this run or bundle.")
 @click.option(
+    "--shifted",
+    metavar="RECIPE",
+    help="Change every image first, as [[shift]] of this recipe says: how it might look elsewhere.",
+)
+@click.option(
     "--per-video", is_flag=True, help="Score the events that a stream of each video would have."
 )
 @click.option(
@@ -60,6 +65,7 @@ def command(
     data: Path,
     out: Path,
     against: Path | None,
+    shifted: str | None,
     per_video: bool,
     frame_rate: float,
     smoothing: Smoothing,
@@ -78,7 +84,8 @@ def command(
     calibration, the most confident mistakes, and labels that may be wrong. With --against, it
     also says which of the two models is better, if a paired comparison over videos shows it. With
     --per-video, the frames of each video are smoothed as by `leansight stream`: how many signs
-    have an event, how late, and how many events are false.
+    have an event, how late, and how many events are false. With --shifted, another recipe's or the
+    run's own, every image is changed first, always in the same way.
 
     Images that cannot be read are named on standard error and left out; the exit code is then 1,
     with --skip-bad 0.
@@ -87,27 +94,32 @@ def command(
     leansight evaluate signs.bundle photos/ --out report/
     leansight evaluate run/ signs/ --lists run/ --part test --against other.bundle --out report/
     leansight evaluate signs.bundle signs/ --per-video --out report/
+    leansight evaluate signs.bundle signs/ --shifted traffic-signs-tiny --out report/
     """
     check_installed(*EVALUATION_MODULES, extra="evaluate")
     from leansight.sdk.evaluation.answers import ask, load_model
     from leansight.sdk.evaluation.evaluate import measure_report
     from leansight.sdk.evaluation.events import measure_events
     from leansight.sdk.evaluation.report import write_report
+    from leansight.sdk.recipes.load import load_recipe
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already: choose another --out")
     require_writable(out)
+    shift = load_recipe(shifted).shift if shifted is not None else ()
+    if shifted is not None and not shift:
+        raise DataError(f"recipe {shifted} has no [[shift]]")
     judged = load_model(model, model_format=model_format)
     rival = load_model(against, model_format=model_format) if against is not None else None
     if rival and (rival.task, set(rival.labels)) != (judged.task, set(judged.labels)):
         raise DataError(f"{against} knows other classes than {model}")
     unreadable: list[str] = []
     samples = choose_samples(data, lists=lists, part=part, country=country, videos=videos)
-    answers = ask(judged, data, samples, unreadable.append)
+    answers = ask(judged, data, samples, unreadable.append, shift=shift)
     for problem in unreadable:
         click.echo(line_of(DataError(problem)), err=True)
-    other = ask(rival, data, answers.samples) if rival else None
-    report = measure_report(answers, other)
+    other = ask(rival, data, answers.samples, shift=shift) if rival else None
+    report = measure_report(answers, other) | {"shifted": shifted}
     if per_video:
         report["events"] = measure_events(answers, smoothing, frame_rate)
     write_report(report, answers, data, out, drawings=_draw_features(judged, answers, data))

@@ -102,6 +102,19 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
     is_flag=True,
     help="Export a network whatever its accuracy, also one that has learnt nothing.",
 )
+@click.option(
+    "--golden",
+    type=PATH,
+    metavar="FOLDER",
+    help="Take the photos that travel with the bundle, for `leansight check`, from here.  "
+    "[default: eight validation images]",
+)
+@click.option(
+    "--card",
+    type=PATH,
+    metavar="FILE",
+    help="Add this Markdown to the model card, such as the names and terms of the data sets.",
+)
 @calibration_images_option
 @threshold_option
 @temperature_option
@@ -120,6 +133,8 @@ def command(
     all_int8: bool,
     data: Path | None,
     accept_untrained: bool,
+    golden: Path | None,
+    card: Path | None,
     calibration_images: int,
     threshold: float | None,
     temperature: "float | Literal['fit'] | None",
@@ -181,6 +196,8 @@ def command(
         calibration_images=calibration_images,
         threshold=threshold,
         temperature=temperature,
+        golden=golden,
+        card=card,
     )
     if is_foreign(model):
         origin, images = _require_all(model, imported, data)

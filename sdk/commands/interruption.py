@@ -1,7 +1,6 @@
 """How long work ends after Ctrl-C: in one line that says what to do."""
 
 import shlex
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,17 +26,6 @@ def stopped_in_one_line(hint: Callable[[], str]) -> Iterator[None]:
             raise
         click.echo(f"stopped: {hint()}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
-
-
-@contextmanager
-def without_alarm() -> Iterator[None]:
-    """Keep off the screen that Lightning deletes the logs of a training that goes on.
-
-    What was learnt up to the last checkpoint stays in them; only metrics.csv is written anew.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Experiment logs directory .* is not empty")
-        yield
 
 
 def resume_command(out: Path) -> str:

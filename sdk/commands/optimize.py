@@ -1,6 +1,5 @@
 """`leansight optimize`: a search for bundles that are right, sure, fast and small."""
 
-import hashlib
 import json
 import shlex
 from pathlib import Path
@@ -20,7 +19,7 @@ from leansight.sdk.commands.options.search import (
     bundle_options,
     choice_options,
 )
-from leansight.sdk.commands.options.training import workers_option
+from leansight.sdk.commands.options.training import bank_option, bank_views_option, workers_option
 from leansight.sdk.system.files import require_writable
 
 if TYPE_CHECKING:
@@ -64,6 +63,8 @@ _FIXED: Final = ("model", "preprocessing", "data", "split", "decision", "task")
 )
 @choice_options
 @bundle_options
+@bank_option
+@bank_views_option
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -89,6 +90,8 @@ def command(
     objectives: tuple[str, ...],
     choices: SearchChoices,
     bundles: BundleOptions,
+    bank: Path | None,
+    bank_views: int,
     seed: int,
     storage: str | None,
     workers: int,
@@ -131,11 +134,15 @@ def command(
         folder=out.resolve(),
         data=root,
         overrides=bundles.settings,
+        bank=bank.resolve() if bank else None,
+        bank_views=bank_views,
         export=bundles.export,
         timed=timed,
         workers=workers,
     )
     require_writable(out)
+    if bank:
+        require_writable(bank, "bank")
     search = Search(
         space=space,
         objectives=objectives,
@@ -177,13 +184,15 @@ def _refuse_unusable(run: "Run", bundles: BundleOptions, objectives: tuple[str, 
 def _made_of(run: "Run", workshop: "Workshop") -> dict[str, Any]:
     """Return what decides, beside a point, what its bundle becomes: plain JSON values."""
     from leansight.benchmarks.machines import machine
-    from leansight.sdk.runs.run import WEIGHTS
+    from leansight.sdk.runs.run import weights_digest
 
     export = workshop.export
     return {
-        "weights": hashlib.sha256((run.path / WEIGHTS).read_bytes()).hexdigest(),
+        "weights": weights_digest(run.path),
         "data": str(workshop.data),
         "settings": workshop.overrides,
+        "bank": str(workshop.bank) if workshop.bank else None,
+        "bank_views": workshop.bank_views if workshop.bank else None,
         **vars(export.promise),
         "effort": export.effort,
         "calibration_images": export.calibration_images,
@@ -219,6 +228,8 @@ def _again(run: Path, workshop: "Workshop", search: "Search", point: "Point", tr
     choices = {"widths": point.width, "sizes": point.size, "shares": f"{point.share:g}"}
     options: dict[str, Any] = choices | {"precisions": point.precision}
     options |= {"threads": point.threads if workshop.timed else None}
+    if workshop.bank:
+        options |= {"bank": workshop.bank, "bank-views": workshop.bank_views}
     options |= {"objectives": ",".join(search.objectives)}
     export = workshop.export
     options |= {

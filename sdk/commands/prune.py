@@ -11,11 +11,11 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
+from leansight.runtime.system.whole_files import part_name
 from leansight.sdk.commands.interruption import (
     AGAIN,
     resume_command,
     stopped_in_one_line,
-    without_alarm,
 )
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.images import PATH, require_images
@@ -207,10 +207,7 @@ def command(
     before = Run.load(run)
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
-    with (
-        stopped_in_one_line(lambda: AGAIN),
-        without_alarm(),
-    ):
+    with stopped_in_one_line(lambda: AGAIN):
         pruned = prune_run(
             run,
             out=out,
@@ -244,8 +241,8 @@ def _refuse_taken(out: Path) -> None:
             f"`{resume_command(out)}`, or choose another --out"
         )
     own = LISTS | {PRUNED, ASKED, LOCK, PRUNING_LOCK}
-    left = {name for name in there if name.removesuffix(".part") not in own}
-    if strange := sorted(name for name in left if not _STEP.fullmatch(name)):
+    own |= {part_name(name) for name in own}
+    if strange := sorted(name for name in there - own if not _STEP.fullmatch(name)):
         raise DataError(f"{out} is not empty ({strange[0]}): choose another --out")
 
 

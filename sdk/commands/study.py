@@ -11,9 +11,11 @@ from leansight.sdk.commands.interruption import AGAIN, stopped_in_one_line
 from leansight.sdk.commands.options.images import skip_bad_option, videos_option, videos_override
 from leansight.sdk.commands.options.modules import TRAINING_MODULES
 from leansight.sdk.commands.options.training import (
+    bank_option,
+    bank_views_option,
     recipe_option,
     set_option,
-    teacher_option,
+    teachers_option,
     test_on_option,
     train_arguments,
     weights_option,
@@ -54,7 +56,9 @@ from leansight.sdk.system.files import require_writable
 @test_on_option
 @set_option
 @weights_option
-@teacher_option
+@teachers_option
+@bank_option
+@bank_views_option
 @skip_bad_option
 @videos_option
 @click.option(
@@ -88,7 +92,9 @@ def command(
     jobs: int | None,
     address: str | None,
     weights: tuple[Path, ...],
-    teacher: Path | None,
+    teachers: tuple[Path, ...],
+    bank: Path | None,
+    bank_views: int,
     skip_bad: bool,
     videos: str | None,
     skip_failed: bool,
@@ -101,9 +107,12 @@ def command(
     training set in STUDY/winner, and only that run sees the test images.
 
     Finished trainings are kept. To go on after a kill, a failure or Ctrl-C, give the same command
-    again. With --ray, all nodes must have leansight and see DATA, --out and --weights under the
-    same paths (shared storage); the trainings of a lost node go on elsewhere from their last
-    checkpoint.
+    again. With --ray, all nodes must have leansight and see DATA, --out, --weights, --teacher and
+    --bank under the same paths (shared storage); the trainings of a lost node go on elsewhere from
+    their last checkpoint.
+
+    With --bank, the trainings of each fold share a bank in a folder of it; values that a bank
+    depends on cannot be in the grid.
 
     \b
     leansight study signs/ --test-on southland --folds 3 --out study/ \\
@@ -111,6 +120,8 @@ def command(
     """
     check_installed(*TRAINING_MODULES, "matplotlib", extra="train")
     require_writable(out)
+    if bank:
+        require_writable(bank, "bank")
     if address:
         require("ray", package="Ray", extra="cluster")
     overrides += videos_override(videos)
@@ -124,7 +135,9 @@ def command(
         seeds=(training.training.seed,) if seeds is None else _numbers(seeds),
         test_on=test_on,
         weights=tuple(path.resolve() for path in weights),
-        teacher=teacher.resolve() if teacher else None,
+        teachers=tuple(path.resolve() for path in teachers),
+        bank=bank.resolve() if bank else None,
+        bank_views=bank_views,
         skip_bad=skip_bad,
     )
     if not study.data.exists():

@@ -6,7 +6,8 @@ import click
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
-from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line, without_alarm
+from leansight.runtime.system.whole_files import part_name
+from leansight.sdk.commands.interruption import resume_command, stopped_in_one_line
 from leansight.sdk.commands.options.images import (
     PATH,
     skip_bad_option,
@@ -15,8 +16,11 @@ from leansight.sdk.commands.options.images import (
 )
 from leansight.sdk.commands.options.modules import TRAINING_MODULES
 from leansight.sdk.commands.options.training import (
+    bank_option,
+    bank_views_option,
     recipe_option,
     set_option,
+    teachers_option,
     test_on_option,
     weights_option,
     workers_option,
@@ -42,29 +46,9 @@ from leansight.sdk.system.files import require_writable
 )
 @set_option
 @weights_option
-@click.option(
-    "--teacher",
-    "teachers",
-    type=PATH,
-    multiple=True,
-    metavar="RUN",
-    help="Learn from this finished run as well as from the labels (distillation); of several, "
-    "from the mean of their probabilities.",
-)
-@click.option(
-    "--bank",
-    type=PATH,
-    metavar="FOLDER",
-    help="Read augmented views of the images, with the teachers' answers, from this folder. What "
-    "it lacks is made first; other trainings can use it again.",
-)
-@click.option(
-    "--bank-views",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    help="Number of views of each image in the bank.",
-)
+@teachers_option
+@bank_option
+@bank_views_option
 @skip_bad_option
 @videos_option
 @click.option("--everything", is_flag=True, help="Learn from the validation images as well.")
@@ -129,7 +113,7 @@ def command(
     if epochs is not None:
         overrides = (*overrides, f"training.epochs={epochs}")
     overrides += videos_override(videos)
-    with stopped_in_one_line(lambda: _how_to_go_on(out)), without_alarm():
+    with stopped_in_one_line(lambda: _how_to_go_on(out)):
         run = train(
             data,
             load_recipe(recipe_name, overrides),
@@ -176,7 +160,8 @@ def _data_of(out: Path, data: Path | None, *, resume: bool) -> Path:
     # Where a training has several processes, the others come to what the first has begun.
     begun = {p.name for p in out.iterdir()} if out.exists() and is_first_process() else set()
     # A kill before start.json was written leaves lists alone: nothing to go on with, nor to lose.
-    if begun and not (resume and (begun <= LISTS | {LOCK} or RunConfig.exists(out))):
+    parts = {part_name(name) for name in (*LISTS, "start.json")}
+    if begun - LISTS - parts - {LOCK} and not (resume and RunConfig.exists(out)):
         hint = "it holds no unfinished run" if resume else "go on with --resume"
         raise DataError(f"{out} is not empty: choose another --out ({hint})")
     if data is not None:

@@ -3,10 +3,13 @@
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.regular_files import open_regular
+from leansight.runtime.system.whole_files import whole_file
 from leansight.sdk.data.samples import Box, Sample
 
 # The header of a written list, which is a data set of the layout "csv" as well.
@@ -26,7 +29,10 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
 
     """
     # surrogateescape: names of files are bytes, and not all of them are UTF-8
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        whole_file(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         rows = csv.writer(file)
         rows.writerow(LIST_FIELDS)
         for sample in samples:
@@ -44,7 +50,10 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
 def read_samples(path: Path) -> list[Sample]:
     """Read what `write_samples` wrote; DataError if it is missing or damaged."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with (
+            open_regular(path) as opened,
+            TextIOWrapper(opened, "utf-8", "surrogateescape", newline="") as file,
+        ):
             return _samples(list(csv.reader(file, strict=True)))
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error

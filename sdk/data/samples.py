@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from leansight.runtime.decision import Task
 from leansight.runtime.errors import DataError
 
+T = TypeVar("T")
 Box = tuple[int, int, int, int]
 Part = Literal["", "train", "validation", "test"]
 MIN_CLASSES: Final = 2  # that a classifier tells apart
@@ -88,7 +89,7 @@ def classes_of(samples: Sequence[Sample], labels: Sequence[str], task: Task) -> 
     return shown
 
 
-def draw(samples: Sequence[Sample], count: int) -> list[Sample]:
+def draw(samples: Sequence[T], count: int) -> list[T]:
     """Draw `count` samples, the same ones every time."""
     chosen = np.random.default_rng(0).permutation(len(samples))[:count]
     return [samples[i] for i in sorted(chosen)]

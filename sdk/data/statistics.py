@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
-from leansight.sdk.data.images import require_pictures, visit_images
+from leansight.sdk.data.damage import damage_of
+from leansight.sdk.data.images import images_folder, require_pictures, visit_images
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.system.text import first_five, no_formula
 
@@ -59,6 +60,7 @@ class Statistics:
         mean, deviation: (3,) float64, of all pixels (0 to 255), red first; every image weighs
             the same, whatever its size.
         unreadable: what is wrong with the images that cannot be read.
+        damaged: what a strict decoder says against images that can; they are counted.
 
     """
 
@@ -73,6 +75,7 @@ class Statistics:
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
     unreadable: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
 
     @property
     def dark_share(self) -> float:
@@ -106,6 +109,7 @@ class Statistics:
             "mean_of_1": (self.mean / LEVELS).tolist(),
             "deviation_of_1": (self.deviation / LEVELS).tolist(),
             "unreadable": list(self.unreadable),
+            "damaged": list(self.damaged),
         }
 
 
@@ -120,8 +124,11 @@ def measure(root: Path, samples: Sequence[Sample]) -> Statistics:
     sizes = np.zeros((len(samples), 2), np.int64)
     exposures = np.zeros(len(samples))
     means, squares = np.zeros((2, len(samples), 3))
+    damages = [""] * len(samples)
+    folder = images_folder(root)
 
     def look(index: int, image: Image) -> None:
+        damages[index] = damage_of(folder / samples[index].path)
         sizes[index] = image.shape[1], image.shape[0]
         exposures[index] = cv2.mean(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[0]
         means[index], squares[index] = (each[::-1] for each in colour_moments(image))  # to RGB
@@ -148,6 +155,7 @@ def measure(root: Path, samples: Sequence[Sample]) -> Statistics:
         mean=mean,
         deviation=deviation,
         unreadable=tuple(problems[index] for index in sorted(problems)),
+        damaged=tuple(f"{folder / samples[i].path}: {damages[i]}" for i in read if damages[i]),
     )
 
 
@@ -308,6 +316,8 @@ def _caption(figure: "Figure", statistics: Statistics, title: str) -> None:
         parts.append(f"{statistics.unlabelled:,} without a label")
     if statistics.unreadable:
         parts.append(f"{len(statistics.unreadable)} unreadable")
+    if statistics.damaged:
+        parts.append(f"{len(statistics.damaged)} damaged")
     figure.suptitle(f"{_name(title)}: {', '.join(parts)}", size=14, x=0.012, ha="left", color=_INK)
     levels = "   ".join(
         f"{name} {mean:.1f} ± {deviation:.1f}"

@@ -8,13 +8,11 @@ from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import Bundle, refuse_existing
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.dataset import show
-from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.layouts.detect import find_data, find_labels
 from leansight.sdk.data.leakage import check_twins, check_videos, find_twins
 from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.data.splits import split_samples
 from leansight.sdk.deployment.export_run import (
-    GOLDEN_PHOTOS,
     export_with_report,
     plan_report,
     prepare_report,
@@ -23,6 +21,7 @@ from leansight.sdk.deployment.file_comparison import require_same
 from leansight.sdk.deployment.imported_network import ImportedNetwork, Origin, read_network
 from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.deployment.reference import describe_photos
+from leansight.sdk.deployment.travelling import read_golden, read_notes
 from leansight.sdk.runs.images import read_part
 from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
@@ -55,7 +54,7 @@ def export_imported(
     given = read_network(path, origin, options.threshold)
     split = _split(data, given)
     drawn = draw(split.train, options.calibration_images)
-    images = _images(data, split, drawn, given)
+    images = _images(data, split, drawn, given, options.golden)
     with step_bars() as progress:
         difference = require_same(
             given.classifier,
@@ -72,7 +71,7 @@ def export_imported(
             preprocessing=given.recipe.preprocessing,
             decision=given.recipe.decision,
             precision=options.precision,
-            provenance=given.provenance(split, len(drawn), difference),
+            provenance=given.provenance(split, len(drawn), difference) | read_notes(options.card),
             reference=describe_photos(data, split.validation),
         )
         return export_with_report(
@@ -113,14 +112,17 @@ def _split(data: Path, given: ImportedNetwork) -> Split:
 
 
 def _images(
-    data: Path, split: Split, drawn: Sequence[Sample], given: ImportedNetwork
+    data: Path,
+    split: Split,
+    drawn: Sequence[Sample],
+    given: ImportedNetwork,
+    golden: Path | None,
 ) -> ExportImages:
-    folder = images_folder(data)
     return ExportImages(
         calibration=read_part(given, data, drawn, "calibration").pixels,
         validation=read_part(given, data, split.validation, "validation"),
         test=read_part(given, data, split.test, "test") if split.test else None,
-        golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
+        golden=read_golden(golden, data, split.validation),
         videos=[sample.group for sample in split.validation],
         not_held_out="the network may have learnt these images",
     )

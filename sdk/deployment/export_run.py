@@ -13,17 +13,16 @@ from leansight.exporters.options import ExportOptions, ExportRefusedError, NextE
 from leansight.exporters.verification.report import ExportReport, Verification
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.deployment.reference import describe_photos
+from leansight.sdk.deployment.travelling import read_golden, read_notes
 from leansight.sdk.runs.images import find_images, read_part, show_lists
 from leansight.sdk.runs.run import Run, RunConfig
 from leansight.sdk.system.allocator import keep_freed_memory
 from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
 
-GOLDEN_PHOTOS = 8
 TRAINING_IMAGES = 4096  # for quantization-aware training, where calibration is not enough
 VERSIONED_PACKAGES = (
     "leansight",
@@ -64,14 +63,14 @@ def export_run(
             parameter="temperature",
         )
     root = find_images(run, data)
-    split, folder = run.split(), images_folder(root)
+    split = run.split()
     show_lists(run, root, split)
     drawn = draw(split.train, options.calibration_images)
     images = ExportImages(
         calibration=read_part(run, root, drawn, "calibration").pixels,
         validation=read_part(run, root, split.validation, "validation"),
         test=read_part(run, root, split.test, "test") if split.test else None,
-        golden=[read_sample(folder, s) for s in draw(split.validation, GOLDEN_PHOTOS)],
+        golden=read_golden(options.golden, root, split.validation),
         training=lambda: (
             read_part(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
         ),
@@ -195,6 +194,7 @@ def _draft(
                 "calibration": calibration,
             },
             "versions": package_versions(),
+            **read_notes(options.card),
         },
     )
 

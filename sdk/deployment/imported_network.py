@@ -1,7 +1,6 @@
 """A network from elsewhere: its file, its labels, what its pixels want."""
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from leansight.exporters.importers.onnx_reader import OnnxClassifier, read_onnx
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import CHANNELS, Fit, Interpolation, Preprocessing
+from leansight.runtime.system.whole_files import scratch_folder
 from leansight.sdk.data.class_names import normalise_name
 from leansight.sdk.data.samples import MIN_CLASSES, Split
 from leansight.sdk.deployment.export_run import package_versions
@@ -133,8 +133,8 @@ def _read_classifier(path: Path, origin: Origin) -> OnnxClassifier:
         raise DataError(f"{path} does not exist")
     if path.suffix.lower() == ".onnx":
         return read_onnx(path, size=origin.size, channels=channels)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
+    with scratch_folder() as folder:
+        file = folder / "model.onnx"
         with step_bars() as progress:
             progress("reading with TensorFlow", 0, 1)
             convert_keras(path, file, keras_python=origin.python)

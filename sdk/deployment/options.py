@@ -1,6 +1,7 @@
 """What a bundle is asked for, of a run or of a network from elsewhere. No torch is imported."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import get_args
 
 from leansight.exporters.options import ExportOptions
@@ -12,7 +13,9 @@ class DeploymentOptions(ExportOptions):
     """How an export is made where the images are labelled folders.
 
     `precision`: of the files; `calibration_images`: how many training images are drawn for the
-    ranges; `threshold`: the probability from which on a bundle is sure, None for the recipe's.
+    ranges; `threshold`: the probability from which on a bundle is sure, None for the recipe's;
+    `golden`: folder of the photos that travel with the bundle, None for some of the validation
+    images; `card`: file of a text for the model card, such as whose the images are.
 
     Raises:
         ValueError: a value is none of these, or out of its range.
@@ -22,6 +25,8 @@ class DeploymentOptions(ExportOptions):
     precision: Precision = "int8"
     calibration_images: int = 500
     threshold: float | None = None
+    golden: Path | None = None
+    card: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

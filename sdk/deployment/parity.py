@@ -4,8 +4,6 @@ The files are those that were tried last, also where the export was refused.
 """
 
 import csv
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +19,7 @@ from leansight.exporters.verification.compare import REJECTED, Decisions, judge
 from leansight.exporters.verification.report import Verification
 from leansight.runtime.bundle import Bundle, describe_precision
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import whole_folder
 from leansight.sdk.data.lists import LABEL_SEPARATOR
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.evaluation import figures
@@ -157,18 +156,11 @@ def write_parity(parity: Parity, data: Path, out: Path) -> None:
 
     """
     refuse_folder(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with whole_folder(out) as part:
         figures_of_all = measure_parity(parity)
         write_json(part / "parity.json", figures_of_all)
         _write_differences(parity, part / "differences.csv")
         write_text(part / PAGE, _page(parity, figures_of_all, data))
-        part.chmod(0o755)
-        part.rename(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def _measure_class(parity: Parity, k: int) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Predictions of a trained run, or an exported bundle, on labelled images."""
 
 import math
+import os
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +24,8 @@ from leansight.runtime.decision import DecisionPolicy, Task, are_sure, probabili
 from leansight.runtime.errors import DataError
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Image, Preprocessing
+from leansight.sdk.augmentation.augment import augment, mirrored_labels
+from leansight.sdk.augmentation.change import Change
 from leansight.sdk.data.images import images_folder, read_sample, require_readable
 from leansight.sdk.data.samples import Sample, classes_of
 from leansight.sdk.evaluation.metrics import marks
@@ -156,10 +160,14 @@ def ask(
     root: Path,
     samples: Sequence[Sample],
     report_unreadable: Callable[[str], None] | None = None,
+    *,
+    shift: Sequence[Change] = (),
 ) -> Answers:
     """Return what the model says of every sample, read while it thinks, in constant memory.
 
-    `report_unreadable` is told of each file that cannot be read, which is then left out.
+    `report_unreadable` is told of each file that cannot be read, which is then left out. With
+    `shift`, every image is changed first, at its own size, by amounts that follow from its file's
+    name alone: two models are asked the same pictures, whatever the size of their inputs.
 
     Raises:
         DataError: no image at all, one without a label or with one that the model does not
@@ -171,7 +179,21 @@ def ask(
         raise DataError("there is no image to judge by")
     classes = classes_of(samples, model.labels, model.task)
     problems: dict[int, str] = {}
-    batches = _batches(images_folder(root), samples, model.preprocessing, problems)
+    folder = images_folder(root)
+    mirrored = mirrored_labels(shift, model.labels) if model.task == "classification" else None
+
+    def read(index: int) -> Image | None:
+        try:
+            image = read_sample(folder, samples[index])
+        except DataError as error:
+            problems[index] = str(error)
+            return None
+        if shift:
+            rng = np.random.default_rng(zlib.crc32(os.fsencode(samples[index].path)))
+            image, classes[index] = _shifted(image, classes[index], shift, mirrored, rng)
+        return model.preprocessing(image)
+
+    batches = _batches(len(samples), read)
     count = math.ceil(len(samples) / BATCH)
     what = f"asking {escape(printable(model.name))}"
     bar = track(batches, what, count)
@@ -207,34 +229,31 @@ def ask(
     )
 
 
-def _batches(
-    folder: Path,
-    samples: Sequence[Sample],
-    preprocessing: Preprocessing,
-    problems: dict[int, str],
-) -> Iterator[Image]:
-    """Yield prepared images (up to BATCH, S, S, C) in order; threads read a little ahead.
+def _shifted(
+    image: Image,
+    target: np.int64 | Image,
+    shift: Sequence[Change],
+    mirrored: Sequence[int] | None,
+    rng: np.random.Generator,
+) -> tuple[Image, np.int64 | Image]:
+    """Return an image (H, W, 3) uint8 BGR changed at random, with the class that it now shows."""
+    rgb = np.ascontiguousarray(image[..., ::-1])
+    changed, target = augment(rgb, target, shift, mirrored, rng)
+    return np.ascontiguousarray(changed[..., ::-1]), target
 
-    What is wrong with an image that cannot be read goes into `problems`, by its position.
-    """
 
-    def prepare(index: int) -> Image | None:
-        try:
-            return preprocessing(read_sample(folder, samples[index]))
-        except DataError as error:
-            problems[index] = str(error)
-            return None
-
-    waiting = iter(range(len(samples)))
+def _batches(count: int, read: Callable[[int], Image | None]) -> Iterator[Image]:
+    """Yield prepared images (up to BATCH, S, S, C) in order; threads read a little ahead."""
+    waiting = iter(range(count))
     with ThreadPoolExecutor(_READERS) as pool:
         ahead: deque[Future[Image | None]] = deque(
-            pool.submit(prepare, index) for index in islice(waiting, _READ_AHEAD)
+            pool.submit(read, index) for index in islice(waiting, _READ_AHEAD)
         )
         while ahead:
             batch = []
             for _ in range(min(BATCH, len(ahead))):
                 if (image := ahead.popleft().result()) is not None:
                     batch.append(image)
-                ahead.extend(pool.submit(prepare, index) for index in islice(waiting, 1))
+                ahead.extend(pool.submit(read, index) for index in islice(waiting, 1))
             if batch:
                 yield np.concatenate(batch)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from leansight.exporters.verification.intervals import mean_interval
+from leansight.exporters.verification.score_calibration import judge_thresholds
 from leansight.exporters.verification.selective import coverage_at
 from leansight.exporters.verification.skill import measure_skill
 from leansight.sdk.evaluation.answers import Answers
@@ -21,7 +22,7 @@ def measure_report(answers: Answers, other: Answers | None = None) -> dict[str, 
     """
     parts = parts_of(answers)
     report = _figures_of(answers) | {
-        "selective": {name: _selective(part) for name, part in parts.items()},
+        "selective": {name: _with_intervals(part) for name, part in parts.items()},
         "selective_by_class": _selective_by_class(answers),
         "skill": measure_skill(
             answers.logits, answers.classes, answers.labels, answers.task
@@ -36,7 +37,7 @@ def measure_report(answers: Answers, other: Answers | None = None) -> dict[str, 
     }
     if other is not None:
         found = compare_models(answers.right, other.right, answers.videos)
-        report["other"] = _figures_of(other) | {"selective": {"all": _selective(other)}}
+        report["other"] = _figures_of(other) | {"selective": {"all": _with_intervals(other)}}
         report["comparison"] = found.to_dict()
     return report
 
@@ -67,6 +68,19 @@ def _figures_of(answers: Answers) -> dict[str, Any]:
 
 def _selective(answers: Answers) -> list[dict[str, Any]]:
     return [asdict(kept) for kept in coverage_at(answers.scores, answers.right)]
+
+
+def _with_intervals(answers: Answers) -> list[dict[str, Any]]:
+    """Return what thresholds keep, with the intervals of both shares over videos."""
+    judged = judge_thresholds(answers.scores, answers.right, answers.videos)
+    return [
+        kept
+        | {
+            "share_interval": asdict(of.kept),
+            "accuracy_interval": None if of.right is None else asdict(of.right),
+        }
+        for kept, of in zip(_selective(answers), judged, strict=True)
+    ]
 
 
 def _selective_by_class(answers: Answers) -> dict[str, list[dict[str, Any]]]:

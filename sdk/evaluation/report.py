@@ -9,6 +9,7 @@ import numpy as np
 from jinja2 import Environment
 
 from leansight.exporters.verification.selective import risk_coverage
+from leansight.runtime.system.whole_files import whole_folder
 from leansight.sdk.evaluation import figures
 from leansight.sdk.evaluation.answers import Answers
 from leansight.sdk.evaluation.evaluate import parts_of
@@ -27,7 +28,7 @@ def write_report(
     *,
     drawings: Mapping[str, str],
 ) -> None:
-    """Write `out`/report.json and `out`/report.html, which needs no other file.
+    """Write the new folder `out` with report.json, and report.html, which needs no other file.
 
     `drawings`: more pictures, SVG text by their heading.
     """
@@ -44,9 +45,9 @@ def write_report(
         pictures=_draw(report, answers) | dict(drawings),
         thumbnails=thumbnails,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "report.json", report)
-    write_text(out / "report.html", html)
+    with whole_folder(out) as part:
+        write_json(part / "report.json", report)
+        write_text(part / "report.html", html)
 
 
 def _draw(report: Mapping[str, Any], answers: Answers) -> dict[str, str]:

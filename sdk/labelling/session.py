@@ -11,8 +11,8 @@ from leansight.runtime.stream.hard_example_folder import (
     PICTURES,
     doubt_in,
     read_record,
-    write_whole,
 )
+from leansight.runtime.system.whole_files import write_whole
 from leansight.sdk.data.layouts.split_folders import part_of
 
 # Beside the pictures: what shows none of the labels. It is no class folder, for `train` would

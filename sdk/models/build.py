@@ -18,7 +18,7 @@ from leansight.sdk.models.networks import (
 )
 from leansight.sdk.models.plain_cnn import plain_body
 from leansight.sdk.models.unpadded_cnn import unpadded_body
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 
 def build_network(

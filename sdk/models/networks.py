@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from leansight.runtime.preprocessing import PIXEL_SCALE, PIXEL_ZERO
 from leansight.sdk.models.backbones import TimmBody
 from leansight.sdk.models.ensemble import SideBySide
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 EXPANSION = 4  # output channels of a block over its inner width (He et al., 2015)
 

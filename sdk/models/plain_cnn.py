@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from leansight.sdk.recipes.schema import Block, ModelRecipe
+from leansight.sdk.recipes.model import Block, ModelRecipe
 
 
 def plain_body(channels: int, recipe: ModelRecipe) -> nn.Sequential:

@@ -18,7 +18,7 @@ from leansight.sdk.models.backbones import (
     used_keys,
     without_top,
 )
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 # Pretrained weights
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 
 def unpadded_body(channels: int, recipe: ModelRecipe) -> nn.Sequential:

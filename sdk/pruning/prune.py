@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from leansight.benchmarks.remote import machine_at
@@ -23,7 +22,7 @@ from leansight.sdk.pruning.target import HEAD, PruningTarget, cost, example_imag
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.images import find_images, read_part
-from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, write_weights
 from leansight.sdk.system.definition import require_same
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
@@ -52,6 +51,8 @@ def prune_run(
     images: int,
     steps: int,
     overrides: Sequence[str],
+    bank: Path | None = None,
+    bank_views: int = 10,
     data: Path | None,
     hardware: Hardware,
 ) -> Run:
@@ -59,7 +60,8 @@ def prune_run(
 
     In several `steps` the network is pruned a part of the way, trained, and pruned again; the
     runs between are in `out`/step-1 and so on. `images` are drawn from the training images to
-    measure what channels are worth. `overrides` change the recipe of the training that follows.
+    measure what channels are worth. `overrides` change the recipe of the training that follows,
+    which reads `bank_views` views of each image from the folder `bank`, if there is one.
 
     Where an earlier call with the same arguments was interrupted, this one goes on.
 
@@ -75,7 +77,8 @@ def prune_run(
     after = run.recipe if (path / PRUNED).exists() else _recipe_after(run.recipe)
     recipe = override(after, overrides)
     how = {"importance": importance, "images": images, "steps": steps, "set": [*overrides]}
-    asked = _asked(path, root, target, how)
+    views = {"bank": str(bank.resolve()), "bank_views": bank_views} if bank else {}
+    asked = _asked(path, root, target, how | views)
     with exclusive(out / LOCK):
         _refuse_others(out, asked)
         for step in range(1, steps + 1):
@@ -94,7 +97,12 @@ def prune_run(
                 recipe,
                 out=folder,
                 options=TrainingOptions(
-                    lists=path, teachers=(path,), network=file, score_test=False
+                    lists=path,
+                    teachers=(path,),
+                    bank=bank,
+                    bank_views=bank_views,
+                    network=file,
+                    score_test=False,
                 ),
                 hardware=hardware,
             )
@@ -116,9 +124,7 @@ def write_pruned(
     sample = read_part(run, root, draw(run.split().train, images), "training")
     network = prune_network(run, target, importance, sample, step=step, steps=steps)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, part)
-    part.replace(file)
+    write_weights(network, file)
 
 
 def prune_network(

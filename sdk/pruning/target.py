@@ -1,10 +1,8 @@
 """How small a pruned network has to be, and what one costs."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final, Literal
 
 import torch
@@ -21,6 +19,7 @@ from leansight.exporters.pruning.allocation import measure_sensitivity, search
 from leansight.exporters.pruning.channels import ChannelGroup, Loss, count_macs, prune
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import scratch_folder
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.runs.run import Run
 
@@ -75,9 +74,9 @@ def cost(network: nn.Module, kind: Kind, run: Run, sample: ImageSet, machine: Ma
     model = quantize(convert(network, preprocessing), pixels, lambda *_: None)["tflite"]
     if kind == "size":
         return len(model)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         bundle = Bundle(
-            path=Path(folder) / "pruned.bundle",
+            path=folder / "pruned.bundle",
             name=run.recipe.name,
             task=run.recipe.task,
             labels=run.labels,

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.regular_files import read_regular
 from leansight.sdk.recipes.schema import Recipe
+
+_MOST_BYTES: Final = 1 << 20  # of a recipe's file
 
 
 def recipe_names() -> list[str]:
@@ -44,7 +47,7 @@ def recipe_text(name_or_path: str) -> str:
     if path.suffix == ".toml":
         if not path.is_file():
             raise DataError(f"recipe {path} does not exist", parameter="recipe")
-        return path.read_text()
+        return _read(path)
     shipped = _shipped()
     if name_or_path not in shipped:
         names = ", ".join(sorted(shipped))
@@ -53,6 +56,13 @@ def recipe_text(name_or_path: str) -> str:
             parameter="recipe",
         )
     return shipped[name_or_path].read_text()
+
+
+def _read(path: Path) -> str:
+    try:
+        return read_regular(path, _MOST_BYTES).decode()
+    except ValueError as error:
+        raise DataError(f"recipe {path}: {error}", parameter="recipe") from error
 
 
 def _shipped() -> dict[str, Traversable]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from sys import float_info
 from types import UnionType
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from leansight.sdk.augmentation.catalogue import CHANGES
 from leansight.sdk.augmentation.change import Change
 
+_LARGEST: Final = 1 << 32  # of a whole number, such as a random seed; another is finite
 # What a TOML value must be, by the type of its field; Literals are texts.
 _VALUES: Final[Mapping[Any, tuple[str, tuple[type, ...]]]] = {
     bool: ("true or false", (bool,)),
@@ -46,6 +48,9 @@ def _value(kind: Any, where: str, value: Any) -> Any:  # noqa: ANN401 -- any typ
     expected, types = _VALUES[get_origin(kind) or kind]
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise TypeError(f"{where} must be {expected}, not {value!r}")
+    largest = float_info.max if isinstance(value, float) else _LARGEST
+    if isinstance(value, float | int) and abs(value) > largest:
+        raise TypeError(f"{where} must be {expected} of at most {largest:g}, not {str(value)[:20]}")
     entries: Any = value
     if get_origin(kind) is tuple:
         item: Any = get_args(kind)[0]

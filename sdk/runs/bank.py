@@ -1,4 +1,4 @@
-"""What a bank of augmented views was made from, and whether it fits a run."""
+"""What a bank of augmented views was made from, and which runs it fits."""
 
 import hashlib
 import json
@@ -9,7 +9,8 @@ from typing import Any, Final
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import images_folder
 from leansight.sdk.data.samples import Sample
-from leansight.sdk.runs.run import WEIGHTS, RunConfig
+from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.runs.run import RunConfig, weights_digest
 
 FORMAT: Final = 1
 MADE_FROM: Final = "bank.json"
@@ -25,19 +26,37 @@ def made_from(start: RunConfig, samples: Sequence[Sample]) -> dict[str, Any]:
     images = [
         [os.fspath(s.path), s.labels, s.box, (folder / s.path).stat().st_size] for s in samples
     ]
-    teachers = [(path / WEIGHTS).read_bytes() for path in start.options.teachers]
     values = {
         "format": FORMAT,
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "labels": start.labels,
+        **view_settings(recipe),
+        "teachers": [weights_digest(path) for path in start.options.teachers],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def view_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return what of a recipe decides what the views of given images are."""
+    return {
         "task": recipe.task,
         "preprocessing": recipe.preprocessing.to_dict(),
         "augmentation": recipe.to_dict()["augmentation"],
         "scene_scale": recipe.training.scene_scale,
-        "teachers": [hashlib.sha256(weights).hexdigest() for weights in teachers],
     }
-    plain: dict[str, Any] = json.loads(json.dumps(values))
-    return plain
+
+
+def require_same_views(recipes: Sequence[Recipe]) -> None:
+    """Raise DataError if the recipes, with one split, do not lead to the same views."""
+    settings = [view_settings(recipe) | {"data": recipe.data} for recipe in recipes]
+    first, *others = settings
+    if differing := [name for name in first if any(first[name] != o[name] for o in others)]:
+        raise DataError(
+            f"candidates that differ in {', '.join(differing)} cannot share a bank: leave that out "
+            "of the grid, or the bank",
+            parameter="bank",
+        )
 
 
 def check_bank(start: RunConfig, samples: Sequence[Sample]) -> None:

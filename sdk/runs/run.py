@@ -1,5 +1,6 @@
 """A training run on disk: what it was begun with, its file lists, weights and scores."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -7,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from leansight.runtime.decision import Task
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.regular_files import read_regular
+from leansight.runtime.system.whole_files import write_whole
 from leansight.sdk.data.lists import read_samples, write_samples
 from leansight.sdk.data.samples import Split
 from leansight.sdk.models.build import load_network
@@ -21,6 +24,7 @@ from leansight.sdk.system.files import write_json
 WEIGHTS: Final = "model.safetensors"
 # What a damaged file, or another JSON than expected, leads to.
 _DAMAGED: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_MOST_BYTES: Final = 4 << 20  # of start.json and run.json
 LOCK: Final = "run.lock"  # held by the process that works on the run
 # The files of a run that are written before all others.
 LISTS: Final = frozenset({"train.csv", "validation.csv", "test.csv"})
@@ -95,7 +99,7 @@ class RunConfig:
         """Read what was begun at `path`; DataError if it is damaged."""
         file = path / "start.json"
         try:
-            values = json.loads(file.read_text())
+            values = json.loads(read_regular(file, _MOST_BYTES))
             return cls(
                 data=Path(values["data"]),
                 recipe=Recipe.from_dict(values["recipe"]),
@@ -140,7 +144,7 @@ class Run:
             what = "has not finished: resume its training" if unfinished else "is not a run"
             raise DataError(f"{path} {what} (it has no run.json)")
         try:
-            values = json.loads(file.read_text())
+            values = json.loads(read_regular(file, _MOST_BYTES))
             return cls(
                 path=path,
                 data=Path(values["data"]),
@@ -152,11 +156,8 @@ class Run:
             raise DataError(f"{file} is damaged: {error}") from error
 
     def save(self, network: nn.Module) -> None:
-        """Write the weights, then `run.json`, each under a temporary name and renamed."""
-        weights = self.path / WEIGHTS
-        state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        save_file(state, weights.with_suffix(".part"))
-        weights.with_suffix(".part").rename(weights)
+        """Write the weights, then `run.json`, each whole or not at all."""
+        write_weights(network, self.path / WEIGHTS)
         values = {
             "data": os.fspath(self.data),
             "labels": self.labels,
@@ -178,6 +179,17 @@ class Run:
     def split(self) -> Split:
         """Read the lists of files that the run was trained, chosen and tested on."""
         return read_split(self.path)
+
+
+def weights_digest(path: Path) -> str:
+    """Return the SHA-256 of the weights of a finished run, in hexadecimal."""
+    return hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
+
+
+def write_weights(network: nn.Module, file: Path) -> None:
+    """Write a network's state dict as safetensors, whole or not at all."""
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    write_whole(file, save(state))  # its save_file would leave a file of a killed process behind
 
 
 def _texts(values: Sequence[object]) -> tuple[str, ...]:

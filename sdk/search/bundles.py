@@ -4,7 +4,6 @@ All of it is kept in the folder of the search: `start/` (a copy of the run that 
 without its test images), `runs/NAME/`, `bundles/NAME/`. What is there is not made again.
 """
 
-import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,12 +20,13 @@ from leansight.exporters.options import ExportRefusedError
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.golden import check_golden
+from leansight.runtime.system.whole_files import whole_folder
 from leansight.sdk.deployment.export_run import export_run
 from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.pruning.prune import prune_run
 from leansight.sdk.pruning.target import PruningTarget
 from leansight.sdk.recipes.load import override
-from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, write_split
+from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, weights_digest, write_split
 from leansight.sdk.search.optimizer import KilledError
 from leansight.sdk.search.space import BundleMeasurement, Point
 from leansight.sdk.system.files import write_text
@@ -44,11 +44,14 @@ class Workshop:
 
     `data`: the root of the images; `overrides`: KEY=VALUE of every training's recipe; `export`:
     how every bundle is exported, but for its precision; `timed`: measure the latency as well.
+    `bank`: a folder with a bank for each teacher and size, of `bank_views` views of each image.
     """
 
     folder: Path
     data: Path
     overrides: tuple[str, ...] = ()
+    bank: Path | None = None
+    bank_views: int = 10
     export: DeploymentOptions = DeploymentOptions(effort="ranges")
     timed: bool = True
     workers: int = 2
@@ -66,6 +69,12 @@ class Workshop:
         if (refusal := self.refusal(point)).exists():
             raise ExportRefusedError(refusal.read_text().strip())
 
+    def bank_of(self, teacher: Path, size: int) -> Path | None:
+        """Return the folder of a teacher's bank; by its weights, so that searches may share it."""
+        if not self.bank:
+            return None
+        return self.bank / f"size-{size}-teacher-{weights_digest(teacher)[:8]}"
+
     def lock(self, name: str) -> Path:
         """Return the file that whoever makes the thing of this name holds."""
         return self.folder / "locks" / f"{name}.lock"
@@ -79,14 +88,11 @@ def copy_start(run: Run, data: Path, folder: Path) -> None:
     if (folder / "start").exists():
         return
     start, split = RunConfig.load(run.path), run.split()
-    part, out = folder / "start.part", folder / "start"
-    shutil.rmtree(part, ignore_errors=True)  # of a copy that was interrupted
-    part.mkdir(parents=True)
-    write_split(part, replace(split, test=()))
-    replace(start, data=data).save(part)
     metrics = {name: value for name, value in run.metrics.items() if not name.startswith("test ")}
-    replace(run, path=part, data=data, metrics=metrics).save(run.network())
-    part.rename(out)
+    with whole_folder(folder / "start") as part:
+        write_split(part, replace(split, test=()))
+        replace(start, data=data).save(part)
+        replace(run, path=part, data=data, metrics=metrics).save(run.network())
 
 
 def make_bundle(workshop: Workshop, point: Point) -> Path:
@@ -129,35 +135,50 @@ def make_run(workshop: Workshop, point: Point) -> Path:
     if own and not point.share:
         return start
     with locked(workshop.lock(point.run_name)):
-        if (out / "run.json").exists():
-            return out
-        hardware = Hardware(workers=workshop.workers)
-        if point.share:
-            prune_run(
-                make_run(workshop, replace(point, share=0.0)),
-                out=out,
-                target=PruningTarget(kind="share", value=point.share),
-                importance="taylor",
-                images=IMPORTANCE_IMAGES,
-                steps=1,
-                overrides=workshop.overrides,
-                data=workshop.data,
-                hardware=hardware,
-            )
-            return out
-        width = () if point.width is None else (f"model.width={point.width}",)
-        changed = (*workshop.overrides, *width, f"preprocessing.size={point.size}")
-        weights = RunConfig.load(start).options.weights if recipe.model.pretrained else ()
-        train(
-            workshop.data,
-            override(recipe, changed),
-            out=out,
-            options=TrainingOptions(
-                lists=start, teachers=(start,), weights=weights, score_test=False
-            ),
-            hardware=hardware,
-        )
+        if not (out / "run.json").exists():
+            make = _prune if point.share else _teach
+            make(workshop, point, out)
     return out
+
+
+def _prune(workshop: Workshop, point: Point, out: Path) -> None:
+    """Prune the run of the same width and size, which then teaches what is left of it."""
+    unpruned = make_run(workshop, replace(point, share=0.0))
+    prune_run(
+        unpruned,
+        out=out,
+        target=PruningTarget(kind="share", value=point.share),
+        importance="taylor",
+        images=IMPORTANCE_IMAGES,
+        steps=1,
+        overrides=workshop.overrides,
+        bank=workshop.bank_of(unpruned, point.size),
+        bank_views=workshop.bank_views,
+        data=workshop.data,
+        hardware=Hardware(workers=workshop.workers),
+    )
+
+
+def _teach(workshop: Workshop, point: Point, out: Path) -> None:
+    """Train a new network of the point's width and size with the search's run as its teacher."""
+    start = workshop.folder / "start"
+    recipe = Run.load(start).recipe
+    width = () if point.width is None else (f"model.width={point.width}",)
+    changed = (*workshop.overrides, *width, f"preprocessing.size={point.size}")
+    train(
+        workshop.data,
+        override(recipe, changed),
+        out=out,
+        options=TrainingOptions(
+            lists=start,
+            teachers=(start,),
+            bank=workshop.bank_of(start, point.size),
+            bank_views=workshop.bank_views,
+            weights=RunConfig.load(start).options.weights if recipe.model.pretrained else (),
+            score_test=False,
+        ),
+        hardware=Hardware(workers=workshop.workers),
+    )
 
 
 def inspect(workshop: Workshop, point: Point) -> BundleMeasurement:

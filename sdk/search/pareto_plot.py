@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from leansight.runtime.system.whole_files import whole_file
 from leansight.sdk.search.objectives import OBJECTIVES, Objective, pareto_front
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class PlotPoint:
     number: int | None = None
 
 
-def write_picture(
+def write_pareto_picture(
     shown: Sequence[PlotPoint],
     objectives: Sequence[Objective],
     file: Path,
@@ -59,11 +60,10 @@ def write_picture(
     title: str,
     note: str,
 ) -> None:
-    """Draw what was found as a PNG, under a temporary name that is then renamed."""
+    """Draw what was found as a PNG."""
     figure = draw(shown, objectives, title=title, note=note)
-    part = file.with_name(f".{file.name}.part")
-    figure.savefig(part, format="png", dpi=160)
-    part.replace(file)
+    with whole_file(file) as part:
+        figure.savefig(part, format="png", dpi=160)
 
 
 def draw(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from leansight.sdk.search.objectives import Objective, pareto_front
-from leansight.sdk.search.pareto_plot import PlotPoint, write_picture
+from leansight.sdk.search.pareto_plot import PlotPoint, write_pareto_picture
 from leansight.sdk.search.space import BundleMeasurement, Point
 from leansight.sdk.system.files import write_text
 
@@ -78,7 +78,7 @@ def write_results(
     made = [result for result in numbered if result.measured]
     if made:
         bundles = f"{len(made)} bundles are" if len(made) > 1 else "1 bundle is"
-        write_picture(
+        write_pareto_picture(
             [_shown(result, varied) for result in made],
             objectives,
             folder / PICTURE,

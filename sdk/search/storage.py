@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import part_name
 from leansight.sdk.system.definition import require_same
 from leansight.sdk.system.files import write_json
 from leansight.sdk.system.locks import lock, locked
@@ -49,7 +50,7 @@ def refuse_foreign(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     # Another process may be about to begin the search, or was killed then. It writes the
     # definition before all else: looked for after the rest, it is there.
-    strange = names - {"locks", f"{DEFINITION}.part"}
+    strange = names - {"locks", part_name(DEFINITION)}
     if strange and not (folder / DEFINITION).is_file():
         raise DataError(
             f"{folder} is neither empty nor a search: choose another folder", parameter="out"

@@ -93,11 +93,13 @@ class Study:
 
     `recipe` is a shipped recipe's name or a file, `overrides` are KEY=VALUE as in `load_recipe`.
     `folds` 0 is one split. `test_on` is the country kept for the test, `weights` are local files
-    of pretrained ones, `teacher` is a run to learn from; `skip_bad` leaves out images that cannot
-    be read.
+    of pretrained ones, `teachers` are runs to learn from; in the folder `bank` is a bank for each
+    fold, with `bank_views` views of each image, which all candidates can read; `skip_bad` leaves
+    out images that cannot be read.
 
     Raises:
-        DataError: what the recipe, its overrides or the grid say does not fit.
+        DataError: what the recipe, its overrides or the grid say does not fit, or the candidates
+            cannot share a bank.
 
     """
 
@@ -109,7 +111,9 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     test_on: str = ""
     weights: tuple[Path, ...] = ()
-    teacher: Path | None = None
+    teachers: tuple[Path, ...] = ()
+    bank: Path | None = None
+    bank_views: int = 10
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
@@ -130,6 +134,10 @@ class Study:
                         f"{cell.candidate.name} is {candidate.name} again", parameter="grid"
                     )
             seen.append((recipe, cell.candidate))
+        if self.bank:
+            from leansight.sdk.runs.bank import require_same_views
+
+            require_same_views([recipe for recipe, _ in seen])
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -176,7 +184,9 @@ class Study:
             "seeds": list(self.seeds),
             "test_on": self.test_on,
             "weights": [str(path) for path in self.weights],
-            "teacher": str(self.teacher) if self.teacher else None,
+            "teachers": [str(path) for path in self.teachers],
+            "bank": str(self.bank) if self.bank else None,
+            "bank_views": self.bank_views if self.bank else None,
             "skip_bad": self.skip_bad,
         }
 

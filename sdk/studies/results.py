@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import whole_file
 from leansight.sdk.studies.grid import Candidate, Cell
 from leansight.sdk.system.text import no_formula
 
@@ -173,9 +174,8 @@ def write_picture(results: StudyResults, file: Path) -> None:
     axes.set_yticks(range(len(shown)), names)
     axes.set_ylim(len(shown) - 0.5, -0.5)  # the first on top, as in the table
     axes.grid(axis="x", alpha=0.3)
-    part = file.with_name(f"{file.name}.part")
-    figure.savefig(part, dpi=120, format="png")
-    part.replace(file)
+    with whole_file(file) as part:
+        figure.savefig(part, dpi=120, format="png")
 
 
 def _mean(scores: Collection[float]) -> float:

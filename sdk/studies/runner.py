@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import part_name
 from leansight.sdk.studies.executors import CellTask, Executor, Outcome
 from leansight.sdk.studies.grid import Candidate, Cell, Study
 from leansight.sdk.studies.results import (
@@ -25,7 +26,7 @@ from leansight.sdk.system.locks import exclusive
 
 LOCK: Final = "study.lock"  # held by the process that runs the study
 # What a study that was killed while it began has left.
-_BEFORE_DEFINITION: Final = {"recipe.toml", LOCK, "study.json.part"}
+_BEFORE_DEFINITION: Final = {"recipe.toml", LOCK, part_name("study.json")}
 
 
 class Arguments(Protocol):
@@ -75,6 +76,8 @@ class StudyRunner:
         """
         with exclusive(self.folder / LOCK):
             study = keep_definition(self.study, self.folder)
+            if study.bank:
+                study.bank.mkdir(parents=True, exist_ok=True)
             cells = list(study.cells())
             failed = self._finish([self._task(study, cell) for cell in cells])
             results = self._results(cells, failed)
@@ -135,8 +138,8 @@ class StudyRunner:
         return self._with(study, CellTask(name="winner", out=out, arguments=arguments, alone=True))
 
     def _with(self, study: Study, task: CellTask) -> CellTask:
-        needs = (study.data, self.folder / "study.json", *study.weights)
-        needs += (study.teacher,) if study.teacher else ()
+        needs = (study.data, self.folder / "study.json", *study.weights, *study.teachers)
+        needs += (study.bank,) if study.bank else ()
         return replace(task, needs=needs, trainer=self.trainer)
 
 

@@ -9,6 +9,7 @@ from typing import IO
 
 from leansight.runtime.bundle import refuse_existing
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import write_whole
 
 
 def require_new(out: Path) -> None:
@@ -57,17 +58,11 @@ def allocate(file: Path | IO[bytes], size_bytes: int, *, parameter: str = "out")
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write UTF-8 text under a temporary name, then rename it.
+    """Write UTF-8 text, see `whole_file`.
 
     Names of files that are no UTF-8 are written as the bytes that they are.
     """
-    part = file.with_name(f"{file.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8", errors="surrogateescape")
-        part.replace(file)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(file, text.encode("utf-8", errors="surrogateescape"))
 
 
 def write_json(file: Path, values: object) -> None:

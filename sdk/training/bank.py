@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import whole_file
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.runs.bank import LOCK, MADE_FROM, check_bank, made_from
@@ -146,9 +147,8 @@ def _write_view(
     batches: Iterable[Batch],
     teachers: Teachers | None,
 ) -> None:
-    """Write one view beside its place, then rename it."""
-    part = file.with_suffix(".part")
-    try:
+    """Write one view, see `whole_file`."""
+    with whole_file(file) as part:
         records = open_memmap(part, "w+", dtype, (count,))
         allocate(part, part.stat().st_size, parameter="bank")
         for batch in batches:
@@ -158,9 +158,6 @@ def _write_view(
             if teachers:
                 records["teacher"][rows] = teachers(batch.teacher_pixels).numpy()
         records.flush()
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read_view(file: Path, count: int, dtype: np.dtype[np.void]) -> Records:

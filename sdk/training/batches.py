@@ -4,6 +4,7 @@ What a sample becomes depends on the seed, the epoch and its index alone, so tha
 that was killed goes on as if it had not been, whatever the number of worker processes.
 """
 
+import signal
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +16,8 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from leansight.runtime.preprocessing import Image, Preprocessing
-from leansight.sdk.augmentation.catalogue import mirrored_labels
+from leansight.sdk.augmentation.augment import augment, mirrored_labels
 from leansight.sdk.augmentation.change import Change
-from leansight.sdk.augmentation.geometric import Mirror
-from leansight.sdk.augmentation.lazy_image import LazyImage
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import Split
 from leansight.sdk.runs.images import read_part
@@ -141,27 +140,6 @@ class PreparedImages(Dataset[Batch]):
         )
 
 
-def augment(
-    scene: Image,
-    target: np.int64 | Image,
-    changes: Sequence[Change],
-    mirrored: Sequence[int] | None,
-    rng: np.random.Generator,
-) -> tuple[Image, np.int64 | Image]:
-    """Return one scene (H, W, 3) uint8 RGB changed at random, with the class that it now shows."""
-    image = LazyImage(scene)
-    for change in changes:
-        if rng.random() >= change.probability:
-            continue
-        if isinstance(change, Mirror) and mirrored is not None:
-            become = mirrored[int(target)]
-            if become < 0:
-                continue
-            target = np.int64(become)
-        change(image, rng)
-    return image.pixels, target
-
-
 def scene_preprocessing(preprocessing: Preprocessing, scale: float) -> Preprocessing:
     """Return what makes scenes: the fit and interpolation of `preprocessing`, nothing that loses.
 
@@ -251,7 +229,7 @@ def reader_options(workers: int) -> dict[str, Any]:
     return {
         "num_workers": workers,
         "multiprocessing_context": READERS_START if workers else None,
-        "worker_init_fn": _single_threaded if workers else None,
+        "worker_init_fn": _start_reader if workers else None,
     }
 
 
@@ -269,12 +247,17 @@ def _processes() -> tuple[int, int]:
     return distributed.get_rank(), distributed.get_world_size()
 
 
-def _single_threaded(worker: int) -> None:
-    """Leave the cores to training: images are small, and OpenCV's threads would wait for them."""
+def _start_reader(worker: int) -> None:
+    """Leave the cores, and Ctrl-C, to the training.
+
+    Images are small, and OpenCV's threads would wait for each other. A reader that Ctrl-C ends
+    while it holds a lock of the queue would leave the training to wait for that lock.
+    """
     del worker
     import cv2
 
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _channels_first(prepared: Image) -> Tensor:

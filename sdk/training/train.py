@@ -35,18 +35,21 @@ from leansight.sdk.training.batches import (
     read_images,
     training_batches,
 )
+from leansight.sdk.training.checkpoints import (
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    mend_checkpoints,
+    read_checkpoint,
+)
 from leansight.sdk.training.lightning_module import LearningTask
+from leansight.sdk.training.metrics_log import earlier_metrics
 from leansight.sdk.training.normalisation import measure_normalisation
 from leansight.sdk.training.teachers import Teachers
 from leansight.sdk.training.trainer import (
-    BEST_CHECKPOINT,
-    LAST_CHECKPOINT,
     Hardware,
     find_learning_rate,
     make_trainer,
     quiet_lightning,
-    read_checkpoint,
-    require_whole_checkpoints,
 )
 
 _SAFE_CHANNELS: Final = 16
@@ -88,7 +91,9 @@ def _train_begun(out: Path, hardware: Hardware) -> Run:
     start = RunConfig.load(out)
     split, chosen = read_split(out), start.options
     teachers = [Run.load(path) for path in chosen.teachers]
-    require_whole_checkpoints(out / "checkpoints")
+    if is_first_process():
+        mend_checkpoints(out / "checkpoints")
+    earlier_metrics(out / "checkpoints")  # refused before the images are read
     images = read_images(start, split, folder=out)
     bank = None
     if chosen.bank:

@@ -1,13 +1,13 @@
 """Lightning's trainer, as a recipe asks for it."""
 
-import csv
 import math
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
     WeightAveraging,
 )
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.tuner.tuning import Tuner
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -28,12 +28,15 @@ from leansight.sdk.runs.begin import is_first_process
 from leansight.sdk.runs.run import RunConfig
 from leansight.sdk.system.console import console
 from leansight.sdk.training.batches import Batch
+from leansight.sdk.training.checkpoints import (
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    WholeCheckpoints,
+)
 from leansight.sdk.training.lightning_module import SCORE, LearningTask
+from leansight.sdk.training.metrics_log import open_metrics_log
 from leansight.sdk.training.progress_bar import show_progress
 
-LAST_CHECKPOINT: Final = "last.ckpt"
-BEST_CHECKPOINT: Final = "best.ckpt"
-METRICS: Final = "metrics.csv"
 FINDER_STEPS: Final = 100
 
 
@@ -101,7 +104,12 @@ def make_trainer(recipe: Recipe, folder: Path, on: Hardware, *, everything: bool
         strategy=on.strategy,
         precision=_precision(training.precision),
         callbacks=callbacks,
-        logger=[_metrics_log(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
+        plugins=[WholeCheckpoints()],
+        logger=[
+            open_metrics_log(folder),
+            # Ctrl-C may cost TensorBoard's thread a wake-up, and it then ends at its next flush.
+            TensorBoardLogger(folder, name="", version="tensorboard", flush_secs=5),
+        ],
         num_sanity_val_steps=0,  # a resumed run would take it twice
         log_every_n_steps=1,
         enable_progress_bar=console().is_terminal,
@@ -150,64 +158,6 @@ def find_learning_rate(
     return start
 
 
-def read_checkpoint(file: Path) -> Mapping[str, Any]:
-    """Return what Lightning has kept of a training; DataError if the file is damaged."""
-    file.open("rb").close()  # no right to read it is another fault
-    try:
-        kept: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        _ = kept["epoch"], kept["global_step"], kept["state_dict"]
-    except Exception as error:  # torch, zipfile and pickle raise what damaged bytes lead to
-        best = file.with_name(BEST_CHECKPOINT)
-        advice = f"go on from the best epoch: put a copy of {best} in its place; or " * (
-            file != best and best.is_file()
-        )
-        raise DataError(
-            f"{file} is damaged ({_first_line(error)}). To {advice}begin again: remove it"
-        ) from error
-    return kept
-
-
-def require_whole_checkpoints(folder: Path) -> None:
-    """Raise DataError if a training cannot go on from what is in `folder`; new ones can begin."""
-    file, last = folder / METRICS, folder / LAST_CHECKPOINT
-    if last.exists():
-        steps = read_checkpoint(last)["global_step"]
-        if file.exists():
-            read_metrics(file, steps)
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first sentence of an error, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
-
-
-def _metrics_log(folder: Path) -> CSVLogger:
-    """Log every step to `metrics.csv`; go on with the one of an interrupted run."""
-    file, last = folder / METRICS, folder / LAST_CHECKPOINT
-    earlier: list[dict[str, Any]] = []
-    if file.exists() and last.exists() and is_first_process():
-        earlier = read_metrics(file, read_checkpoint(last)["global_step"])
-    logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
-    if earlier:
-        with warnings.catch_warnings():
-            # Lightning warns that it deletes the file; its rows are written again.
-            warnings.simplefilter("ignore", UserWarning)
-            logger.experiment.metrics.extend(earlier)
-        logger.save()  # it has deleted them
-    return logger
-
-
-def read_metrics(file: Path, steps: int) -> list[dict[str, Any]]:
-    """Return the rows of a `metrics.csv` before so many steps; DataError if it is damaged."""
-    try:
-        with file.open(newline="") as rows:
-            return [row for row in csv.DictReader(rows) if int(row["step"]) < steps]
-    except (ValueError, TypeError, KeyError, csv.Error) as error:
-        raise DataError(
-            f"{file} is damaged ({_first_line(error)}). To go on without it: remove it"
-        ) from error
-
-
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep to itself what is Lightning's own business with torch, or settled here on purpose."""
@@ -220,4 +170,21 @@ def quiet_lightning() -> Iterator[None]:
             "You defined a `validation_step` but have no `val_dataloader`",  # --everything
         ):
             warnings.filterwarnings("ignore", message=message)
+        with _errors_of_tensorboard_once():
+            yield
+
+
+@contextmanager
+def _errors_of_tensorboard_once() -> Iterator[None]:
+    """Keep TensorBoard's thread from printing what has ended it: its next call raises that."""
+    usual = threading.excepthook
+
+    def hook(ended: threading.ExceptHookArgs) -> None:
+        if not type(ended.thread).__module__.startswith("tensorboard."):
+            usual(ended)
+
+    threading.excepthook = hook
+    try:
         yield
+    finally:
+        threading.excepthook = usual

@@ -15,6 +15,7 @@ from house import FOLDERS, PACKAGES, ROOT, imports_of, name_of, package_of
 from surface import declared
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SIGNS = sorted((ROOT / "examples" / "traffic_signs").glob("*.py"))
 NOTEBOOK = ROOT / "examples" / "10_workstation.ipynb"
 # The examples for a Pi, and what they import beside OpenCV, numpy and the runtime.
 ON_PI = {
@@ -170,7 +171,7 @@ def code_of(path: Path) -> ast.Module:
     return ast.parse(text)
 
 
-@pytest.mark.parametrize("path", [*EXAMPLES, NOTEBOOK], ids=name_of)
+@pytest.mark.parametrize("path", [*EXAMPLES, NOTEBOOK, *SIGNS], ids=name_of)
 def test_an_example_uses_the_public_surface_only(path: Path) -> None:
     packages = set()
     for node in ast.walk(code_of(path)):

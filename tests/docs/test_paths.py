@@ -11,7 +11,7 @@ PATH = re.compile(
 )
 # What stands for any name.
 PLACEHOLDERS = {"examples/NN_what_it_shows.py", "exporters/NAME.py"}
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
 
 
 @pytest.mark.parametrize("page", sorted(PAGES), ids=name_of)

@@ -94,12 +94,12 @@ def test_a_broken_link_fails_the_build_with_its_place(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", checkout / "docs")
     shutil.copy(ROOT / "zensical.toml", checkout)
     (checkout / ".typing").symlink_to(ROOT / ".typing")
-    with (checkout / "docs/results.md").open("a") as page:
+    with (checkout / "docs/results/traffic-signs.md").open("a") as page:
         page.write("\n[gone](how-to/gone.md)\n")
     built = build(checkout, tmp_path / "work")
     assert built.returncode == 1
     assert "page does not exist" in built.stderr
-    assert "results.md" in built.stderr
+    assert "results/traffic-signs.md" in built.stderr
     assert "Traceback" not in built.stderr
 
 

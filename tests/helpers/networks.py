@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from leansight.sdk.models.build import build_network
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 # Parameters with 1000 classes: torchvision's tables, timm's own for the others.
 PUBLISHED = {

@@ -8,17 +8,9 @@ from torch import Tensor
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
 from leansight.sdk.augmentation.lazy_image import LazyImage
-from leansight.sdk.augmentation.photometric import (
-    Blur,
-    Coarse,
-    Colour,
-    Erase,
-    Exposure,
-    NarrowContrast,
-    Noise,
-    Shade,
-    Stroke,
-)
+from leansight.sdk.augmentation.occlusion import Erase, Sticker
+from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast, Shade, Tone
+from leansight.sdk.augmentation.sharpness import Blur, Coarse, Compression, Noise, Stroke
 
 STRONG = (
     Mirror(),
@@ -30,13 +22,16 @@ STRONG = (
     Elastic(sigma=0.1, points=3),
     Colour(brightness=0.9, contrast=0.9, saturation=0.9, hue=0.5),
     Exposure(stops=3, gamma=2, cast=1),
+    Tone(stops=3),
     NarrowContrast(least=0),
     Shade(amount=1),
     Blur(sigma=0.25),
     Coarse(least=0.1),
     Stroke(),
     Noise(sigma=80),
+    Compression(least=0),
     Erase(share=0.5),
+    Sticker(share=0.5),
 )
 
 

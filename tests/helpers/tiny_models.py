@@ -5,8 +5,10 @@ direction, "plain" for a picture without: 4 filters of 3 x 3 measure the brightn
 both directions, their means are compared.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -14,6 +16,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from leansight.runtime.bundle import Bundle, write_bundle
+from leansight.runtime.decision import Task
+from leansight.runtime.interpreter import FORMATS, load_interpreter
 
 LABELS = ("plain", "upright", "level")
 # Pixels come as (pixel - 128) / 128; times 128, a step is in pixel values again.
@@ -152,3 +158,30 @@ def stripes_onnx() -> bytes:
         "bias": BIAS,
     }
     return onnx_model(nodes, constants, (1, 1, 8, 8), (1, 3))
+
+
+def golden_bundle(
+    tiny_bundle: Path,
+    *,
+    pixel_change: int = 0,
+    logit_change: float = 0.0,
+    task: Task = "classification",
+) -> Path:
+    """Write the tiny bundle again with golden photos, what they must give changed as told."""
+    tiny = Bundle.load(tiny_bundle)
+    photos = [stripes(label, 20) for label in LABELS]
+    arrays = {f"photo_{i:02}": photo for i, photo in enumerate(photos)}
+    pixels = np.concatenate([tiny.preprocessing(photo) for photo in photos])
+    for kind in FORMATS:
+        run = load_interpreter(tiny.read(f"model.{kind}"), kind)
+        logits = np.stack([run(image[None]) for image in pixels])
+        logits[0, 0] += logit_change
+        arrays[f"logits_{kind}"] = logits
+    pixels[0, 0, 0, 0] ^= pixel_change
+    file = io.BytesIO()
+    np.savez(file, pixels=pixels, **arrays)
+    contents = {f"model.{kind}": tiny.read(f"model.{kind}") for kind in FORMATS}
+    path = tiny_bundle.with_name("golden.bundle")
+    draft = Bundle(**{**vars(tiny), "path": path, "task": task, "files": {}, "digest": ""})
+    write_bundle(draft, {**contents, "golden.npz": file.getvalue()})
+    return path

@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from leansight.runtime.preprocessing import Image
+from leansight.sdk.augmentation.augment import augment
 from leansight.sdk.recipes.load import load_recipe
-from leansight.sdk.training.batches import augment, scene_preprocessing
+from leansight.sdk.training.batches import scene_preprocessing
 
 ROUNDS = 5
 

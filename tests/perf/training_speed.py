@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from leansight.sdk.augmentation.catalogue import mirrored_labels
+from leansight.sdk.augmentation.augment import mirrored_labels
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.models.build import build_network
 from leansight.sdk.models.layer_groups import freeze

@@ -11,7 +11,7 @@ from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.preprocessing import Clahe, Preprocessing
 from leansight.sdk.models.build import build_network
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 _GRAY = Preprocessing(size=64, colour="gray", clahe=Clahe())
 _SMALL = Preprocessing(size=48, clahe=Clahe())

@@ -314,7 +314,7 @@ def test_no_more_is_read_than_the_record_says(
     path = zipped(folder) if as_zip else folder
     hashed: list[int] = []
     monkeypatch.setattr(FileRecord, "of", lambda data: hashed.append(len(data)))
-    with pytest.raises(BundleError, match=r"model.tflite is damaged: 281 bytes instead of 280"):
+    with pytest.raises(BundleError, match=r"at most 280 are read|would become"):
         Bundle.load(path)
     assert hashed == []
 

@@ -393,10 +393,10 @@ def test_another_number_of_logits_than_labels_is_refused(shape: tuple[int, ...])
             "label_thresholds.a must be from 0 to 1, or 2 for never",
         ),
         ({"label_thresholds": {"a": -1}}, "label_thresholds.a must be from 0 to 1, or 2 for never"),
-        ({"temperature": 0}, "decision.temperature must be above 0, not 0"),
-        ({"temperature": -1}, "decision.temperature must be above 0, not -1"),
-        ({"temperature": math.inf}, "decision.temperature must be above 0, not inf"),
-        ({"temperature": math.nan}, "decision.temperature must be above 0, not nan"),
+        ({"temperature": 0}, "decision.temperature must be from 1e-06 to 1e[+]06, not 0"),
+        ({"temperature": -1}, "decision.temperature must be from 1e-06 to 1e[+]06, not -1"),
+        ({"temperature": math.inf}, "decision.temperature must be from 1e-06 to 1e[+]06, not inf"),
+        ({"temperature": math.nan}, "decision.temperature must be from 1e-06 to 1e[+]06, not nan"),
     ],
 )
 def test_a_policy_out_of_range_is_refused(values: dict[str, Any], message: str) -> None:

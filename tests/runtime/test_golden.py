@@ -1,48 +1,19 @@
 """Does a bundle give here what it gave where it was made, and is it noticed if not?"""
 
-import io
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny_models
+from tiny_models import golden_bundle
 
 from leansight.runtime.bundle import Bundle, write_bundle
-from leansight.runtime.decision import Task
 from leansight.runtime.errors import BundleError
 from leansight.runtime.golden import check_golden
-from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
-
-
-def golden_bundle(
-    tiny_bundle: Path,
-    *,
-    pixel_change: int = 0,
-    logit_change: float = 0.0,
-    task: Task = "classification",
-) -> Path:
-    """Write the tiny bundle again with golden photos, what they must give changed as told."""
-    tiny = Bundle.load(tiny_bundle)
-    photos = [tiny_models.stripes(label, 20) for label in tiny_models.LABELS]
-    arrays = {f"photo_{i:02}": photo for i, photo in enumerate(photos)}
-    pixels = np.concatenate([tiny.preprocessing(photo) for photo in photos])
-    for kind in FORMATS:
-        run = load_interpreter(tiny.read(f"model.{kind}"), kind)
-        logits = np.stack([run(image[None]) for image in pixels])
-        logits[0, 0] += logit_change
-        arrays[f"logits_{kind}"] = logits
-    pixels[0, 0, 0, 0] ^= pixel_change
-    file = io.BytesIO()
-    np.savez(file, pixels=pixels, **arrays)
-    contents = {f"model.{kind}": tiny.read(f"model.{kind}") for kind in FORMATS}
-    path = tiny_bundle.with_name("golden.bundle")
-    draft = Bundle(**{**vars(tiny), "path": path, "task": task, "files": {}, "digest": ""})
-    write_bundle(draft, {**contents, "golden.npz": file.getvalue()})
-    return path
+from leansight.runtime.interpreter import FORMATS, Format
 
 
 @pytest.mark.parametrize("model_format", FORMATS)

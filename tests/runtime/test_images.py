@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hostile.attacks import IMAGES
+from hostile.cost import cost_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from leansight.runtime.errors import DataError, MissingExtraError
-from leansight.runtime.images import read_image
+from leansight.runtime.images import decode_image, read_image
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.data.images import load_labelled
 from leansight.sdk.data.samples import Sample
@@ -194,7 +197,7 @@ LIMIT = """
 import sys
 from pathlib import Path
 from leansight.runtime.errors import DataError, MissingExtraError
-from leansight.runtime.images import read_image
+from leansight.runtime.images import decode_image, read_image
 try:
     read_image(Path(sys.argv[1]))
 except DataError as error:
@@ -328,3 +331,34 @@ def test_without_opencv_and_pillow_both_are_named(
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingExtraError, match=r"^OpenCV or Pillow .*python3-pil \("):
         read_without_opencv(tmp_path, file)
+
+
+# Attacks
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_header_of_billions_of_pixels_costs_nothing(name: str) -> None:
+    """OpenCV decodes a WebP file before it counts its pixels."""
+    cv2.imdecode(np.zeros(10, np.uint8), cv2.IMREAD_COLOR)  # loads what it needs
+    cost = cost_of(lambda: decode_image(np.frombuffer(IMAGES[name], np.uint8)))
+    assert cost.error == "DataError", cost.text
+    assert cost.seconds < 1
+    assert cost.megabytes < 64
+
+
+def test_a_fifo_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "photo.png")
+    with pytest.raises(DataError, match=r"photo\.png cannot be read: it is no regular file"):
+        read_image(tmp_path / "photo.png")
+
+
+@pytest.mark.parametrize(("channels", "depth"), [(4, np.uint8), (4, np.uint16), (1, np.uint16)])
+def test_an_image_of_many_pixels_is_converted_band_by_band(
+    channels: int, depth: type[np.generic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, np.iinfo(depth).max, (37, 11, channels), dtype=depth)
+    file = cv2.imencode(".png", pixels)[1]
+    at_once = decode_image(file)
+    monkeypatch.setattr("leansight.runtime.images._BAND_PIXELS", 30)
+    assert np.array_equal(decode_image(file), at_once)

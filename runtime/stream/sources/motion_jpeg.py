@@ -36,18 +36,18 @@ def strict_decoder_notice() -> str:
     return "" if importlib.util.find_spec("simplejpeg") else _UNNOTICED
 
 
-def by_simplejpeg(data: bytes) -> Image:
+def by_simplejpeg(data: bytes, *, extra_bytes: int = _MOST_EXTRA_BYTES) -> Image:
     """Decode a JPEG; each warning of libjpeg-turbo but one is a DamagedFrameError.
 
     A few bytes too many before the end are what some cameras write after every picture; damaged
-    data leaves more of them.
+    data leaves more of them. So many `extra_bytes` are no damage.
     """
     simplejpeg = require("simplejpeg", package="simplejpeg", extra="jpeg")
     try:
         image: Image = simplejpeg.decode_jpeg(data, "BGR", strict=True)
     except ValueError as error:
         extra = _EXTRA_BYTES.search(str(error))
-        if extra is None or int(extra[1]) > _MOST_EXTRA_BYTES:
+        if extra is None or int(extra[1]) > extra_bytes:
             raise DamagedFrameError(f"a JPEG is damaged: {error}") from error
         image = simplejpeg.decode_jpeg(data, "BGR", strict=False)
     return image

@@ -45,11 +45,28 @@ workers_option = click.option(
     show_default=True,
     help="Processes that read and augment the images.",
 )
-teacher_option = click.option(
+teachers_option = click.option(
     "--teacher",
+    "teachers",
     type=PATH,
+    multiple=True,
     metavar="RUN",
-    help="Learn from this finished run as well as from the labels (distillation).",
+    help="Learn from this finished run as well as from the labels (distillation); of several, "
+    "from the mean of their probabilities.",
+)
+bank_option = click.option(
+    "--bank",
+    type=PATH,
+    metavar="FOLDER",
+    help="Read augmented views of the images, with the teachers' answers, from this folder. What "
+    "it lacks is made first; other trainings can use it again.",
+)
+bank_views_option = click.option(
+    "--bank-views",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Number of views of each image in the bank.",
 )
 
 
@@ -59,15 +76,20 @@ def train_arguments(
     """Return what `leansight train` is given for a cell.
 
     The images of the test are left out and not looked at, unless it trains on `everything`:
-    that is the winner, which is tested.
+    that is the winner, which is tested. What is learnt differs with the fold, and so does the bank.
     """
+    bank: tuple[str, ...] = ()
+    if study.bank:
+        folder = study.bank / ("everything" if everything else f"fold{cell.fold}")
+        bank = ("--bank", str(folder), "--bank-views", str(study.bank_views))
     return (
         str(study.data),
         *("--recipe", study.recipe, "--out", str(out), "--resume"),
         *(("--test-on", study.test_on) if study.test_on else ()),
         *_repeated("--set", study.settings(cell)),
         *_repeated("--weights", map(str, study.weights)),
-        *(("--teacher", str(study.teacher)) if study.teacher else ()),
+        *_repeated("--teacher", map(str, study.teachers)),
+        *bank,
         *(("--skip-bad",) if study.skip_bad else ()),
         "--everything" if everything else "--no-test",
     )

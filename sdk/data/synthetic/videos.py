@@ -1,7 +1,6 @@
 """The data set of drawn signs, frames of short videos, and a longer video for a demo."""
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.system.whole_files import whole_file, whole_folder
 from leansight.sdk.data.synthetic.backgrounds import Random
 from leansight.sdk.data.synthetic.camera import photograph
 from leansight.sdk.data.synthetic.countries import STYLES
@@ -113,13 +113,8 @@ def _appearing(out: Path) -> Iterator[Path]:
     out = out.resolve()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} is not an empty folder: name a new one, or remove it first")
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
-    try:
+    with whole_folder(out) as part:
         yield part
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_videos(videos: list[Video], folder: Path, seed: int, workers: int) -> Iterator[int]:
@@ -164,20 +159,16 @@ def write_video(
         raise DataError(f"{out} must end in .mp4")
     frames = max(1, round(seconds * DEMO_FPS))
     out.resolve().parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.stem}.{os.getpid()}.part.mp4")
     codec = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(part), codec, DEMO_FPS, (DEMO_PX, DEMO_PX))
     shown = ["frame,label"]
-    try:
+    with whole_file(out, suffix=".part.mp4") as part:
+        writer = cv2.VideoWriter(str(part), codec, DEMO_FPS, (DEMO_PX, DEMO_PX))
         if not writer.isOpened():
             raise DataError(f"OpenCV cannot write {out}: is the folder writable?")
         for number, (label, image) in enumerate(islice(_demo(seed), frames)):
             writer.write(image)
             shown.append(f"{number},{label}")
         writer.release()
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
     if labels is not None:
         write_text(labels, "\n".join(shown) + "\n")
     return frames

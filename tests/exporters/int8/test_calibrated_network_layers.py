@@ -25,7 +25,7 @@ from leansight.exporters.int8.calibrated_network import quantize
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.models.build import build_network
-from leansight.sdk.recipes.schema import Block, Downsampling, ModelRecipe
+from leansight.sdk.recipes.model import Block, Downsampling, ModelRecipe
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")

@@ -21,7 +21,7 @@ from leansight.exporters.pruning.channels import (
     score_channels,
 )
 from leansight.sdk.models.build import build_network, load_network
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 HEAD = ("head",)
 

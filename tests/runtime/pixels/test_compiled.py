@@ -33,7 +33,7 @@ preprocessings = st.builds(
     clahe=st.none()
     | st.builds(
         Clahe,
-        clip_limit=st.one_of(st.floats(0.01, 50), st.sampled_from([1e-300, 1e300, np.inf])),
+        clip_limit=st.one_of(st.floats(0.01, 50), st.sampled_from([1e-300, 1e300])),
         tiles=st.integers(1, 20),
     ),
     fit=st.sampled_from(["stretch", "letterbox", "centre-crop"]),

@@ -16,7 +16,6 @@ from streams import number_of
 
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import LeansightError
-from leansight.runtime.stream import hard_example_folder as folders
 from leansight.runtime.stream.hard_example_folder import HardExampleFolder
 from leansight.runtime.stream.hard_examples import HardExampleLimits, HardExamples, doubt_of
 
@@ -221,7 +220,7 @@ def test_the_stream_goes_on_while_the_disk_is_full_and_storing_resumes(
         real(descriptor)
 
     examples = HardExamples(tmp_path, bundle, EACH)
-    monkeypatch.setattr(folders.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     examples.write(result(0, None))
     wait_until(lambda: examples.stored == 1)
     is_full.set()
@@ -242,7 +241,7 @@ def test_a_slow_disk_does_not_stall_the_stream(
 ) -> None:
     release = threading.Event()
     examples = HardExamples(tmp_path, bundle, EACH)
-    monkeypatch.setattr(folders.os, "fsync", lambda _: release.wait())
+    monkeypatch.setattr(os, "fsync", lambda _: release.wait())
     for number in range(50):
         examples.write(result(number, None))  # would wait for ever
     assert examples.dropped >= 47
@@ -256,7 +255,7 @@ def test_closing_does_not_wait_for_a_disk_that_hangs(
 ) -> None:
     hanging, release = threading.Event(), threading.Event()
     examples = HardExamples(tmp_path, bundle, EACH)
-    monkeypatch.setattr(folders.os, "fsync", lambda _: (hanging.set(), release.wait()))
+    monkeypatch.setattr(os, "fsync", lambda _: (hanging.set(), release.wait()))
     for number in range(5):
         examples.write(result(number, None))
     assert hanging.wait(60)

@@ -11,16 +11,9 @@ from pictures import STRONG, many, photo
 from leansight.sdk.augmentation.catalogue import CHANGES
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
-from leansight.sdk.augmentation.photometric import (
-    Blur,
-    Coarse,
-    Colour,
-    Erase,
-    Exposure,
-    NarrowContrast,
-    Noise,
-    Shade,
-)
+from leansight.sdk.augmentation.occlusion import Erase, Sticker
+from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast, Shade, Tone
+from leansight.sdk.augmentation.sharpness import Blur, Coarse, Compression, Noise
 
 
 def test_every_change_is_tried_here() -> None:
@@ -71,11 +64,13 @@ def test_no_size_and_no_seed_breaks_a_change(
         Elastic(),
         Colour(),
         Exposure(),
+        Tone(),
         NarrowContrast(least=1, darkest=100, brightest=100),
         Shade(),
         Blur(sigma=0),
         Coarse(least=1),
         Noise(sigma=0),
+        Sticker(share=0),
     ],
     ids=lambda change: change.kind,
 )
@@ -121,6 +116,10 @@ def test_a_change_of_nothing_leaves_the_image(change: Change) -> None:
             "narrow-contrast: brightest must be at most 255, not 256",
         ),
         (lambda: Coarse(least=2), "coarse: least must be at most 1, not 2"),
+        (lambda: Compression(least=96), "compression: least must be at most 95, not 96"),
+        (lambda: Sticker(share=0.6), "sticker: share must be at most 0.5, not 0.6"),
+        (lambda: Sticker(dirt=1.1), "sticker: dirt must be at most 1, not 1.1"),
+        (lambda: Tone(stops=math.inf), "tone: stops must be 0 or more, not inf"),
         (lambda: Erase(share=0.6), "erase: share must be at most 0.5, not 0.6"),
         (
             lambda: Mirror(swapped=(("a",),)),  # type: ignore[arg-type]

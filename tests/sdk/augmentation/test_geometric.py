@@ -8,12 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import dot, many, photo, place
 
-from leansight.sdk.augmentation.catalogue import mirrored_labels
+from leansight.sdk.augmentation.augment import mirrored_labels
 from leansight.sdk.augmentation.geometric import Affine, Crop, Elastic, Margins, Mirror, Perspective
-from leansight.sdk.augmentation.photometric import (
-    Blur,
-    Noise,
-)
+from leansight.sdk.augmentation.sharpness import Blur, Noise
 
 
 @settings(max_examples=30, deadline=None)

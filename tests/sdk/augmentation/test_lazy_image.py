@@ -13,14 +13,9 @@ from torchvision.transforms import v2
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Crop, Margins, Mirror, Perspective
 from leansight.sdk.augmentation.lazy_image import LazyImage
-from leansight.sdk.augmentation.photometric import (
-    Coarse,
-    Colour,
-    Erase,
-    Exposure,
-    NarrowContrast,
-    Noise,
-)
+from leansight.sdk.augmentation.occlusion import Erase
+from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast
+from leansight.sdk.augmentation.sharpness import Coarse, Noise
 
 WARPS = (
     Mirror(),

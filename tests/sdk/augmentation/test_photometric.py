@@ -1,26 +1,16 @@
-import math
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from pictures import Limit, after, dot, many, photo
-from scipy import ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures import Limit, after, many, photo
 from torch import Tensor
 
 from leansight.sdk.augmentation.change import Change
-from leansight.sdk.augmentation.photometric import (
-    Blur,
-    Coarse,
-    Colour,
-    Erase,
-    Exposure,
-    NarrowContrast,
-    Noise,
-    Shade,
-    Stroke,
-)
+from leansight.sdk.augmentation.photometric import Colour, Exposure, NarrowContrast, Shade, Tone
 
 
 def hsv(image: Tensor) -> np.ndarray:
@@ -92,6 +82,43 @@ def test_a_cast_gives_each_colour_a_gain_of_its_own() -> None:
     assert np.abs(np.corrcoef(stops.T) - np.eye(3)).max() < 0.15
 
 
+RAMP = torch.arange(256, dtype=torch.uint8).expand(3, 4, 256)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 3), st.integers(0, 2**31))
+def test_a_tone_curve_rises_from_black_to_white(stops: float, seed: int) -> None:
+    (seen,) = many(Tone(stops=stops), RAMP, 1, seed)
+    curve = seen[0, 0].int()
+    assert (seen == seen[0, 0]).all()
+    assert (curve[0], curve[-1]) == (0, 255)
+    steps = curve.diff()
+    assert steps.min() >= 0
+    # One step of 2^stops beside two of 2^-stops has the most contrast.
+    most = 3 * 2**stops / (2**stops + 2 * 2**-stops)
+    assert steps.max() <= most + 1
+
+
+def test_a_tone_curve_is_the_polynomial_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Limit, "uniform", lambda _, _low, high, _size: high * np.array([1.0, 0.0, -1.0])
+    )
+    seen = after(Tone(stops=1), RAMP, Limit())[0, 0]
+    # Steps 2, 1, 1/2 of 3.5: the control points are 0, 4/7, 6/7, 1. At half of the levels the
+    # polynomial is (0 + 3 * 4/7 + 3 * 6/7 + 1) / 8 = 37/56; at level 51 (a fifth) it is
+    # (3 * 16 * 4/7 + 3 * 4 * 6/7 + 1) / 125 = 271/875.
+    assert int(seen[51]) == round(255 * 271 / 875)
+    assert (float(seen[127]) + float(seen[128])) / 2 == pytest.approx(255 * 37 / 56, abs=0.5)
+
+
+def test_tone_curves_are_more_than_gamma() -> None:
+    """Some of them lift the shadows and lower the lights, or the other way."""
+    curves = torch.stack([c[0, 0] for c in many(Tone(stops=1), RAMP, 200)]).int()
+    shadows, lights = curves[:, 64] > 66, curves[:, 192] > 194
+    for lifted in (False, True):
+        assert ((shadows == lifted) & (lights != lifted)).sum() > 10
+
+
 def test_narrowed_contrast_keeps_the_pattern_in_fewer_levels() -> None:
     image = (photo(seed=3).float() / 4 + 90).to(torch.uint8)  # far from black and white
     pixels = image.float()
@@ -116,73 +143,3 @@ def test_shade_leaves_the_middle_and_changes_the_sides() -> None:
         assert (values[:, 0] + values[:, -1]).mean() == pytest.approx(200, abs=1)
         assert (values[20] - 100).abs().max() <= 40.5
     assert max(float(c[0, 20, 0]) for c in many(Shade(amount=0.4), grey)) > 135
-
-
-def test_blur_is_scipys_gaussian() -> None:
-    image = photo()
-    seen = after(Blur(sigma=0.05), image, Limit()).numpy().astype(float)  # two of 40 pixels
-    expected = ndimage.gaussian_filter(
-        image.numpy().astype(float), (0, 2, 2), truncate=2.0, mode="mirror"
-    )
-    assert np.abs(seen - expected).max() <= 1.5
-
-
-def test_blur_is_at_most_what_it_says() -> None:
-    image = dot(20, 20)
-    widths = []
-    for changed in many(Blur(sigma=0.05), image, 200):
-        light = changed[0].double()
-        rows = torch.arange(41.0, dtype=torch.float64) - 20
-        variance = float((light.sum(1) * rows**2).sum() / light.sum()) - 2 / 3  # less the dot's own
-        widths.append(math.sqrt(max(variance, 0)))
-    assert max(widths) <= 0.05 * 41
-    assert max(widths) > 0.6 * 0.05 * 41
-    assert min(widths) < 0.4
-
-
-def test_coarse_shows_what_a_smaller_image_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Limit, "uniform", lambda _, low, _high: low)
-    stripes = torch.zeros(3, 40, 40, dtype=torch.uint8)
-    stripes[..., ::2] = 255  # finer than 10 pixels can show
-    seen = after(Coarse(least=0.25), stripes, Limit())
-    assert (seen.int() - 127).abs().max() <= 12
-    halves = torch.zeros(3, 40, 40, dtype=torch.uint8)
-    halves[..., 20:] = 255
-    seen = after(Coarse(least=0.25), halves, Limit())
-    assert seen[..., :15].max() <= 8
-    assert seen[..., 25:].min() >= 247
-
-
-def test_strokes_grow_or_shrink_by_a_pixel() -> None:
-    image = dot(20, 20)
-    grown = ndimage.grey_dilation(image.numpy(), (1, 3, 3))
-    shrunk = ndimage.grey_erosion(image.numpy(), (1, 3, 3))
-    seen = [c.numpy() for c in many(Stroke(), image, 200)]
-    dilated = sum(np.array_equal(s, grown) for s in seen)
-    assert dilated + sum(np.array_equal(s, shrunk) for s in seen) == 200
-    assert 70 < dilated < 130
-
-
-def test_noise_is_of_every_pixel_and_of_up_to_its_levels() -> None:
-    grey = torch.full((3, 60, 60), 128, dtype=torch.uint8)
-    noise = [c.double() - 128 for c in many(Noise(sigma=20), grey, 200)]
-    deviations = [float(n.std()) for n in noise]
-    assert 18 < max(deviations) < 21
-    assert min(deviations) < 2
-    assert np.mean([float(n.mean()) for n in noise]) == pytest.approx(0, abs=0.1)
-    strong = noise[int(np.argmax(deviations))].flatten(1).numpy()
-    assert np.abs(np.corrcoef(strong) - np.eye(3)).max() < 0.1
-
-
-def test_something_in_front_is_a_rectangle_of_one_colour() -> None:
-    image = torch.zeros(3, 50, 50, dtype=torch.uint8)
-    shares = []
-    for changed in many(Erase(share=0.2), image, 200):
-        covered = (changed > 0).any(0)
-        rows, columns = covered.any(1), covered.any(0)
-        assert covered.sum() == rows.sum() * columns.sum()
-        assert len(changed[:, covered].unique(dim=1).T) <= 1
-        shares.append(float(covered.float().mean()))
-    assert max(shares) <= 0.22
-    assert max(shares) > 0.17
-    assert min(shares) > 0.01

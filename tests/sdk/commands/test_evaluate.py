@@ -103,3 +103,26 @@ def test_shares_that_contradict_each_other_are_refused(
     assert done.exit_code == 2
     assert "end_share must be above 0 and at most begin_share" in done.stderr
     assert not out.exists()
+
+
+def test_a_shifted_copy_is_judged_and_the_page_says_so(
+    tiny_bundle: Path, videos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    done = invoke("evaluate", tiny_bundle, videos, "--out", out, "--shifted", "traffic-signs-tiny")
+    assert done.exit_code == 0, done.output
+    assert json.loads((out / "report.json").read_text())["shifted"] == "traffic-signs-tiny"
+    assert (
+        "changed as [[shift]] of the recipe traffic-signs-tiny says"
+        in (out / "report.html").read_text()
+    )
+
+
+def test_a_recipe_without_a_shift_is_refused(
+    tiny_bundle: Path, videos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    done = invoke("evaluate", tiny_bundle, videos, "--out", out, "--shifted", "photos")
+    assert done.exit_code == 1
+    assert str(done.exception) == "recipe photos has no [[shift]]"
+    assert not out.exists()

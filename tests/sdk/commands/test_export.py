@@ -16,6 +16,7 @@ from command_line import invoke, leansight, refusal
 from tiny_run import untrained_run
 
 from leansight.runtime.bundle import Bundle
+from leansight.runtime.golden import check_golden
 from leansight.sdk.commands import cli
 from leansight.sdk.runs.run import Run, RunConfig
 
@@ -145,15 +146,43 @@ def test_a_run_that_has_learnt_nothing_is_refused_before_any_work(
     assert not report.exists()
 
 
-@pytest.mark.slow
-def test_a_run_that_has_learnt_nothing_is_exported_if_that_is_accepted(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def accepted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The bundle of an untrained run with a photo and words of its own, and what was said."""
     torch.manual_seed(0)
-    run = untrained_run(tmp_path, shapes.RECIPE)
-    out = tmp_path / "shapes.bundle"
-    done = invoke("export", run.path, "--out", out, "--precision", "float32", "--accept-untrained")
+    folder = tmp_path_factory.mktemp("accepted")
+    run, photo = untrained_run(folder, shapes.RECIPE), shapes.draw("disc", np.random.default_rng(0))
+    (folder / "golden").mkdir()
+    assert cv2.imwrite(str(folder / "golden" / "disc.png"), photo)
+    (folder / "card.md").write_text("## Data\n\nDrawn by nobody.\n")
+    out, asked = folder / "shapes.bundle", ["--precision", "float32", "--accept-untrained"]
+    given = ["--golden", folder / "golden", "--card", folder / "card.md"]
+    done = invoke("export", run.path, "--out", out, *asked, *given)
     assert done.exit_code == 0, (done.output, done.exception)
-    assert re.search(r"validation: accuracy \d+\.\d% \(.*chance 33\.3%", done.stderr)
+    return out, done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_that_has_learnt_nothing_is_exported_if_that_is_accepted(
+    accepted: tuple[Path, str],
+) -> None:
+    out, said = accepted
+    assert re.search(r"validation: accuracy \d+\.\d% \(.*chance 33\.3%", said)
     assert Bundle.load(out).metrics["validation"]["images"] == 24
+
+
+@pytest.mark.slow
+def test_a_bundle_travels_with_the_photos_and_words_that_were_given(
+    accepted: tuple[Path, str],
+) -> None:
+    out, _ = accepted
+    with np.load(out / "golden.npz") as golden:
+        assert [name for name in golden.files if name.startswith("photo")] == ["photo_00"]
+        given = cv2.imread(str(out.parent / "golden" / "disc.png"))
+        np.testing.assert_array_equal(golden["photo_00"], given)
+    card = (out / "README.md").read_text()
+    assert card.endswith("sure of it.\n\n## Data\n\nDrawn by nobody.\n")
+    assert check_golden(out).holds
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import shapes
 import torch
 from command_line import invoke
 from fake_search import measure
+from search_folder import trials_of
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.models.build import build_network
@@ -14,8 +16,8 @@ from leansight.sdk.recipes.load import load_recipe, override
 from leansight.sdk.runs.begin import begin
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
 from leansight.sdk.search import results as optimizing_results
-from leansight.sdk.search.bundles import copy_start
-from leansight.sdk.search.space import BundleMeasurement
+from leansight.sdk.search.bundles import Workshop, copy_start
+from leansight.sdk.search.space import BundleMeasurement, Point
 
 
 @pytest.fixture
@@ -62,6 +64,31 @@ def test_what_cannot_work_is_said_before_it_begins(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_search_goes_on_with_its_bank_alone(
+    untrained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+
+    def evaluate(workshop: Workshop, point: Point) -> BundleMeasurement:
+        used.append((workshop.bank, workshop.bank_views))
+        return measure(point)
+
+    monkeypatch.setattr("leansight.sdk.search.bundles.evaluate", evaluate)
+    monkeypatch.setattr(optimizing_results, "write_pareto_picture", lambda *_, **__: None)
+    words = ("optimize", untrained.path, "--out", tmp_path / "out", "--trials", 1, "--bank")
+    done = invoke(*words, tmp_path / "bank", "--bank-views", 20)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert used == [(tmp_path / "bank", 20)]
+    (row,) = trials_of(tmp_path / "out")
+    again = shlex.split(row["command"])
+    assert again[again.index("--bank") : again.index("--bank") + 4] == [
+        *("--bank", str(tmp_path / "bank"), "--bank-views", "20"),
+    ]
+    done = invoke(*words, tmp_path / "other", "--bank-views", 20)
+    assert isinstance(done.exception, DataError)
+    assert f"bank was {tmp_path / 'bank'}, not {tmp_path / 'other'}" in str(done.exception)
+
+
 def test_images_that_have_moved_are_asked_for(untrained: Run, tmp_path: Path) -> None:
     moved = replace(untrained, data=tmp_path / "gone")
     moved.save(moved.network())
@@ -94,7 +121,7 @@ def test_the_small_print_says_what_was_measured_and_no_more(
     notes = []
     monkeypatch.setattr("leansight.sdk.search.bundles.evaluate", lambda _, point: measure(point))
     monkeypatch.setattr(
-        optimizing_results, "write_picture", lambda *_, note, **__: notes.append(note)
+        optimizing_results, "write_pareto_picture", lambda *_, note, **__: notes.append(note)
     )
     out = tmp_path / "out"
     options = ("--objectives", objectives, "--trials", 1, "--threshold", 0.4)

@@ -117,6 +117,6 @@ def test_what_an_interrupted_call_has_left_is_no_hindrance(
 ) -> None:
     (tmp_path / "out" / "step-1").mkdir(parents=True)
     lists = ("train.csv", "validation.csv")
-    for name in (LOCK, PRUNING_LOCK, PRUNED, f"{PRUNED}.part", f"{ASKED}.part", *lists):
+    for name in (LOCK, PRUNING_LOCK, PRUNED, f".{PRUNED}.part", f".{ASKED}.part", *lists):
         (tmp_path / "out" / name).touch()
     assert len(asked("--share", 0.5, "--steps", 2)) == 1

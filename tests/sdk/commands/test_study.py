@@ -49,6 +49,10 @@ def run_main(
         (["--seeds", "one"], r"--seeds one: expected whole numbers"),
         (["--recipe", "nothing"], r"no recipe nothing"),
         (["--set", "training.epochs=0"], r"training\.epochs must be 1 or more"),
+        (
+            ["--grid", "data.per_class=0,9", "--bank", "bank"],
+            r"differ in data cannot .* \(--bank\)",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -106,7 +110,8 @@ def test_two_folds_of_two_rates_are_trained_chosen_killed_and_gone_on_with(
     out = tmp_path / "study"
     arguments = [signs, "--recipe", recipe, "--out", out, "--test-on", "south", "--folds", 2]
     arguments += ["--grid", "training.learning_rate=0.05,1e-6", "--jobs", 2]
-    arguments += ["--set", "training.epochs=4"]
+    bank = tmp_path / "bank"
+    arguments += ["--set", "training.epochs=4", "--bank", bank, "--bank-views", 2]
     process = start_command(arguments)
 
     def midway() -> bool:
@@ -127,6 +132,9 @@ def test_two_folds_of_two_rates_are_trained_chosen_killed_and_gone_on_with(
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert state_of(kept) == before
+    views = {f"{view.parent.name}/{view.name}" for view in bank.rglob("view-*")}
+    folders = ("fold0", "fold1", "everything")
+    assert views == {f"{folder}/view-00{view}.npy" for folder in folders for view in (0, 1)}
     assert re.search(r"learning_rate=0\.05 .* \*", output)
     assert "winner: learning_rate=0.05, trained on everything\ntest accuracy: 0." in output
     results = json.loads((out / "results.json").read_text())

@@ -78,7 +78,7 @@ def a_full_out(root: Path) -> None:
 def a_killed_beginning(root: Path) -> None:
     a_small_data_set(root)
     (root.parent / "run").mkdir()
-    for name in ("run.lock", "train.csv"):
+    for name in ("run.lock", "train.csv", ".start.json.part"):
         (root.parent / "run" / name).touch()
 
 
@@ -96,7 +96,7 @@ MISTAKES = pytest.mark.parametrize(
         (a_full_out, [], "run is not empty: choose another --out (go on with --resume)"),
         (a_full_out, ["--resume"], "run is not empty: choose another --out (it holds no unfinis"),
         (a_killed_beginning, ["--resume"], "class b has one video: two or more"),
-        (a_killed_beginning, [], "run is not empty: choose another --out (go on with --resume)"),
+        (a_killed_beginning, [], "class b has one video: two or more"),
         (a_broken_image, [], "00002_0.png is not an image"),
         (a_small_data_set, ["--recipe", "signs"], "no recipe signs: there are"),
         (a_small_data_set, ["--set", "training.epochs=x"], "training.epochs must be a whole num"),

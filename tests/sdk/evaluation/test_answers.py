@@ -1,5 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tiny_models
@@ -8,6 +10,9 @@ from numpy.typing import NDArray
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
+from leansight.runtime.preprocessing import Preprocessing
+from leansight.sdk.augmentation.geometric import Mirror
+from leansight.sdk.augmentation.photometric import Exposure
 from leansight.sdk.data.layouts.detect import find_samples
 from leansight.sdk.data.samples import Sample
 from leansight.sdk.evaluation.answers import BATCH, AnsweringModel, ask, load_model
@@ -86,3 +91,52 @@ def test_labels_in_another_order_are_matched_by_name(tiny_bundle: Path, data: Pa
     first, second = (ask(model, data, samples) for model in (loaded, other))
     assert np.array_equal(first.right, second.right)
     assert measure_report(first, second)["comparison"]["only_first"] == 0
+
+
+def test_a_shifted_copy_is_asked_and_what_it_shows_is_what_counts(
+    tiny_bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    """Mirrored by the shift, or mirrored in the files: the same answers to other labels."""
+    one, other = tiny_models.LABELS[:2]
+    samples = find_samples(data)
+    mirrored = [replace(s, path=Path("mirrored", s.path)) for s in samples]
+    for before, after in zip(samples, mirrored, strict=True):
+        (tmp_path / after.path).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / after.path), read_image(data / before.path)[:, ::-1])
+    model = load_model(tiny_bundle)
+    expected = ask(model, tmp_path, mirrored)
+    found = ask(model, data, samples, shift=[Mirror(probability=1, swapped=((one, other),))])
+    swapped = {0: 1, 1: 0}
+    for before, row, index, count in zip(
+        ask(model, data, samples).logits, found.logits, found.classes, expected.classes, strict=True
+    ):
+        if count in swapped:
+            assert index == swapped[count]
+        else:
+            np.testing.assert_array_equal(row, before)
+    changed = np.isin(expected.classes, list(swapped))
+    assert changed.any()
+    np.testing.assert_array_equal(found.logits[changed], expected.logits[changed])
+
+
+def test_what_a_shift_makes_of_an_image_hangs_on_its_name_alone(
+    tiny_bundle: Path, data: Path
+) -> None:
+    model, samples, shift = load_model(tiny_bundle), find_samples(data), [Exposure(stops=2)]
+    every = ask(model, data, samples, shift=shift)
+    some = ask(model, data, samples[::-7], shift=shift)
+    np.testing.assert_array_equal(some.logits, every.logits[::-7])
+    assert (every.logits != ask(model, data, samples).logits).any()
+
+
+def test_a_shift_that_changes_nothing_leaves_the_colours(tiny_bundle: Path, tmp_path: Path) -> None:
+    label = tiny_models.LABELS[0]
+    (tmp_path / label).mkdir()
+    cv2.imwrite(str(tmp_path / label / "blue.png"), np.full((8, 8, 3), (200, 100, 0), np.uint8))
+    model = model_of(
+        tiny_bundle,
+        preprocessing=Preprocessing(size=8, colour="rgb"),
+        answer=lambda pixels: pixels.mean(axis=(1, 2)).astype(np.float32),
+    )
+    asked = ask(model, tmp_path, find_samples(tmp_path), shift=[Exposure()])
+    assert asked.logits.tolist() == [[0, 100, 200]]

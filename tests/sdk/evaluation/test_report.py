@@ -54,6 +54,12 @@ def test_a_bundle_is_judged_beside_another(tiny_bundle: Path, data: Path, tmp_pa
     assert report["comparison"]["better"] == ""
     low, high = (report["accuracy_interval"]["all"][k] for k in ("low", "high"))
     assert low < 11 / 12 < high
+    for kept in report["selective"]["all"]:
+        assert kept["share_interval"]["mean"] == pytest.approx(kept["share"])
+        assert kept["accuracy_interval"]["mean"] == pytest.approx(kept["accuracy"])
+        # Frames of a video are alike: as wide as 36 answers, which are fewer than 108 images.
+        apart = kept["share_interval"]["high"] - kept["share_interval"]["low"]
+        assert 0.05 < apart < 0.5
     page = Page((out / "report.html").read_text())
     assert page.open == []
     assert "91.67 %" in page.text

@@ -16,7 +16,7 @@ from leansight.sdk.models.backbones import TimmBody
 from leansight.sdk.models.build import build_network
 from leansight.sdk.models.layer_groups import freeze
 from leansight.sdk.models.networks import network_input
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from leansight.sdk.models.build import build_network
 from leansight.sdk.models.layer_groups import freeze, layer_groups, parameter_groups
 from leansight.sdk.models.networks import network_input
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 
 def check_partition(network: nn.Module, groups: Sequence[nn.Module]) -> None:

@@ -22,7 +22,7 @@ from leansight.sdk.models.build import build_network
 from leansight.sdk.models.layer_groups import freeze, layer_groups
 from leansight.sdk.models.networks import Inception, ResNetCustom, TrainableNetwork, network_input
 from leansight.sdk.recipes.load import load_recipe
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 
 def test_pixels_become_numbers_from_minus_one_to_just_below_one() -> None:

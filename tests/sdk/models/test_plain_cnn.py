@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from leansight.sdk.models.build import build_network
 from leansight.sdk.models.plain_cnn import Residual
-from leansight.sdk.recipes.schema import Block, ModelRecipe
+from leansight.sdk.recipes.model import Block, ModelRecipe
 
 
 def recipe(block: Block, *, norm: bool = False, stride: int = 1) -> ModelRecipe:

@@ -19,7 +19,7 @@ from leansight.runtime.errors import DataError
 from leansight.sdk.models.build import build_network
 from leansight.sdk.models.networks import network_input
 from leansight.sdk.models.pretrained import load_pretrained
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 
 def shuffle_statistics(network: nn.Module) -> None:
@@ -279,7 +279,7 @@ def fresh_load(hub: str, cache: Path) -> subprocess.CompletedProcess[str]:
     code = (
         "from leansight.sdk.models.pretrained import load_pretrained\n"
         "from leansight.sdk.models.build import build_network\n"
-        "from leansight.sdk.recipes.schema import ModelRecipe\n"
+        "from leansight.sdk.recipes.model import ModelRecipe\n"
         "recipe = ModelRecipe(name='mobilenetv1_100', pretrained=True)\n"
         "network = build_network(recipe, classes=2, channels=3)\n"
         "load_pretrained(network, recipe)\n"

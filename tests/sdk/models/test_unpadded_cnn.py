@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from leansight.sdk.models.unpadded_cnn import unpadded_body
 from leansight.sdk.recipes.load import load_recipe
-from leansight.sdk.recipes.schema import ModelRecipe
+from leansight.sdk.recipes.model import ModelRecipe
 
 S2 = load_recipe("masks-cnn-published").model
 

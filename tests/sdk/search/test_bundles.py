@@ -57,7 +57,15 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.slow
 def test_a_point_begins_with_the_run_or_learns_from_it(run: Run, tmp_path: Path) -> None:
-    workshop = Workshop(folder=tmp_path, data=run.data, overrides=("training.epochs=1",), workers=0)
+    bank = tmp_path / "bank"
+    workshop = Workshop(
+        folder=tmp_path,
+        data=run.data,
+        overrides=("training.epochs=1",),
+        bank=bank,
+        bank_views=1,
+        workers=0,
+    )
     copy_start(run, run.data, tmp_path)
     own = Point(width=16, size=32, share=0.0, precision="int8", threads=1)
     assert make_run(workshop, own) == tmp_path / "start"
@@ -74,6 +82,10 @@ def test_a_point_begins_with_the_run_or_learns_from_it(run: Run, tmp_path: Path)
     assert (base.recipe.model.width, base.recipe.preprocessing.size) == (8, 24)
     unpruned = tmp_path / "runs" / "width-8-size-24-share-0"
     assert RunConfig.load(other).options.teachers == (unpruned,)
+    # A bank for each teacher and size: of the run, of the run for 24 px, of the unpruned one.
+    banks = {run: RunConfig.load(run).options.bank for run in (half, unpruned, other)}
+    assert len(set(banks.values())) == 3
+    assert {view.parent for view in bank.rglob("view-000.npy")} == set(banks.values())
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}
     assert make_run(workshop, replace(own, width=8, size=24, share=0.5, threads=2)) == other
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("model.safetensors")} == made

@@ -92,6 +92,8 @@ def test_no_label_of_the_picture_hides_another(seed: int, names: tuple[str, ...]
 @pytest.mark.parametrize("name", ALL)
 def test_one_objective_has_a_picture_too(name: str, tmp_path: Path) -> None:
     picture = tmp_path / "one.png"
-    pareto_picture.write_picture(shown(0, 3), [OBJECTIVES[name]], picture, title="A", note="B")
+    pareto_picture.write_pareto_picture(
+        shown(0, 3), [OBJECTIVES[name]], picture, title="A", note="B"
+    )
     assert cv2.imread(str(picture)) is not None
     assert [path.name for path in tmp_path.iterdir()] == ["one.png"]

@@ -26,7 +26,7 @@ from pathlib import Path
 import fake_search
 from leansight.sdk.search import results as optimizing_results
 
-optimizing_results.write_picture = lambda *_, **__: None
+optimizing_results.write_pareto_picture = lambda *_, **__: None
 folder, log, seconds, storage = sys.argv[2:]
 
 def evaluate(point):
@@ -105,9 +105,9 @@ def test_a_search_that_another_process_is_about_to_begin_is_no_foreign_folder(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "locks").mkdir()
-    (tmp_path / "optimize.json.part").write_text("{")  # or was killed while it did
+    (tmp_path / ".optimize.json.part").write_text("{")  # or was killed while it did
     assert len(optimizer(tmp_path).run(trials=1, hours=None)) == 1
-    assert not (tmp_path / "optimize.json.part").exists()
+    assert not (tmp_path / ".optimize.json.part").exists()
 
 
 @pytest.mark.usefixtures("no_picture")
@@ -170,11 +170,11 @@ def test_a_folder_that_is_listed_while_a_search_begins_in_it_is_no_foreign_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A listing need not show what is made while it is read (readdir), here the definition."""
-    (tmp_path / "start.part").mkdir()
+    (tmp_path / ".start.x.part").mkdir()
 
     def listing_of_before(folder: Path) -> list[Path]:
         (folder / "optimize.json").write_text("{}")
-        return [folder / "locks", folder / "start.part"]
+        return [folder / "locks", folder / ".start.x.part"]
 
     with pytest.raises(DataError, match="neither empty nor a search"):
         refuse_foreign(tmp_path)

@@ -1,6 +1,7 @@
 import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -146,7 +147,9 @@ def test_a_cell_never_sees_the_test_and_the_winner_learns_from_everything(tmp_pa
         seeds=(7,),
         test_on="belgium",
         weights=(tmp_path / "w.safetensors",),
-        teacher=tmp_path / "teacher",
+        teachers=(tmp_path / "large", tmp_path / "larger"),
+        bank=tmp_path / "bank",
+        bank_views=20,
         skip_bad=True,
     )
     cell = list(study.cells())[3]
@@ -157,13 +160,42 @@ def test_a_cell_never_sees_the_test_and_the_winner_learns_from_everything(tmp_pa
     ]
     rest = [
         *("--set", "training.seed=7", "--weights", str(tmp_path / "w.safetensors")),
-        *("--teacher", str(tmp_path / "teacher"), "--skip-bad"),
+        *("--teacher", str(tmp_path / "large"), "--teacher", str(tmp_path / "larger")),
     ]
+
+    def bank(name: str) -> list[str]:
+        return ["--bank", str(tmp_path / "bank" / name), "--bank-views", "20", "--skip-bad"]
+
     arguments = train_arguments(study, cell, out=tmp_path / "run", everything=False)
-    assert list(arguments) == [*shared, "split.fold=1", *rest, "--no-test"]
+    assert list(arguments) == [*shared, "split.fold=1", *rest, *bank("fold1"), "--no-test"]
     winner = study.winner(cell.candidate)
     arguments = train_arguments(study, winner, out=tmp_path / "run", everything=True)
-    assert list(arguments) == [*shared, "split.fold=0", *rest, "--everything"]
+    assert list(arguments) == [
+        *(*shared, "split.fold=0", *rest),
+        *(*bank("everything"), "--everything"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "named"),
+    [
+        ("preprocessing.size", "48,64", "preprocessing"),
+        ("augmentation", '[],[{change = "noise", sigma = 9}]', "augmentation"),
+        ("training.scene_scale", "1,2", "scene_scale"),
+        ("data.per_class", "0,100", "data"),
+    ],
+)
+def test_candidates_whose_views_differ_share_no_bank(key: str, values: str, named: str) -> None:
+    study = make_study([f"{key}={values}", "model.width=4,8"])
+    with pytest.raises(DataError, match=rf"that differ in {named} cannot share") as refused:
+        replace(study, bank=Path("bank"))
+    assert refused.value.parameter == "bank"
+
+
+def test_networks_losses_and_seeds_share_a_bank() -> None:
+    grid = ["model.width=4,8", "training.label_smoothing=0,0.1", "training.epochs=2,3"]
+    study = replace(make_study(grid, seeds=(0, 1)), bank=Path("bank"))
+    assert len(list(study.cells())) == 2 * 2 * 2 * 2 * 2
 
 
 def test_differences_are_named_by_their_keys() -> None:

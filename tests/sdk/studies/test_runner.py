@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from leansight.runtime.errors import DataError
 from leansight.sdk.studies import executors
 from leansight.sdk.studies import runner as studies
 from leansight.sdk.studies.executors import (
+    CellTask,
     Outcome,
 )
 
@@ -181,6 +183,25 @@ def test_a_training_that_leaves_no_run_has_failed(data: Path, tmp_path: Path) ->
     assert set(results.failed.values()) == {"ended with exit code 0 but left no run"}
 
 
+def test_every_node_needs_the_teachers_and_the_bank_which_is_there_first(
+    data: Path, tmp_path: Path
+) -> None:
+    bank, teacher = tmp_path / "new" / "bank", tmp_path / "teacher"
+    found: list[tuple[tuple[Path, ...], bool]] = []
+
+    class Node:
+        def run(
+            self, tasks: Sequence[CellTask], _: Callable[[int], None]
+        ) -> Generator[Outcome, None, None]:
+            found.extend((task.needs, bank.is_dir()) for task in tasks)
+            yield from (Outcome(task=task, error="no training here") for task in tasks)
+
+    study = replace(make_study(data), teachers=(teacher,), bank=bank)
+    replace(make_runner(study, tmp_path / "study", ()), executor=Node()).run()
+    assert len(found) == 4
+    assert all({teacher, bank} <= set(needs) and made for needs, made in found)
+
+
 def test_another_study_in_the_folder_is_named(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     make_runner(make_study(data, GRID, folds=2), out, ("true",)).run()
@@ -310,7 +331,7 @@ def test_a_study_that_was_killed_while_it_began_begins_again(
     runner = make_runner(make_study(data), tmp_path / "study", trainer)
 
     def killed(file: Path, _: object) -> None:
-        file.with_name(f"{file.name}.part").write_text("{")
+        file.with_name(f".{file.name}.part").write_text("{")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

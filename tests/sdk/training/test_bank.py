@@ -15,7 +15,7 @@ from tiny_run import HERE, shortened
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.augmentation.geometric import Affine
-from leansight.sdk.augmentation.photometric import Noise
+from leansight.sdk.augmentation.sharpness import Noise
 from leansight.sdk.models.build import build_network
 from leansight.sdk.models.networks import network_input
 from leansight.sdk.recipes.schema import Distillation, Recipe

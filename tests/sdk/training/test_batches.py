@@ -1,4 +1,7 @@
+import os
+import signal
 from dataclasses import replace
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -8,7 +11,8 @@ from numpy.typing import NDArray
 from leansight.runtime.preprocessing import Clahe, Preprocessing
 from leansight.sdk.augmentation.change import Change
 from leansight.sdk.augmentation.geometric import Affine, Mirror
-from leansight.sdk.augmentation.photometric import Exposure, Noise
+from leansight.sdk.augmentation.photometric import Exposure
+from leansight.sdk.augmentation.sharpness import Noise
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.training.batches import (
     EpochSampler,
@@ -58,6 +62,19 @@ def test_every_sample_is_read_once_an_epoch_in_another_order() -> None:
     assert orders[0] != orders[1]
     again = EpochSampler(50, seed=1)
     assert [index for _, index in again] == orders[0]
+
+
+def test_ctrl_c_is_left_to_the_training(scenes: ImageSet) -> None:
+    batches = training_batches(
+        TrainingScenes(scenes, (), None, GRAY), batch_size=1, seed=5, workers=1
+    )
+    read = 0
+    for _ in batches:
+        (reader,) = active_children()
+        assert reader.pid
+        os.kill(reader.pid, signal.SIGINT)  # a terminal sends it to all of its processes
+        read += 1
+    assert read == len(scenes.classes)
 
 
 def test_what_is_read_depends_on_seed_epoch_and_sample_alone(scenes: ImageSet) -> None:

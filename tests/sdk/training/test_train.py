@@ -15,7 +15,7 @@ from tiny_run import HERE, lists, rows, shortened
 from leansight.exporters.conversion.inference import predict
 from leansight.runtime.errors import DataError
 from leansight.sdk.augmentation.geometric import Mirror
-from leansight.sdk.augmentation.photometric import Noise
+from leansight.sdk.augmentation.sharpness import Noise
 from leansight.sdk.data.images import load_labelled
 from leansight.sdk.data.layouts.detect import find_samples
 from leansight.sdk.data.lists import read_samples
