@@ -18,6 +18,7 @@ from leansight.exporters.conversion.recognition import (
     recognise_layer_norm,
 )
 from leansight.exporters.conversion.rewriting import (
+    FLAT_AXES,
     flatten_dense,
     merge_permutes,
     pool_mean,
@@ -28,6 +29,7 @@ from leansight.exporters.conversion.rewriting import (
 )
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
+    IMAGE_AXES,
     RESHAPES,
     add_constants,
     add_shapes,
@@ -117,7 +119,7 @@ def _fold_batch_norm(module: fx.GraphModule, node: fx.Node) -> None:
     weight, bias, mean, variance = (value_of(module, argument) for argument in node.args[1:5])
     factor = torch.rsqrt(given(variance, 1) + epsilon) * given(weight, 1)
     summand = given(bias, 0) - given(mean, 0) * factor
-    if is_foldable(source):
+    if is_foldable(source) and node.meta["val"].ndim in {FLAT_AXES, IMAGE_AXES}:
         scale_weights(module, source, factor, summand)
         replace(module, node, source)
     else:

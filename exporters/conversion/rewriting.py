@@ -109,8 +109,9 @@ def write_averages_as_layers(module: fx.GraphModule, node: fx.Node) -> None:
         for sizes_of, k, s, p in zip(sizes, kernel, strides, padding, strict=True)
     ]
     channels = source.meta["val"].shape[1]
-    means = torch.full((channels, 1, *kernel), 1 / math.prod(kernel))
     rows, columns = (window.lacking for window in windows)
+    alike = math.prod(float(part[0]) for part in (rows, columns) if (part == part[0]).all())
+    means = torch.full((channels, 1, *kernel), alike / math.prod(kernel))
     weight, *factors = add_constants(module, node, means, rows.reshape(1, 1, -1, 1), columns)
     with module.graph.inserting_before(node):
         call = module.graph.call_function
@@ -121,7 +122,7 @@ def write_averages_as_layers(module: fx.GraphModule, node: fx.Node) -> None:
         arguments = (source, weight, None, strides, padding, [1, 1], channels)
         result = call(ATEN.conv2d.default, arguments)
         for factor, lacking in zip(factors, (rows, columns), strict=True):
-            if (lacking != 1).any():
+            if (lacking != lacking[0]).any():
                 result = call(ATEN.mul.Tensor, (result, factor))
     replace(module, node, result)
 

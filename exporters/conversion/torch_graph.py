@@ -1,6 +1,7 @@
 """The graph that torch.export makes of a network: its layers, what they hold, how to change it."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any, Final
@@ -72,7 +73,7 @@ def rewrite_each(
     for rewrite in rewrites:
         for node in list(module.graph.nodes):
             rewrite(module, node)
-    module.graph.eliminate_dead_code()
+        module.graph.eliminate_dead_code()
     module.recompile()
 
 
@@ -108,16 +109,16 @@ def scale_weights(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand
 
 def channelwise(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: Tensor) -> fx.Node:
     """Write factor × x + summand, both (C,), as a convolution of each channel alone."""
-    source, channels = input_of(node), len(factor)
+    source, channels, shape = input_of(node), len(factor), node.meta["val"].shape
     weight, bias = add_constants(module, node, factor.reshape(-1, 1, 1, 1), summand)
     settings = ([1, 1], [0, 0], [1, 1], channels)
     with module.graph.inserting_before(node):
         call = module.graph.call_function
-        if node.meta["val"].ndim == IMAGE_AXES:
+        if len(shape) == IMAGE_AXES:
             return call(ATEN.conv2d.default, (source, weight, bias, *settings))
-        square = call(ATEN.reshape.default, (source, [1, channels, 1, 1]))
-        result = call(ATEN.conv2d.default, (square, weight, bias, *settings))
-        return call(ATEN.reshape.default, (result, [1, channels]))
+        picture = call(ATEN.reshape.default, (source, [-1, channels, math.prod(shape[2:]), 1]))
+        result = call(ATEN.conv2d.default, (picture, weight, bias, *settings))
+        return call(ATEN.reshape.default, (result, [-1, *shape[1:]]))
 
 
 def add_constants(module: fx.GraphModule, node: fx.Node, *values: Tensor) -> list[fx.Node]:

@@ -74,7 +74,7 @@ class Step:
             value = replace(value, node=node, order=tuple(range(len(value.order))))
         if axes is None or value.batch == 0:
             return value
-        if max(value.shape[: value.batch + 1]) > 1:
+        if max(value.shape[: value.batch]) > 1:
             raise self.refuse("the images of a batch are not on its input's first axis")
         node = self.graph.call_function(torch.reshape, (value.node, (-1, *value.shape[1:])))
         return replace(value, node=node, batch=0)

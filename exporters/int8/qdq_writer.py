@@ -32,6 +32,8 @@ class Levels:
 
 
 WITHOUT_BIAS = 2  # inputs of a layer: what it takes, and its weights
+PICTURE_AXES = 3  # channels, height, width
+WEIGHT_TOLERANCE = 0.5 + 1e-3  # steps
 BIAS_TOLERANCE = 1e-4  # a share of it: beyond 24 bits a float has no more digits
 SIGNED = Levels(dtype=np.int8, shift=0)
 UNSIGNED = Levels(dtype=np.uint8, shift=128)
@@ -107,22 +109,18 @@ class QdqWriter:
     def operand(self, node: onnx.NodeProto, theirs: list[TensorInfo]) -> None:
         """Replace the constant of a sum or product by TFLite's integers.
 
-        TFLite may have its axes in another order: it is the same numbers, rounded alike.
+        Its axes come in ONNX's order, and the integers are held against the float numbers.
         """
         constants = [tensor for tensor in theirs if tensor.values is not None]
         names = [name for name in node.input if name in self._floats]
         if len(constants) != 1 or len(names) != 1:
             return
         ((name,), (tensor,)) = names, constants
-        exact, integers = numpy_helper.to_array(self._floats[name]), tensor.values
-        if integers is None or tensor.quantization is None or integers.size != exact.size:
+        exact, grid = numpy_helper.to_array(self._floats[name]), tensor.quantization
+        if tensor.values is None or grid is None:
             raise ConversionError(f"{node.op_type} {node.name} has another constant in TFLite")
-        grid = tensor.quantization
-        if exact.shape == integers.shape or max(exact.shape, default=1) == exact.size:
-            ours = integers.reshape(exact.shape)
-        else:
-            ours = np.clip(np.rint(exact / grid.scale[0]) + grid.zero_point[0], -128, 127)
-        if (np.sort(ours, None) != np.sort(integers, None)).any():
+        ours = _ordered_as(exact, tensor.values, grid)
+        if ours is None:
             raise ConversionError(f"{node.op_type} {node.name} has other numbers in TFLite")
         shifted = (ours.astype(np.int16) + self._levels.shift).astype(self._levels.dtype)
         own = f"{name}_for_{node.output[0]}"  # other nodes may use the same number
@@ -235,7 +233,7 @@ class QdqWriter:
             raised = 2 * LEVELS * np.abs(bias.astype(np.int64)) / LARGEST_BIAS
             np.moveaxis(apart, 0, -1)[(0,) * (apart.ndim - 1)] -= raised
         worst = float(apart.max())
-        if worst > 0.5 + 1e-3:
+        if worst > WEIGHT_TOLERANCE:
             raise ConversionError(
                 f"{node.name}: weights of the two formats are {worst:.2f} steps apart"
             )
@@ -259,3 +257,22 @@ def _onnx_layout(weights: NDArray[Any], kind: str) -> NDArray[Any]:
             return weights.transpose(3, 0, 1, 2)
         case _:
             return weights
+
+
+def _ordered_as(
+    exact: NDArray[Any], integers: NDArray[Any], grid: Quantization
+) -> NDArray[Any] | None:
+    """Return TFLite's integers in ONNX's order of axes; None if they stand for other numbers."""
+    if integers.size != exact.size:
+        return None
+    layouts = [integers.reshape(exact.shape)]
+    if exact.ndim >= PICTURE_AXES:
+        channels, *places = exact.shape[-PICTURE_AXES:]
+        last = integers.reshape(*exact.shape[:-PICTURE_AXES], *places, channels)
+        layouts.append(np.moveaxis(last, -1, -PICTURE_AXES))
+    step, zero = float(grid.scale[0]), int(grid.zero_point[0])
+    for layout in layouts:
+        apart = np.abs(exact - step * (layout.astype(np.float64) - zero))
+        if (apart <= WEIGHT_TOLERANCE * step).all():
+            return layout
+    return None

@@ -13,7 +13,7 @@ from ai_edge_quantizer.utils import progress_utils
 from numpy.typing import NDArray
 
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
-from leansight.exporters.int8.ranges import Range
+from leansight.exporters.int8.ranges import STEPS, Range
 from leansight.exporters.tflite.graph import TfliteGraph
 
 CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
@@ -21,7 +21,7 @@ CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 CHANNEL_AXES = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 LEVELS = 127  # of a symmetric int8 weight
 LARGEST_BIAS = 2**30  # half of what 32 bits hold
-SMALLEST_SCALE = 1e-30
+SMALLEST_WIDTH = 1e-9  # of a range: ai-edge-quantizer makes a narrower one as wide
 
 
 def quantize_tflite(
@@ -101,7 +101,7 @@ def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) ->
         source, weights, bias = op.inputs[0], graph.tensors[op.inputs[1]], op.inputs[2]
         if weights.values is None or (biases := graph.tensors[bias].values) is None:
             continue
-        scale = max((ranges[source].width) / 255, SMALLEST_SCALE)
+        scale = max(ranges[source].width, SMALLEST_WIDTH) / STEPS
         least = np.abs(biases) * LEVELS / (LARGEST_BIAS * scale)
         axis = CHANNEL_AXES[op.kind]
         largest = np.abs(weights.values).max(axis=tuple({*range(weights.values.ndim)} - {axis}))

@@ -137,6 +137,18 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         {"flatten": 1, "linear": 1, "reshape": 2, "conv2d": 1, "hardtanh": 1, "mul": 1},
     ),
     "hard-swish of no layer": (nn.Hardswish, {"conv2d": 2, "hardtanh": 1, "mul": 1}),
+    "batch norm of tokens": (
+        lambda: nn.Sequential(nn.Flatten(2), nn.BatchNorm1d(3)),
+        {"flatten": 1, "conv2d": 1, "reshape": 2},
+    ),
+    "batch norm of tokens of a dense layer": (
+        lambda: nn.Sequential(nn.Flatten(2), nn.Linear(64, 3), nn.BatchNorm1d(3)),
+        {"flatten": 1, "linear": 1, "conv2d": 1, "reshape": 4},
+    ),
+    "batch norm of rows": (
+        lambda: nn.Sequential(nn.Flatten(2), nn.Flatten(0, 1), nn.BatchNorm1d(64)),
+        {"flatten": 2, "conv2d": 1, "reshape": 2},
+    ),
     "windows": (lambda: nn.AvgPool2d(2), {"conv2d": 1}),
     "windows of what was rewritten": (
         lambda: nn.Sequential(nn.SiLU(), nn.BatchNorm2d(3), nn.AvgPool2d((2, 3), 1), nn.SiLU()),
@@ -158,6 +170,12 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "windows beyond an uncounted border, rounded up": (
         lambda: nn.AvgPool2d((4, 2), (4, 3), 1, ceil_mode=True, count_include_pad=False),
         {"pad": 1, "conv2d": 1, "mul": 2},
+    ),
+    "windows that all lack as much": (
+        lambda: nn.Sequential(
+            nn.AvgPool2d(4), nn.AvgPool2d((3, 1), 1, (1, 0), count_include_pad=False)
+        ),
+        {"conv2d": 2},
     ),
     "windows that would be rounded up": (
         lambda: nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),

@@ -91,6 +91,15 @@ def gated(file: File) -> File:
     return file.node("Mul", "t2_0", file.last)
 
 
+def channels_on_the_first_axis(file: File) -> File:
+    """Put channels where the images are, and back, as MobileViT does with one window of places."""
+    file.then("Conv", file.constant(numbers(6, 3, 2, 2)), strides=[2, 2])
+    file.then("Reshape", file.constant([6, 1, 4, 4], np.int64)).then("Sigmoid")
+    file.then("Transpose", perm=[1, 0, 2, 3]).then("Conv", file.constant(numbers(6, 6, 1, 1)))
+    file.then("Reshape", file.constant([1, 6, 16], np.int64))
+    return file.then("Transpose", perm=[0, 2, 1])
+
+
 BUILDS: dict[str, Callable[[File], File]] = {
     "attention": attention,
     "windows": windows,
@@ -100,6 +109,7 @@ BUILDS: dict[str, Callable[[File], File]] = {
     "chosen places": chosen_places,
     "a layer over places": mixed_places,
     "a convolution along one axis": gated,
+    "channels on the first axis": channels_on_the_first_axis,
 }
 
 
