@@ -11,7 +11,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor, fx, nn
 
-from leansight.exporters.conversion.norm_folding import fold_norm_into_next, scale_norm
+from leansight.exporters.conversion.norm_folding import (
+    can_take,
+    fold_norm_into_next,
+    scale_norm,
+    take,
+)
 from leansight.exporters.conversion.recognition import (
     recognise_activations,
     recognise_group_norm,
@@ -19,6 +24,7 @@ from leansight.exporters.conversion.recognition import (
 )
 from leansight.exporters.conversion.rewriting import (
     FLAT_AXES,
+    drop_expansion,
     flatten_dense,
     merge_permutes,
     pool_mean,
@@ -77,6 +83,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     rewrite_each(
         module,
         spread_activation,
+        drop_expansion,
         pool_mean,
         _fold_batch_norm,
         _fold_number,
@@ -119,11 +126,20 @@ def _fold_batch_norm(module: fx.GraphModule, node: fx.Node) -> None:
     weight, bias, mean, variance = (value_of(module, argument) for argument in node.args[1:5])
     factor = torch.rsqrt(given(variance, 1) + epsilon) * given(weight, 1)
     summand = given(bias, 0) - given(mean, 0) * factor
-    if is_foldable(source) and node.meta["val"].ndim in {FLAT_AXES, IMAGE_AXES}:
+    rank = node.meta["val"].ndim
+    if is_foldable(source) and rank in {FLAT_AXES, IMAGE_AXES}:
         scale_weights(module, source, factor, summand)
+        replace(module, node, source)
+    elif rank == FLAT_AXES and all(_is_dense(module, r) for r in node.users):
+        for reader in list(node.users):
+            take(module, reader, factor, summand)
         replace(module, node, source)
     else:
         replace(module, node, channelwise(module, node, factor, summand))
+
+
+def _is_dense(module: fx.GraphModule, node: fx.Node) -> bool:
+    return node.target is ATEN.linear.default and can_take(module, node)
 
 
 def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:

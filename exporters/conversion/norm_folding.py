@@ -30,10 +30,10 @@ def fold_norm_into_next(module: fx.GraphModule, node: fx.Node) -> None:
         return
     weight, bias = (value_of(module, part) for part in (*node.args[2:4], None, None)[:2])
     readers = list(_readers(node))
-    if (weight is None and bias is None) or not all(_can_take(module, r) for r in readers):
+    if (weight is None and bias is None) or not all(can_take(module, r) for r in readers):
         return
     for reader in readers:
-        _take(module, reader, given(weight, 1), given(bias, 0))
+        take(module, reader, given(weight, 1), given(bias, 0))
     node.args = (*node.args[:2], None, None, *node.args[4:])
 
 
@@ -48,7 +48,7 @@ def _readers(node: fx.Node) -> Iterator[fx.Node]:
             yield user
 
 
-def _can_take(module: fx.GraphModule, reader: fx.Node) -> bool:
+def can_take(module: fx.GraphModule, reader: fx.Node) -> bool:
     """Whether a layer reads each feature with weights of its own, and no padding."""
     if reader.target not in {ATEN.linear.default, ATEN.conv2d.default}:
         return False
@@ -57,7 +57,8 @@ def _can_take(module: fx.GraphModule, reader: fx.Node) -> bool:
     return value_of(module, reader.args[1]) is not None and not any(padding) and bool(groups == 1)
 
 
-def _take(module: fx.GraphModule, reader: fx.Node, factor: Tensor, summand: Tensor) -> None:
+def take(module: fx.GraphModule, reader: fx.Node, factor: Tensor, summand: Tensor) -> None:
+    """Let a layer compute of x what it computed of factor × x + summand; both (features,) or ()."""
     weight, bias = (value_of(module, part) for part in (*reader.args[1:3], None)[:2])
     assert weight is not None
     side = (1, -1, *(1,) * (weight.ndim - 2))

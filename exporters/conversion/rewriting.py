@@ -27,6 +27,7 @@ from leansight.exporters.conversion.torch_graph import (
 )
 
 FLAT_AXES: Final = 2  # images and features
+BROADCASTING: Final = {ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor, ATEN.div.Tensor}
 
 
 def spread_activation(module: fx.GraphModule, node: fx.Node) -> None:
@@ -179,6 +180,19 @@ def spread_leaky(module: fx.GraphModule, node: fx.Node) -> None:
         call = module.graph.call_function
         result = call(ATEN.add.Tensor, (leaky, call(ATEN.relu.default, (rest,))))
     replace(module, node, result)
+
+
+def drop_expansion(module: fx.GraphModule, node: fx.Node) -> None:
+    """Leave out what repeats numbers for sums and products, which repeat them by themselves."""
+    if node.target not in {ATEN.expand.default, ATEN.expand_as.default}:
+        return
+    source, shape = input_of(node), node.meta["val"].shape
+    for user in node.users:
+        others = [part for part in user.all_input_nodes if part is not node]
+        if user.target not in BROADCASTING or [o.meta["val"].shape for o in others] != [shape]:
+            return
+    if source.meta["val"].ndim == len(shape):
+        replace(module, node, source)
 
 
 def merge_permutes(module: fx.GraphModule, node: fx.Node) -> None:

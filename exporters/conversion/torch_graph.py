@@ -108,8 +108,10 @@ def scale_weights(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand
 
 
 def channelwise(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: Tensor) -> fx.Node:
-    """Write factor × x + summand, both (C,), as a convolution of each channel alone."""
+    """Write factor × x + summand, both (C,), as a convolution of each channel alone, if any."""
     source, channels, shape = input_of(node), len(factor), node.meta["val"].shape
+    if (factor == 1).all() and not summand.any():
+        return source
     weight, bias = add_constants(module, node, factor.reshape(-1, 1, 1, 1), summand)
     settings = ([1, 1], [0, 0], [1, 1], channels)
     with module.graph.inserting_before(node):

@@ -1,6 +1,7 @@
 """QDQ: an ONNX graph with QuantizeLinear and DequantizeLinear around what ONNX Runtime fuses."""
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,6 @@ class Levels:
 
 
 WITHOUT_BIAS = 2  # inputs of a layer: what it takes, and its weights
-PICTURE_AXES = 3  # channels, height, width
 WEIGHT_TOLERANCE = 0.5 + 1e-3  # steps
 BIAS_TOLERANCE = 1e-4  # a share of it: beyond 24 bits a float has no more digits
 SIGNED = Levels(dtype=np.int8, shift=0)
@@ -265,14 +265,14 @@ def _ordered_as(
     """Return TFLite's integers in ONNX's order of axes; None if they stand for other numbers."""
     if integers.size != exact.size:
         return None
-    layouts = [integers.reshape(exact.shape)]
-    if exact.ndim >= PICTURE_AXES:
-        channels, *places = exact.shape[-PICTURE_AXES:]
-        last = integers.reshape(*exact.shape[:-PICTURE_AXES], *places, channels)
-        layouts.append(np.moveaxis(last, -1, -PICTURE_AXES))
+    squeezed = integers.squeeze()
+    turned = (squeezed.transpose(order) for order in permutations(range(squeezed.ndim)))
+    shape = exact.squeeze().shape
+    layouts = [integers, *(layout for layout in turned if layout.shape == shape)]
     step, zero = float(grid.scale[0]), int(grid.zero_point[0])
     for layout in layouts:
-        apart = np.abs(exact - step * (layout.astype(np.float64) - zero))
+        ours = layout.reshape(exact.shape)
+        apart = np.abs(exact - step * (ours.astype(np.float64) - zero))
         if (apart <= WEIGHT_TOLERANCE * step).all():
-            return layout
+            return ours
     return None

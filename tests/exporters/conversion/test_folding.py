@@ -93,6 +93,14 @@ class Placed(nn.Module):
         return x + self.one + self.other
 
 
+class Repeated(nn.Module):
+    """Weighs a picture by its means, which are repeated for every place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = x.amax((2, 3), keepdim=True)
+        return x * means.expand(-1, -1, 8, 8) + means.expand_as(x) * x
+
+
 class Shifted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return (x - 0.5) / 3
@@ -149,6 +157,17 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         lambda: nn.Sequential(nn.Flatten(2), nn.Flatten(0, 1), nn.BatchNorm1d(64)),
         {"flatten": 2, "conv2d": 1, "reshape": 2},
     ),
+    "batch norm of features, before a dense layer": (
+        lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192), nn.Linear(192, 5, bias=False)),
+        {"flatten": 1, "linear": 1},
+    ),
+    "batch norm that changes nothing": (
+        lambda: nn.Sequential(
+            nn.ReLU(), nn.BatchNorm2d(3, affine=False, eps=1e-30, momentum=0.0), nn.ReLU()
+        ),
+        {"relu": 2},
+    ),
+    "expansions": (Repeated, {"amax": 1, "mul": 2, "add": 1}),
     "windows": (lambda: nn.AvgPool2d(2), {"conv2d": 1}),
     "windows of what was rewritten": (
         lambda: nn.Sequential(nn.SiLU(), nn.BatchNorm2d(3), nn.AvgPool2d((2, 3), 1), nn.SiLU()),

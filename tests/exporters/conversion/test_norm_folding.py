@@ -148,6 +148,12 @@ class Rows(nn.Module):
         return rows.reshape(1, 8, 8, 6) * self.gamma  # type: ignore[no-any-return]
 
 
+def one_group() -> nn.Module:
+    norm = nn.GroupNorm(1, 6)
+    nn.init.normal_(norm.weight)
+    return norm
+
+
 SLOPES = torch.tensor([0.1, 0.5, -0.2, 0, 1, 0.9])
 WORDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "leaky ReLU": (lambda: nn.LeakyReLU(0.1), {"conv2d": 3, "relu": 1, "add": 1}),
@@ -158,9 +164,10 @@ WORDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "PReLU that is steeper": (lambda: prelu(1.5 * SLOPES), {"conv2d": 1, "prelu": 1}),
     "a scale of each channel": (LayerScale, {"conv2d": 1}),
     "a scale of rows": (Rows, {"conv2d": 1, "permute": 1, "reshape": 2, "linear": 1}),
-    "one group": (
+    "one group": (one_group, {"conv2d": 2, "permute": 2, "layer_norm": 1}),
+    "one group that is scaled by 1": (
         lambda: nn.GroupNorm(1, 6),
-        {"conv2d": 2, "permute": 2, "layer_norm": 1},
+        {"conv2d": 1, "permute": 2, "layer_norm": 1},
     ),
 }
 
