@@ -226,7 +226,7 @@ def _keep(
         files = describe(plain, bundle)
         verified = verifier.compare(files, logits, decision)
         judged = _judge(verified.report, options.promise)
-        left = names_of_float_layers(files["tflite"]) if draft.precision == "int8" else ()
+        left = names_of_float_layers(files) if draft.precision == "int8" else ()
         report = replace(
             judged, effort=tried, refusals=dict(refusals), float_layers=left, scores=scores
         )

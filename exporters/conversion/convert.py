@@ -52,6 +52,9 @@ def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> Floa
     size, channels = preprocessing.size, preprocessing.channels
     padded = copy.deepcopy(folded)
     pad_before_pooling(padded)
+    # litert-torch 0.10 takes two constants for one where it has copied each to bring it in order.
+    for constant in (*padded.parameters(), *padded.buffers()):
+        constant.data = constant.data.contiguous()
     return FloatGraphs(
         onnx=_to_onnx(folded, torch.zeros(1, channels, size, size)),
         tflite=_to_tflite(padded, torch.zeros(1, size, size, channels)),

@@ -89,6 +89,11 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
     help="Processor for which the ONNX file is optimised; both files run everywhere.",
 )
 @click.option(
+    "--all-int8",
+    is_flag=True,
+    help="Refuse a network of which any layer would stay in float.",
+)
+@click.option(
     "--data",
     type=PATH,
     help="Folder of the labelled images; needed for a run only if they have moved.",
@@ -127,6 +132,7 @@ def command(
     significance: float,
     effort: Effort,
     target: Target,
+    all_int8: bool,
     data: Path | None,
     accept_untrained: bool,
     golden: Path | None,
@@ -188,6 +194,7 @@ def command(
         ),
         effort=effort,
         target=target,
+        all_int8=all_int8,
         accept_untrained=accept_untrained,
         calibration_images=calibration_images,
         threshold=threshold,
