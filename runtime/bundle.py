@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Literal, get_args
 
-from leansight.runtime.archive import DAMAGED_ZIP, open_archive
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import FORMATS, Format, has_interpreter
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.system.archive import DAMAGED_ZIP, open_archive
 from leansight.runtime.system.regular_files import open_regular, read_regular
 from leansight.runtime.system.whole_files import whole_folder
 

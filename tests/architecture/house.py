@@ -28,7 +28,7 @@ STOREYS = {
         ["runtime/stream/capture"],
         ["runtime/stream/sources"],
         ["runtime"],
-        ["runtime/pixels", "runtime/system"],
+        ["runtime/model_files", "runtime/pixels", "runtime/system"],
     ],
     "exporters": [
         ["exporters/export.py"],
