@@ -18,8 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from leansight.benchmarks.machines import Machine, RunningModel, ThisMachine
+from leansight.benchmarks.machines import Launch, Machine, RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
+from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, facts_from
 from leansight.runtime.bundle import MANIFEST, Bundle
 from leansight.runtime.errors import BundleError, LeansightError
 
@@ -96,28 +97,44 @@ class RemoteMachine:
             self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
             self._ssh = self._connect()
             stack.callback(self._close)
-            self.name, self.empty_bytes = self._greeting()
+            self.facts, self.empty_bytes = self._greeting()
             self._open = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
 
+    def state(self) -> MachineState:
+        """See `Machine`."""
+        return MachineState(**self._ask({"state": True}))
+
     @contextmanager
-    def start(self, model: Model, picture: Path, threads: int) -> Iterator[RunningModel]:
+    def bring(
+        self, model: Model, pictures: Path, *, threads: int, hang_s: float
+    ) -> Iterator[Launch]:
         """See `Machine`."""
         number = next(self._numbers)
         place = f"measured{model.path.suffix}"
-        arguments = [f"{number}/{place}", model.format, str(threads), f"{number}/{picture.name}"]
+        arguments = [f"{number}/{place}", model.format, str(threads), f"{number}/{pictures.name}"]
+        start = {"start": number, "name": model.name, "arguments": arguments, "hang_s": hang_s}
         about = partial(self._ask_about, str(model.path), arguments[0])
-        for name, data in [*_files(model.path, place), (picture.name, picture.read_bytes())]:
+        for name, data in [*_files(model.path, place), (pictures.name, pictures.read_bytes())]:
             about({"file": name, "of": number, "size": len(data)}, data)
-        first = about({"start": number, "name": model.name, "arguments": arguments})
-        yield RunningModel(
-            start_ms=first["start_ms"],
-            ask=lambda request: about({"ask": number, "request": request}),
-        )
-        self._ask({"stop": number})
+
+        @contextmanager
+        def launch() -> Iterator[RunningModel]:
+            try:
+                yield RunningModel(
+                    start=about(start),
+                    ask=lambda request: about({"ask": number, "request": request}),
+                )
+            except BundleError:
+                self._ask({"stop": number})
+                raise
+            self._ask({"stop": number})
+
+        yield launch
+        self._ask({"remove": number})
 
     def _connect(self) -> "subprocess.Popen[bytes]":
         # Quoted for the shell there. -P: no file in the home there may take the place of a module.
@@ -143,15 +160,15 @@ class RemoteMachine:
         self._ssh.kill()
         self._ssh.communicate()
 
-    def _greeting(self) -> tuple[str, int | None]:
-        """Return the machine's name and what an empty process takes there."""
+    def _greeting(self) -> tuple[MachineFacts, int | None]:
+        """Return what the machine is and what an empty process takes there."""
         assert self._ssh.stdout is not None
         for line in self._ssh.stdout:
             with suppress(ValueError):  # what the shell's start-up files say is none of ours
                 match json.loads(line):
-                    case {"leansight": found, "machine": name, "empty_bytes": empty_bytes}:
+                    case {"leansight": found, "machine": _, "empty_bytes": empty_bytes}:
                         self._check_version(found)
-                        return name, empty_bytes
+                        return facts_from(json.loads(line)["facts"]), empty_bytes
         raise self._refusal()
 
     def _check_version(self, found: str) -> None:

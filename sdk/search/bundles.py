@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from leansight.benchmarks.graph_count import count_graph
-from leansight.benchmarks.machines import machine
 from leansight.benchmarks.measure import measure_models
 from leansight.benchmarks.models import find_models
 from leansight.benchmarks.picture import synthetic_image
+from leansight.benchmarks.probes.conditions import machine
 from leansight.exporters.options import ExportRefusedError
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError, LeansightError
