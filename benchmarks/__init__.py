@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from leansight.benchmarks.measure import BenchmarkResult, Latency, Percentiles, measure_models
     from leansight.benchmarks.models import Model, find_models
     from leansight.benchmarks.picture import synthetic_image
-    from leansight.benchmarks.remote import RemoteError, machine_at
+    from leansight.benchmarks.remote import machine_at
     from leansight.benchmarks.table import tables
+    from leansight.runtime.remote.ssh import RemoteError
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
