@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from leansight.benchmarks.measure import Settings, benchmark, measure_models
     from leansight.benchmarks.models import Model, find_models
     from leansight.benchmarks.picture import synthetic_image
+<<<<<<< HEAD
     from leansight.benchmarks.probes.conditions import MachineFacts, MachineState
     from leansight.benchmarks.remote import RemoteError, machine_at
     from leansight.benchmarks.results.estimates import Estimate, Percentiles
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
         Latency,
     )
     from leansight.benchmarks.results.table import tables
+=======
+    from leansight.benchmarks.remote import machine_at
+    from leansight.benchmarks.table import tables
+    from leansight.runtime.remote.ssh import RemoteError
+>>>>>>> deploy
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,

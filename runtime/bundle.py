@@ -145,6 +145,12 @@ class Bundle:
             raise BundleError(f"{self.path} has no {wanted or 'model'}: it holds {held}")
         return wanted
 
+    def manifest(self) -> bytes:
+        """Return the bytes of `bundle.json`; BundleError if it is another bundle's by now."""
+        if _read_manifest(self.path)["digest"] != self.digest:
+            raise BundleError(f"{self.path} has been replaced since it was loaded")
+        return _read_member(self.path, MANIFEST, _MANIFEST_BYTES)
+
     def read(self, name: str) -> bytes:
         """Return a file's bytes; BundleError if they are not those that `bundle.json` records."""
         record = self.files[name]
