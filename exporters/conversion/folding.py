@@ -43,6 +43,7 @@ from leansight.exporters.conversion.torch_graph import (
     given,
     input_of,
     is_foldable,
+    numbers_of,
     replace,
     rewrite_each,
     scale_weights,
@@ -50,6 +51,7 @@ from leansight.exporters.conversion.torch_graph import (
 )
 
 _DROPOUTS = {ATEN.dropout.default, ATEN.feature_dropout.default}
+_PADS = {ATEN.pad.default, ATEN.constant_pad_nd.default}
 # What a number does to a result: multiply it, or be added to it.
 _FACTORS: Final[Mapping[Any, Callable[[float], float]]] = {
     ATEN.mul.Tensor: float,
@@ -111,8 +113,8 @@ def _change_nothing_in_place(module: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _drop_idle(module: fx.GraphModule, node: fx.Node) -> None:
-    """Drop dropout, and the check of the input's shape that torch.export adds."""
-    if node.target in _DROPOUTS:
+    """Drop dropout, padding of no side, and the check of the input's shape that torch adds."""
+    if node.target in _DROPOUTS or (node.target in _PADS and not any(numbers_of(node.args[1]))):
         replace(module, node, input_of(node))
     elif node.op == "call_module" and node.target == "_guards_fn":
         module.graph.erase_node(node)

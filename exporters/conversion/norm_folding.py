@@ -30,22 +30,35 @@ def fold_norm_into_next(module: fx.GraphModule, node: fx.Node) -> None:
         return
     weight, bias = (value_of(module, part) for part in (*node.args[2:4], None, None)[:2])
     readers = list(_readers(node))
-    if (weight is None and bias is None) or not all(can_take(module, r) for r in readers):
+    if weight is None and bias is None:
         return
-    for reader in readers:
+    if not all(reader.target is kind and can_take(module, reader) for reader, kind in readers):
+        return
+    for reader, _ in readers:
         take(module, reader, given(weight, 1), given(bias, 0))
     node.args = (*node.args[:2], None, None, *node.args[4:])
 
 
-def _readers(node: fx.Node) -> Iterator[fx.Node]:
-    """Give what takes a node's result, also as rows, or with its channels put first."""
-    features = node.meta["val"].shape[-1]
+def _readers(node: fx.Node) -> Iterator[tuple[fx.Node, Any]]:
+    """Give what takes a node's features, however places were moved, and which layer can read them.
+
+    A dense layer can where features are last, a convolution where channels were put first.
+    """
     for user in node.users:
-        turned = user.target is ATEN.permute.default and user.args[1] == _TO_CHANNELS_FIRST
-        if turned or (user.target in RESHAPES and user.meta["val"].shape[-1] == features):
-            yield from user.users
+        if user.target is ATEN.permute.default and user.args[1] == _TO_CHANNELS_FIRST:
+            yield from ((reader, ATEN.conv2d.default) for reader in user.users)
+        elif _moves_places(user, node.meta["val"].shape[-1]):
+            yield from _readers(user)
         else:
-            yield user
+            yield user, ATEN.linear.default
+
+
+def _moves_places(node: fx.Node, features: int) -> bool:
+    """Whether a node only moves places, so that each has its features on the last axis still."""
+    if node.target is ATEN.permute.default:
+        order = numbers_of(node.args[1])
+        return order[-1] % len(order) == len(order) - 1
+    return node.target in RESHAPES and bool(node.meta["val"].shape[-1] == features)
 
 
 def can_take(module: fx.GraphModule, reader: fx.Node) -> bool:

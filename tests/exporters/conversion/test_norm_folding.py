@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from leansight.exporters.conversion.folding import fold
 from leansight.exporters.conversion.torch_graph import for_any_number, watch
@@ -39,6 +40,23 @@ class Turned(Norm):
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(self.convolution(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return self.after(normed.permute(0, 2, 3, 1))  # type: ignore[no-any-return]
+
+
+class Windows(Norm):
+    """The same, its places put into windows of four by four, as Swin does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = functional.pad(self.norm(self.convolution(x).permute(0, 2, 3, 1)), (0, 0, 0, 0))
+        windows = normed.reshape(-1, 2, 2, 2, 2, 6).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, 6)
+        return self.after(windows.reshape(-1, 6))  # type: ignore[no-any-return]
+
+
+class Sideways(Norm):
+    """The same, with channels put first before a dense layer over columns."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(self.convolution(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.after(normed[..., :4])  # type: ignore[no-any-return]
 
 
 class Both(nn.Module):
@@ -80,12 +98,14 @@ FOLDED: dict[str, Callable[[], nn.Module]] = {
     "two dense layers": lambda: Norm(Both),
     "a product and a sum": lambda: Norm(Written),
     "dense, turned twice": lambda: Turned(lambda: nn.Linear(6, 4)),
+    "dense, in windows": lambda: Windows(lambda: nn.Linear(6, 4)),
     "convolution of patches": lambda: ChannelsLast(lambda: nn.Conv2d(6, 5, 2, 2)),
     "convolution without bias": lambda: ChannelsLast(lambda: nn.Conv2d(6, 5, 1, bias=False)),
 }
 KEPT: dict[str, Callable[[], nn.Module]] = {
     "padded": lambda: ChannelsLast(lambda: nn.Conv2d(6, 5, 3, padding=1)),
     "depthwise": lambda: ChannelsLast(lambda: nn.Conv2d(6, 6, 1, groups=6)),
+    "dense, over columns": lambda: Sideways(lambda: nn.Linear(4, 6)),
     "residual": lambda: Norm(Residual),
     "nothing": lambda: Norm(nn.Identity),
 }

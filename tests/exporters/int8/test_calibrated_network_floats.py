@@ -82,6 +82,19 @@ class Split(nn.Module):
         return torch.cat((first, second, functional.relu(self.other(third + second)), last), 1)
 
 
+class Idle(nn.Module):
+    """Two layers that are initialised to give their biases alone, as timm does before a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Conv2d(CHANNELS, CHANNELS, 1) for _ in range(2))
+        nn.init.zeros_(self.one.weight)
+        nn.init.zeros_(self.other.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.other(functional.relu(x + self.one(x)))  # type: ignore[no-any-return]
+
+
 class Shuffle(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)
@@ -124,6 +137,7 @@ def integers() -> Bodies:
         weighted(nn.Upsample(scale_factor=2)),
         weighted(Split()),
         weighted(Shuffle()),
+        weighted(Idle()),
         weighted(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)),
     )
 
