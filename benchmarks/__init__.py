@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leansight.benchmarks.remote import RemoteError, machine_at
     from leansight.benchmarks.results.estimates import Estimate, Percentiles
     from leansight.benchmarks.results.result import (
+        Accuracy,
         Benchmark,
         BenchmarkResult,
         Comparison,
@@ -43,13 +44,16 @@ else:
             "remote": "RemoteError machine_at",
             "probes.conditions": "MachineFacts MachineState",
             "results.estimates": "Estimate Percentiles",
-            "results.result": ("Benchmark BenchmarkResult Comparison Conditions Failure Latency"),
+            "results.result": (
+                "Accuracy Benchmark BenchmarkResult Comparison Conditions Failure Latency"
+            ),
             "results.table": "tables",
         },
         extra="bench",
     )
 
 __all__ = [
+    "Accuracy",
     "Benchmark",
     "BenchmarkResult",
     "Comparison",

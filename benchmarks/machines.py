@@ -26,7 +26,7 @@ class RunningModel:
     """
 
     start: Mapping[str, Any]
-    ask: Callable[[Mapping[str, float]], dict[str, Any]]
+    ask: Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 # Starts a process of a model that has been brought to a machine; it ends after the `with`.

@@ -3,8 +3,9 @@
 It imports only leansight.runtime, so that its memory is what the classifier takes. It answers
 in JSON lines on stdout: once when its first result is there, then once for each line on
 stdin. {"warm_up_s": 3} asks for unmeasured frames until they get no faster, or that many seconds;
-{"frames": 10, "first": 0} for a block of timed frames, which begins at that picture. What cannot
-be run is answered with {"error": ...}.
+{"frames": 10, "first": 0} for a block of timed frames, which begins at that picture;
+{"pixels": FILE} for the logits of prepared images (.npy). What cannot be run is answered with
+{"error": ...}.
 """
 
 import gc
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> int:
                 first_result_ms=(first_ns - loaded_ns) / 1e6,
                 pinned_to=pinned_to,
                 counters=counters.reason,
+                input_shape=classifier.interpreter.input_shape,
                 clock_ns=clock_ns(),
             )
             for line in sys.stdin:
@@ -75,6 +77,9 @@ def serve(
     """Do what a line asks for, and return the answer."""
     if "warm_up_s" in request:
         return {"frames": warm_up(classifier, images, request["warm_up_s"])}
+    if "pixels" in request:
+        pixels = np.load(request["pixels"])
+        return {"logits": [classifier.interpreter(image[None]).tolist() for image in pixels]}
     frames, first = request["frames"], request["first"]
     chosen = [images[(first + number) % len(images)] for number in range(frames)]
     _time_frames(classifier, [chosen[0]] * _UNTIMED)
@@ -116,19 +121,24 @@ def load_model(path: Path, *, model_format: Format, threads: int) -> Classifier:
         return Classifier.load(path, model_format=model_format, threads=threads)
     interpreter = load_interpreter(path.read_bytes(), model_format, threads=threads, name=str(path))
     _, height, width, channels = interpreter.input_shape
-    colours = {number: colour for colour, number in CHANNELS.items()}
-    if height != width or channels not in colours:
-        raise BundleError(
-            f"{path} takes {height} x {width} pixels of {channels} channels: without a bundle "
-            "only square gray or RGB input is known how to make"
-        )
     logits = interpreter(np.zeros(interpreter.input_shape, np.uint8))
     return Classifier(
-        preprocessing=Preprocessing(size=height, colour=colours[channels]),
+        preprocessing=bare_preprocessing(height, width, channels, name=str(path)),
         interpreter=interpreter,
         labels=tuple(str(number) for number in range(logits.size)),
         policy=DecisionPolicy(),
     )
+
+
+def bare_preprocessing(height: int, width: int, channels: int, *, name: str) -> Preprocessing:
+    """Return how a bare model's input is made; BundleError where it is no square gray or RGB."""
+    colours = {number: colour for colour, number in CHANNELS.items()}
+    if height != width or channels not in colours:
+        raise BundleError(
+            f"{name} takes {height} x {width} pixels of {channels} channels: without a bundle "
+            "only square gray or RGB input is known how to make"
+        )
+    return Preprocessing(size=height, colour=colours[channels])
 
 
 def run_once(classifier: Classifier, image: Image) -> Times:

@@ -48,12 +48,12 @@ class WorkerProcess:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    def ask(self, request: Mapping[str, float]) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request and return its answer; BundleError if there is none."""
         self.send(request)
         return self.answer()
 
-    def send(self, request: Mapping[str, float]) -> None:
+    def send(self, request: Mapping[str, Any]) -> None:
         """Send a request; its answer comes later."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it died: the missing answer says so

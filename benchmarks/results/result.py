@@ -23,6 +23,24 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """How often a timed file is right on labelled images, with intervals over their videos.
+
+    `accuracy` is of all images, `balanced` the mean over the classes that are there. At the
+    file's own `threshold`, the share `kept`, and the share `right` of that; None where nothing
+    is kept. With many labels an image is right if all of its labels are, and `balanced` is None.
+    """
+
+    images: int
+    videos: int
+    accuracy: Estimate
+    balanced: Estimate | None
+    threshold: float
+    kept: Estimate
+    right: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkResult:
     """What one model takes.
 
@@ -34,7 +52,8 @@ class BenchmarkResult:
     medians over all launches. `undisturbed_ms` is what inference takes when no other program is
     in its way: the low quantile of the processor's time, or with several threads of the
     time that passed (`undisturbed_clock`). `counts`: instructions and cycles of a frame where
-    the kernel counts them. `runs` is the number of timed frames.
+    the kernel counts them. `runs` is the number of timed frames. `accuracy` is that of this very
+    file, where labelled images were given; `accuracy_failure` says why it is not known.
     """
 
     name: str
@@ -57,6 +76,8 @@ class BenchmarkResult:
     machine: str
     threads: int
     runs: int
+    accuracy: Accuracy | None = None
+    accuracy_failure: str = ""
 
     @property
     def title(self) -> str:

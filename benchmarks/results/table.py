@@ -25,8 +25,9 @@ def tables(found: Benchmark) -> Group:
         _costs(results),
         _latency(results),
         _undisturbed(found),
+        *([_accuracy(results)] if any(r.accuracy for r in results) else []),
         *(Text(f"{verdict}.") for verdict in found.verdicts()),
-        *(Text(f"{f.name} ({f.format}) failed: {f.reason}", style="red") for f in found.failures),
+        *(Text(line, style="red") for line in failures(found)),
         Text("\n".join(["", *notes(found)])),
     ]
     if found.conditions.throttled:
@@ -34,6 +35,18 @@ def tables(found: Benchmark) -> Group:
             Text(f"INVALID: {found.conditions.throttled}. Cool it and repeat.", style="bold red")
         )
     return Group(*parts)
+
+
+def failures(found: Benchmark) -> list[str]:
+    """Say which models, and which accuracies, could not be measured, and why."""
+    return [
+        *(f"{f.name} ({f.format}) failed: {f.reason}" for f in found.failures),
+        *(
+            f"{r.title}, accuracy: {r.accuracy_failure}"
+            for r in found.results
+            if r.accuracy_failure
+        ),
+    ]
 
 
 def notes(found: Benchmark) -> list[str]:
@@ -101,6 +114,30 @@ def _undisturbed(found: Benchmark) -> Table:
     if all(r.counts for r in results):
         columns["Instructions"] = [scaled(r.counts["instructions"]) for r in results]
     return _table(results, columns)
+
+
+def _accuracy(results: Sequence[BenchmarkResult]) -> Table:
+    """Show how often each timed file is right, with intervals over videos."""
+    thresholds = [r.accuracy and f"{r.accuracy.threshold:g}" for r in results]
+    columns = {
+        "Accuracy": _shares(results, "accuracy"),
+        "Balanced": _shares(results, "balanced"),
+        "Threshold": [threshold or "-" for threshold in thresholds],
+        "Kept": _shares(results, "kept"),
+        "Right of these": _shares(results, "right"),
+    }
+    return _table(results, columns)
+
+
+def _shares(results: Sequence[BenchmarkResult], field: str) -> list[str]:
+    return [percent(None if r.accuracy is None else getattr(r.accuracy, field)) for r in results]
+
+
+def percent(share: Estimate | None) -> str:
+    """Write a share as percents, its interval on a line below; "-" where there is none."""
+    if share is None or share.low is None or share.high is None:
+        return "-"
+    return f"{share.value:.1%}\n{100 * share.low:.1f} to {100 * share.high:.1f}"
 
 
 def interval(estimate: Estimate, digits: str) -> str:

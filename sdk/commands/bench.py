@@ -3,17 +3,26 @@
 import json
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from leansight.benchmarks.picture import synthetic_image
 from leansight.runtime.errors import BundleError
-from leansight.runtime.extras import require
+from leansight.runtime.extras import check_installed, require
 from leansight.runtime.images import read_image
 from leansight.runtime.interpreter import FORMATS, Format
+from leansight.runtime.preprocessing import Image
+from leansight.sdk.commands.options.images import choose_samples, require_images
+from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 from leansight.sdk.commands.options.percent import Percent
 from leansight.sdk.commands.options.remote import on_option, remote_python_option
 from leansight.sdk.system.files import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leansight.sdk.data.samples import Sample
 
 
 @click.command(epilog="Example: leansight bench float.bundle int8.bundle --on pi@raspberrypi.local")
@@ -64,6 +73,11 @@ from leansight.sdk.system.files import write_json
     type=click.Path(path_type=Path),
     help="The picture to classify.  [default: shades and noise, 640 x 480 pixels]",
 )
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Labelled images: time on them, and tell how often each file is right.",
+)
 @on_option
 @remote_python_option
 @click.option(
@@ -85,6 +99,7 @@ def command(
     threads: int,
     model_format: Format | None,
     image: Path | None,
+    data: Path | None,
     on: str | None,
     remote_python: str | None,
     out: Path | None,
@@ -97,6 +112,10 @@ def command(
     so. Parameters and MACs are counted on the exported graph; RAM is the peak above a process
     that only imports numpy. A model that crashes, hangs or gives no numbers is a row that says
     so. Nothing is left behind on the machine of --on.
+
+    With --data, the files that are timed are judged as well, on this machine: accuracy, balanced
+    accuracy, and what the bundle's threshold keeps, with intervals over videos. The classes of a
+    bare file are those of the images, in alphabetical order.
     """
     progress = require("rich.progress", package="rich", extra="bench")
     from rich.console import Console
@@ -116,7 +135,8 @@ def command(
         hang_s=hang_seconds,
     )
     found = find_models(models, model_format)
-    picture = synthetic_image() if image is None else read_image(image)
+    samples = _labelled(data)
+    pictures, frames = _pictures(image, data, samples)
     bar = progress.Progress(
         console=console(),
         transient=True,
@@ -127,13 +147,19 @@ def command(
         task = bar.add_task("Measuring")
         measured = benchmark(
             found,
-            [picture],
+            pictures,
             settings,
-            frames="of a generated picture" if image is None else f"of {image.name}",
+            frames=frames,
             on=machine,
             advanced=lambda done, planned: bar.update(
                 task, completed=done, total=planned, refresh=True
             ),
+        )
+    if data is not None:
+        from leansight.sdk.evaluation.timed_files import with_accuracy
+
+        measured = with_accuracy(
+            measured, found, data, samples, threads=threads, hang_s=hang_seconds
         )
     if out is not None:
         write_json(out, measured.to_dict())
@@ -141,6 +167,29 @@ def command(
         click.echo(json.dumps([result.to_dict() for result in measured.results], indent=2))
     else:
         Console().print(tables(measured))
+
+
+def _labelled(data: Path | None) -> "Sequence[Sample]":
+    """Return the images of --data with their labels; none without it."""
+    if data is None:
+        return []
+    check_installed(*EVALUATION_MODULES, extra="evaluate")
+    require_images(data)
+    return choose_samples(data, lists=None, part=None, country="", videos=None)
+
+
+def _pictures(
+    image: Path | None, data: Path | None, samples: "Sequence[Sample]"
+) -> tuple[list[Image], str]:
+    """Return the pictures that models are timed on, and what to say of them."""
+    if image is not None:
+        return [read_image(image)], f"of {image.name}"
+    if data is None:
+        return [synthetic_image()], "of a generated picture"
+    from leansight.sdk.evaluation.timed_files import some_images
+
+    pictures = some_images(data, samples)
+    return pictures, f"of {len(pictures)} of the {len(samples):,} images in {data.name}"
 
 
 def _refuse_runs(models: tuple[Path, ...]) -> None:

@@ -3,7 +3,8 @@ from dataclasses import replace
 from doubles.benchmarks import STATE, a_benchmark, a_result
 from rich.console import Console
 
-from leansight.benchmarks.results.result import Benchmark, Failure
+from leansight.benchmarks.results.estimates import Estimate
+from leansight.benchmarks.results.result import Accuracy, Benchmark, Failure
 from leansight.benchmarks.results.table import tables
 
 
@@ -49,6 +50,23 @@ def test_a_model_that_failed_is_a_line_beside_the_others() -> None:
     text = shown(a_benchmark(a_result("good", 1.0), failures=[failure]))
     assert "bad (onnx) failed: its process was killed by SIGSEGV" in text
     assert "good" in text
+
+
+def test_the_accuracy_of_the_timed_files_has_its_intervals() -> None:
+    share = Estimate(value=0.964, low=0.951, high=0.972)
+    accuracy = Accuracy(
+        images=2520,
+        videos=90,
+        accuracy=share,
+        balanced=None,
+        threshold=0.9,
+        kept=share,
+        right=share,
+    )
+    judged = a_result("judged", 1.0, accuracy=accuracy)
+    text = shown(a_benchmark(judged, a_result("other", 1.0, accuracy_failure="no such label")))
+    for part in ("96.4%", "95.1 to 97.2", "other (tflite), accuracy: no such label"):
+        assert part in text
 
 
 def test_throttling_makes_the_figures_invalid() -> None:
