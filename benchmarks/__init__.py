@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from leansight.benchmarks.measure import Settings, benchmark, measure_models
     from leansight.benchmarks.models import Model, find_models
     from leansight.benchmarks.picture import synthetic_image
-<<<<<<< HEAD
     from leansight.benchmarks.probes.conditions import MachineFacts, MachineState
-    from leansight.benchmarks.remote import RemoteError, machine_at
+    from leansight.benchmarks.remote import machine_at
     from leansight.benchmarks.results.estimates import Estimate, Percentiles
     from leansight.benchmarks.results.result import (
         Accuracy,
@@ -27,11 +26,7 @@ if TYPE_CHECKING:
         Latency,
     )
     from leansight.benchmarks.results.table import tables
-=======
-    from leansight.benchmarks.remote import machine_at
-    from leansight.benchmarks.table import tables
     from leansight.runtime.remote.ssh import RemoteError
->>>>>>> deploy
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
@@ -41,7 +36,8 @@ else:
             "measure": "Settings benchmark measure_models",
             "models": "Model find_models",
             "picture": "synthetic_image",
-            "remote": "RemoteError machine_at",
+            "remote": "machine_at",
+            "leansight.runtime.remote.ssh": "RemoteError",
             "probes.conditions": "MachineFacts MachineState",
             "results.estimates": "Estimate Percentiles",
             "results.result": (

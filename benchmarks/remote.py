@@ -122,13 +122,8 @@ class RemoteMachine:
                 match json.loads(line):
                     case {"leansight": found, "machine": _, "empty_bytes": empty_bytes}:
                         self._check_version(found)
-<<<<<<< HEAD
                         return facts_from(json.loads(line)["facts"]), empty_bytes
-        raise self._refusal()
-=======
-                        return name, empty_bytes
         raise self._there.refusal(self._ssh.wait(), said_in(self._log))
->>>>>>> deploy
 
     def _check_version(self, found: str) -> None:
         if found != (ours := version("leansight")):
