@@ -15,7 +15,7 @@ from leansight.benchmarks.results.estimates import (
     percentiles_of,
     undisturbed_of,
 )
-from leansight.benchmarks.results.result import BenchmarkResult, Failure, Latency
+from leansight.benchmarks.results.result import BenchmarkResult, Detail, Failure, Latency
 from leansight.benchmarks.worker import STEPS, TIMES
 from leansight.runtime.errors import BundleError
 
@@ -112,6 +112,12 @@ class TimedModel:
             threads=self._threads,
             runs=steps["total"].size,
         )
+
+    def detail(self) -> Detail:
+        """Return what the result is made of."""
+        assert self._count is not None
+        quantiles = np.quantile(self.times_ms("inference"), np.linspace(0, 1, 101))
+        return Detail(layers=self._count.layers, quantiles_ms=tuple(quantiles.round(6).tolist()))
 
     def _peak_above(self, empty_bytes: int | None) -> int | None:
         peaks: list[int | None] = [

@@ -90,6 +90,28 @@ class BenchmarkResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerCount:
+    """What one operation of a graph takes: those that multiply, in their order in the graph."""
+
+    name: str
+    operation: str
+    macs: int
+    is_int8: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """What a row is made of: the graph's operations, and how its frames are distributed.
+
+    `quantiles_ms`: inference on the wall's clock, from the fastest frame to the slowest in
+    hundredths of all frames.
+    """
+
+    layers: tuple[LayerCount, ...]
+    quantiles_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """A model that could not be measured, and why."""
 
@@ -149,9 +171,10 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """All that one benchmark found; comparisons are of all pairs of results."""
+    """All that one benchmark found: `details` of each result, `comparisons` of all pairs."""
 
     results: tuple[BenchmarkResult, ...]
+    details: tuple[Detail, ...]
     failures: tuple[Failure, ...]
     comparisons: tuple[Comparison, ...]
     conditions: Conditions

@@ -367,6 +367,28 @@ def test_a_missing_rich_says_what_to_type(files: Path, monkeypatch: pytest.Monke
         CliRunner().invoke(command, [str(files / "tiny.onnx")], catch_exceptions=False)
 
 
+def test_all_files_are_written_of_one_measurement(files: Path) -> None:
+    names = ("bench.json", "bench.html", "bench.csv", "bench.md")
+    flags = ("--out", "--html", "--csv", "--markdown")
+    asked = [word for f, n in zip(flags, names, strict=True) for word in (f, str(files / n))]
+    arguments = [str(files / "tiny.tflite"), "--runs", "1", "--most-seconds", "0", *asked]
+    CliRunner().invoke(command, arguments, catch_exceptions=False)
+    found = json.loads((files / "bench.json").read_text())
+    p50 = found["results"][0]["latency_ms"]["total"]["p50"]
+    assert len(found["details"][0]["quantiles_ms"]) == 101
+    assert f"{p50:.3f}" in (files / "bench.html").read_text()
+    assert f"{p50:.3f}" in (files / "bench.md").read_text()
+    assert str(p50) in (files / "bench.csv").read_text()
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_timed(files: Path) -> None:
+    nowhere = files / "tiny.onnx" / "bench.json"
+    with pytest.raises(DataError, match=r"bench.json cannot be written"):
+        CliRunner().invoke(
+            command, [str(files / "tiny.onnx"), "--out", str(nowhere)], catch_exceptions=False
+        )
+
+
 def test_no_runs_are_a_mistake(files: Path) -> None:
     with pytest.raises(ValueError, match="runs must be 1 or more, not 0"):
         bench(files / "tiny.onnx", runs=0)

@@ -10,8 +10,10 @@ from leansight.benchmarks.results.result import (
     BenchmarkResult,
     Comparison,
     Conditions,
+    Detail,
     Failure,
     Latency,
+    LayerCount,
 )
 
 STEPS = ("preprocess", "inference", "decision", "total")
@@ -82,6 +84,16 @@ def a_benchmark(
     times = [result.undisturbed_ms.value for result in results]
     return Benchmark(
         results=results,
+        details=tuple(
+            Detail(
+                layers=(
+                    LayerCount(name="first", operation="CONV_2D", macs=6_000_000, is_int8=True),
+                    LayerCount(name="logits", operation="FULLY_CONNECTED", macs=43, is_int8=False),
+                ),
+                quantiles_ms=tuple(time * (1 + n / 100) for n in range(101)),
+            )
+            for time in times
+        ),
         failures=tuple(failures),
         comparisons=tuple(
             Comparison(first=i, second=j, ratio=around(times[j] / times[i], share), pairs=20)
