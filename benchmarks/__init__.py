@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from leansight.benchmarks.models import Model, find_models
     from leansight.benchmarks.picture import synthetic_image
     from leansight.benchmarks.remote import machine_at
+    from leansight.benchmarks.ssh import RemoteError
     from leansight.benchmarks.table import tables
-    from leansight.runtime.remote.ssh import RemoteError
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
@@ -25,7 +25,8 @@ else:
             "measure": "BenchmarkResult Latency Percentiles measure_models",
             "models": "Model find_models",
             "picture": "synthetic_image",
-            "remote": "RemoteError machine_at",
+            "remote": "machine_at",
+            "ssh": "RemoteError",
             "table": "tables",
         },
         extra="bench",
