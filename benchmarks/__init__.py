@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from leansight.benchmarks.results.table import tables
     from leansight.benchmarks.results.texts import csv_text, markdown_text
-    from leansight.runtime.remote.ssh import RemoteError
+    from leansight.benchmarks.ssh import RemoteError
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
@@ -42,7 +42,7 @@ else:
             "models": "Model find_models",
             "picture": "synthetic_image",
             "remote": "machine_at",
-            "leansight.runtime.remote.ssh": "RemoteError",
+            "ssh": "RemoteError",
             "probes.conditions": "MachineFacts MachineState",
             "results.estimates": "Estimate Percentiles",
             "results.result": (

@@ -18,9 +18,9 @@ from typing import IO, Any, Final, Self
 from leansight.benchmarks.machines import Launch, Machine, RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, facts_from
+from leansight.benchmarks.ssh import RemoteError, RemotePython, said_in
 from leansight.runtime.bundle import MANIFEST, Bundle
 from leansight.runtime.errors import BundleError
-from leansight.runtime.remote.ssh import RemoteError, RemotePython, said_in
 
 _GOODBYE_S: Final = 15
 
