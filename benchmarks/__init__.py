@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from leansight.benchmarks.models import Model, find_models
     from leansight.benchmarks.picture import synthetic_image
     from leansight.benchmarks.probes.conditions import MachineFacts, MachineState
-    from leansight.benchmarks.remote import RemoteError, machine_at
+    from leansight.benchmarks.remote import machine_at
     from leansight.benchmarks.results.estimates import Estimate, Percentiles
     from leansight.benchmarks.results.page import write_page
     from leansight.benchmarks.results.regression import Change, compare_results, read_result_file
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from leansight.benchmarks.results.table import tables
     from leansight.benchmarks.results.texts import csv_text, markdown_text
+    from leansight.runtime.remote.ssh import RemoteError
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
@@ -40,7 +41,8 @@ else:
             "measure": "Settings benchmark measure_models",
             "models": "Model find_models",
             "picture": "synthetic_image",
-            "remote": "RemoteError machine_at",
+            "remote": "machine_at",
+            "leansight.runtime.remote.ssh": "RemoteError",
             "probes.conditions": "MachineFacts MachineState",
             "results.estimates": "Estimate Percentiles",
             "results.result": (

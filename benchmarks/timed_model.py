@@ -32,6 +32,7 @@ class TimedModel:
         self._model, self._launch, self._threads = model, launch, threads
         self._launches: list[list[dict[str, Any]]] = []
         self._count: GraphCount | None = None
+        self._size_bytes = 0
         self._running: RunningModel
 
     def launch(self, stack: ExitStack) -> None:
@@ -42,9 +43,9 @@ class TimedModel:
                 self.starts.append(dict(self._running.start))
                 self._launches.append([])
                 if self._count is None:
-                    self._count = count_graph(
-                        self._model.read(), self._model.format, name=self._model.name
-                    )
+                    data = self._model.read()
+                    self._size_bytes = len(data)
+                    self._count = count_graph(data, self._model.format, name=self._model.name)
                 self._running.ask({"warm_up_s": _WARM_UP_S})
 
     def time_block(self, frames: int, *, first: int) -> None:
@@ -94,7 +95,7 @@ class TimedModel:
             format=self._model.format,
             precision=self._count.precision_text,
             float_layers=self._count.float_layers,
-            size_bytes=len(self._model.read()),
+            size_bytes=self._size_bytes,
             parameters=self._count.parameters,
             macs=self._count.macs,
             peak_rss_bytes=self._peak_above(place.empty_bytes),

@@ -157,8 +157,11 @@ def run_once(classifier: Classifier, image: Image) -> Times:
     inferred = clock()
     busy = processor_clock() - busy
     deciding = clock()
-    decide(logits, classifier.labels, classifier.policy, task=classifier.task)
-    return prepared - start, inferred - began, clock() - deciding, busy
+    given = decide(logits, classifier.labels, classifier.policy, task=classifier.task)
+    decided = clock()
+    if given.status == "invalid output":
+        raise ValueError("the network returned a value that is not a finite number")
+    return prepared - start, inferred - began, decided - deciding, busy
 
 
 def clock_ns() -> int:

@@ -64,9 +64,10 @@ class ExportOptions:
 
     `promise`: what each file may lose on the validation images; `effort`: the most that is tried
     to keep it in int8; `target`: where ONNX Runtime is to run the file fastest (it runs
-    everywhere); `accept_untrained`: export a network whatever its accuracy; `temperature`: of the
-    scores, "fit" for the one with the least cross-entropy on the validation images; None fits it
-    unless the network may have learnt them.
+    everywhere); `all_int8`: refuse a network of which any layer would stay in float;
+    `accept_untrained`: export a network whatever its accuracy; `temperature`: of the scores, "fit"
+    for the one with the least cross-entropy on the validation images; None fits it unless the
+    network may have learnt them.
 
     Raises:
         ValueError: there is no such effort or target, or the temperature is not above 0.
@@ -76,6 +77,7 @@ class ExportOptions:
     promise: Promise = Promise()
     effort: Effort = EFFORTS[-1]
     target: Target = "x86"
+    all_int8: bool = False
     accept_untrained: bool = False
     temperature: float | Literal["fit"] | None = None
 

@@ -7,16 +7,21 @@ import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, fx, nn
 
 from leansight.exporters.conversion.folding import fold
 from leansight.exporters.conversion.rewriting import pad_before_pooling
+from leansight.exporters.conversion.torch_graph import layer_constants, layers
+from leansight.exporters.errors import ConversionError
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.runtime.system.standard_error import drop_lines
 from leansight.runtime.system.whole_files import scratch_folder
+
+_NEXT_TO_NOTHING: Final = 1e-30  # a weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,10 @@ def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
 
     Batch norms are folded once, before either conversion, so that both files hold the same
     weights bit for bit.
+
+    Raises:
+        ConversionError: litert-torch cannot write an operator of it.
+
     """
     size, channels = preprocessing.size, preprocessing.channels
     return convert_folded(fold(network, torch.zeros(1, channels, size, size)), preprocessing)
@@ -52,11 +61,31 @@ def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> Floa
     size, channels = preprocessing.size, preprocessing.channels
     padded = copy.deepcopy(folded)
     pad_before_pooling(padded)
+    _tell_idle_layers_apart(padded)
+    # litert-torch 0.10 takes two constants for one where it has copied each to bring it in order.
+    for constant in (*padded.parameters(), *padded.buffers()):
+        constant.data = constant.data.contiguous()
     return FloatGraphs(
         onnx=_to_onnx(folded, torch.zeros(1, channels, size, size)),
         tflite=_to_tflite(padded, torch.zeros(1, size, size, channels)),
         folded=folded,
     )
+
+
+@torch.no_grad()
+def _tell_idle_layers_apart(module: fx.GraphModule) -> None:
+    """Let no two layers have the same weights where channels have none but zeros.
+
+    A TFLite file has equal weights once, and those of a channel of zeros are raised for the bias of
+    one layer (`leansight.exporters.int8.write_tflite.fit_biases`).
+    """
+    for number, node in enumerate(layers(module), start=1):
+        weights, _ = layer_constants(module, node)
+        assert weights is not None
+        flat = weights.flatten(1)
+        idle = (flat == 0).all(1)
+        flat[idle, 0] = number * _NEXT_TO_NOTHING
+        weights.copy_(flat.reshape(weights.shape))
 
 
 def _to_onnx(network: nn.Module, example: Tensor) -> bytes:
@@ -83,7 +112,14 @@ def _to_tflite(network: nn.Module, example: Tensor) -> bytes:
 
         channels_last = litert_torch.to_channel_last_io(network, args=[0])
         file = folder / "model.tflite"
-        litert_torch.convert(channels_last, (example,)).export(str(file))
+        try:
+            litert_torch.convert(channels_last, (example,)).export(str(file))
+        except Exception as error:  # what it raises has no class in common but this
+            said = str(error).partition("error: ")[2] or f"{type(error).__name__}: {error}"
+            raise ConversionError(
+                f"litert-torch cannot write this network as TFLite ({said.splitlines()[0]}): "
+                "export it without that operator, or for another size of images"
+            ) from error
         return file.read_bytes()
 
 

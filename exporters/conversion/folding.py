@@ -4,21 +4,46 @@ Both conversions start from this graph, so that both files hold the same weights
 and int8 rounds nothing that need not be computed.
 """
 
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
 import torch
 from torch import Tensor, fx, nn
 
+from leansight.exporters.conversion.norm_folding import (
+    can_take,
+    fold_norm_into_next,
+    scale_norm,
+    take,
+)
+from leansight.exporters.conversion.recognition import (
+    recognise_activations,
+    recognise_group_norm,
+    recognise_layer_norm,
+)
 from leansight.exporters.conversion.rewriting import (
+    FLAT_AXES,
+    drop_expansion,
+    flatten_dense,
+    merge_permutes,
     pool_mean,
     spread_activation,
     spread_hard_swish,
+    spread_leaky,
     write_averages_as_layers,
 )
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
+    IMAGE_AXES,
+    RESHAPES,
+    add_constants,
+    add_shapes,
     channelwise,
     given,
     input_of,
     is_foldable,
+    numbers_of,
     replace,
     rewrite_each,
     scale_weights,
@@ -26,8 +51,20 @@ from leansight.exporters.conversion.torch_graph import (
 )
 
 _DROPOUTS = {ATEN.dropout.default, ATEN.feature_dropout.default}
-_FACTORS = {ATEN.mul.Tensor, ATEN.mul.Scalar}
-_SUMMANDS = {ATEN.add.Tensor, ATEN.add.Scalar}
+_PADS = {ATEN.pad.default, ATEN.constant_pad_nd.default}
+# What a number does to a result: multiply it, or be added to it.
+_FACTORS: Final[Mapping[Any, Callable[[float], float]]] = {
+    ATEN.mul.Tensor: float,
+    ATEN.mul.Scalar: float,
+    ATEN.div.Tensor: lambda number: 1 / number,
+    ATEN.div.Scalar: lambda number: 1 / number,
+}
+_SUMMANDS: Final[Mapping[Any, Callable[[float], float]]] = {
+    ATEN.add.Tensor: float,
+    ATEN.add.Scalar: float,
+    ATEN.sub.Tensor: operator.neg,
+    ATEN.sub.Scalar: operator.neg,
+}
 
 
 def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
@@ -41,17 +78,25 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     """
     module = torch.export.export(network.eval(), (example,)).module()
     assert isinstance(module, fx.GraphModule)
+    rewrite_each(module, _change_nothing_in_place, _drop_idle)
+    recognise_activations(module)
+    rewrite_each(module, recognise_layer_norm, recognise_group_norm)
+    add_shapes(module, example)
     rewrite_each(
         module,
-        _change_nothing_in_place,
-        _drop_idle,
         spread_activation,
+        drop_expansion,
         pool_mean,
         _fold_batch_norm,
         _fold_number,
+        _fold_constant,
+        _merge_sums,
         spread_hard_swish,
+        spread_leaky,
         write_averages_as_layers,
     )
+    add_shapes(module, example)
+    rewrite_each(module, merge_permutes, fold_norm_into_next, flatten_dense)
     return module
 
 
@@ -68,8 +113,8 @@ def _change_nothing_in_place(module: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _drop_idle(module: fx.GraphModule, node: fx.Node) -> None:
-    """Drop dropout, and the check of the input's shape that torch.export adds."""
-    if node.target in _DROPOUTS:
+    """Drop dropout, padding of no side, and the check of the input's shape that torch adds."""
+    if node.target in _DROPOUTS or (node.target in _PADS and not any(numbers_of(node.args[1]))):
         replace(module, node, input_of(node))
     elif node.op == "call_module" and node.target == "_guards_fn":
         module.graph.erase_node(node)
@@ -83,19 +128,83 @@ def _fold_batch_norm(module: fx.GraphModule, node: fx.Node) -> None:
     weight, bias, mean, variance = (value_of(module, argument) for argument in node.args[1:5])
     factor = torch.rsqrt(given(variance, 1) + epsilon) * given(weight, 1)
     summand = given(bias, 0) - given(mean, 0) * factor
-    if is_foldable(source):
+    rank = node.meta["val"].ndim
+    if is_foldable(source) and rank in {FLAT_AXES, IMAGE_AXES}:
         scale_weights(module, source, factor, summand)
+        replace(module, node, source)
+    elif rank == FLAT_AXES and all(_is_dense(module, r) for r in node.users):
+        for reader in list(node.users):
+            take(module, reader, factor, summand)
         replace(module, node, source)
     else:
         replace(module, node, channelwise(module, node, factor, summand))
 
 
+def _is_dense(module: fx.GraphModule, node: fx.Node) -> bool:
+    return node.target is ATEN.linear.default and can_take(module, node)
+
+
 def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:
     """Fold a number that a layer's result is multiplied by, or that is added to it."""
-    if node.target not in _FACTORS | _SUMMANDS or node.kwargs:
+    factors, summands = _FACTORS.get(node.target), _SUMMANDS.get(node.target)
+    if (factors or summands) is None or node.kwargs:
         return
     source, number = node.args
     if isinstance(number, int | float) and isinstance(source, fx.Node) and is_foldable(source):
-        factor, summand = (number, 0) if node.target in _FACTORS else (1, number)
+        factor = factors(number) if factors else 1
+        summand = summands(number) if summands else 0
         scale_weights(module, source, given(None, factor), given(None, summand))
         replace(module, node, source)
+
+
+def _fold_constant(module: fx.GraphModule, node: fx.Node) -> None:
+    """Fold one number a channel that a layer's result is multiplied by, or that is added to it."""
+    if node.target not in {ATEN.mul.Tensor, ATEN.add.Tensor} or node.kwargs:
+        return
+    for source, other in (node.args, node.args[::-1]):
+        if not isinstance(source, fx.Node) or not isinstance(other, fx.Node):
+            continue
+        layer = _before_reshapes(source)
+        is_norm = layer.target is ATEN.layer_norm.default and len(layer.users) == 1
+        if other.op != "get_attr" or not (is_norm or is_foldable(layer)):
+            continue
+        value, shape = value_of(module, other), source.meta["val"].shape
+        assert value is not None
+        axis = -1 if is_norm or layer.target is ATEN.linear.default else 1
+        aligned = value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
+        if value.ndim > len(shape) or aligned.numel() != aligned.shape[axis]:
+            continue
+        whole = aligned.reshape(-1)
+        factor, summand = (whole, None) if node.target is ATEN.mul.Tensor else (None, whole)
+        scale = scale_norm if is_norm else scale_weights
+        scale(module, layer, given(factor, 1), given(summand, 0))
+        replace(module, node, source)
+        return
+
+
+def _before_reshapes(node: fx.Node) -> fx.Node:
+    """Return what gives the features that a node has on its last axis; itself but for reshapes."""
+    layer = node
+    while layer.target in RESHAPES and len(layer.users) == 1:
+        layer = input_of(layer)
+    if layer is node or layer.target is not ATEN.linear.default:
+        return node
+    features = [n.meta["val"].shape[-1] for n in (node, layer)]
+    return layer if features[0] == features[1] else node
+
+
+def _merge_sums(module: fx.GraphModule, node: fx.Node) -> None:
+    """Add two constants to each other, not both to a result: int8 then rounds one sum."""
+    match node.args, node.kwargs:
+        case [fx.Node() as before, fx.Node() as last], {} if node.target is ATEN.add.Tensor:
+            first, source = before.args[1:2], before.args[:1]
+        case _:
+            return
+    constants = (*first, last)
+    if before.target is not ATEN.add.Tensor or before.kwargs or len(before.users) > 1:
+        return
+    if not all(isinstance(n, fx.Node) and n.op == "get_attr" for n in constants):
+        return
+    one, other = (given(value_of(module, n), 0) for n in constants)
+    (summed,) = add_constants(module, node, one + other)
+    node.args = (*source, summed)

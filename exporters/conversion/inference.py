@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.runtime.preprocessing import Image, network_input
 
 PREDICTION_BATCH = 16
@@ -28,7 +29,9 @@ def predict(
     network: nn.Module, pixels: Image, progress: Callable[[int, int], None] = lambda *_: None
 ) -> NDArray[np.float32]:
     """Return torch's logits (N, K) float32 for (N, S, S, C) uint8 pixels."""
-    network = network.eval().to(memory_format=torch.channels_last)
+    for constant in (*network.eval().parameters(), *network.buffers()):
+        if constant.ndim == IMAGE_AXES:
+            constant.data = constant.data.contiguous(memory_format=torch.channels_last)
     logits = []
     for done, batch in batches(pixels):
         logits.append(network(batch))

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
@@ -21,7 +23,11 @@ from leansight.exporters.conversion.torch_graph import (
     replace,
     rewrite_each,
     scale_weights,
+    value_of,
 )
+
+FLAT_AXES: Final = 2  # images and features
+BROADCASTING: Final = {ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor, ATEN.div.Tensor}
 
 
 def spread_activation(module: fx.GraphModule, node: fx.Node) -> None:
@@ -58,15 +64,24 @@ def pool_mean(module: fx.GraphModule, node: fx.Node) -> None:
 
 
 def spread_hard_swish(module: fx.GraphModule, node: fx.Node) -> None:
-    """Write hard-swish of what a layer gives as (x / 6) × relu6(6 × (x / 6) + 3).
+    """Write hard-swish as (x / 6) × relu6(6 × (x / 6) + 3).
 
     Both formats compute it in integers, and alike: LiteRT has hard-swish of int8 outside of
-    XNNPACK only, ONNX Runtime in float. The layer gives x / 6 at no cost.
+    XNNPACK only, ONNX Runtime in float. A layer before it gives x / 6 at no cost; where there is
+    none, a convolution of each channel alone does.
     """
-    if node.target is not ATEN.hardswish.default or not is_foldable(source := input_of(node)):
+    if node.target is not ATEN.hardswish.default:
         return
-    channels = source.meta["val"].shape[1]
-    scale_weights(module, source, given(None, 1 / 6), given(None, 0))
+    source = input_of(node)
+    if len(shape := source.meta["val"].shape) not in {FLAT_AXES, IMAGE_AXES}:
+        return
+    channels = shape[1]
+    if is_foldable(source):
+        scale_weights(module, source, given(None, 1 / 6), given(None, 0))
+    else:
+        sixths = torch.full((channels,), 1 / 6)
+        source = channelwise(module, node, sixths, torch.zeros(channels))
+        node.args = (source,)
     raised = channelwise(module, node, torch.full((channels,), 6.0), torch.full((channels,), 3.0))
     with module.graph.inserting_before(node):
         call = module.graph.call_function
@@ -79,23 +94,132 @@ def write_averages_as_layers(module: fx.GraphModule, node: fx.Node) -> None:
     """Write the mean of each window as a convolution of each channel alone.
 
     As pooling LiteRT rounds ties away from zero and ONNX Runtime to even, and every second mean
-    of four numbers is one. A layer has a grid of its own, on which both round alike.
+    of four numbers is one. A layer has a grid of its own, on which both round alike. Windows at
+    the border that count fewer places are multiplied by what they lack.
     """
-    if node.target is not ATEN.avg_pool2d.default:
+    if node.target is not ATEN.avg_pool2d.default or node.args[6:]:
         return
-    source, kernel, stride, padding, ceil, counted = (*node.args, *(None,) * 6)[:6]
+    source, kernel, stride, padding, *_ = (*node.args, *(None,) * 3)
     kernel, padding = both(kernel), both(padding or [0])
-    if ceil or (counted is False and any(padding)) or node.args[6:]:
-        return
-    assert isinstance(source, fx.Node)
-    channels = source.meta["val"].shape[1]
-    (weight,) = add_constants(
-        module, node, torch.full((channels, 1, *kernel), 1 / math.prod(kernel))
-    )
     strides = both(stride) if stride else kernel
+    assert isinstance(source, fx.Node)
+    counted = node.args[5] if node.args[5:] else True
+    sizes = zip(source.meta["val"].shape[2:], node.meta["val"].shape[2:], strict=True)
+    windows = [
+        _Windows(*sizes_of, k, s, p, counted=bool(counted))
+        for sizes_of, k, s, p in zip(sizes, kernel, strides, padding, strict=True)
+    ]
+    channels = source.meta["val"].shape[1]
+    rows, columns = (window.lacking for window in windows)
+    alike = math.prod(float(part[0]) for part in (rows, columns) if (part == part[0]).all())
+    means = torch.full((channels, 1, *kernel), alike / math.prod(kernel))
+    weight, *factors = add_constants(module, node, means, rows.reshape(1, 1, -1, 1), columns)
     with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        if any(window.beyond for window in windows):
+            (top, bottom), (left, right) = ((w.padding, w.padding + w.beyond) for w in windows)
+            sides = [left, right, top, bottom]
+            source, padding = call(ATEN.pad.default, (source, sides, "constant", 0.0)), [0, 0]
         arguments = (source, weight, None, strides, padding, [1, 1], channels)
-        result = module.graph.call_function(ATEN.conv2d.default, arguments)
+        result = call(ATEN.conv2d.default, arguments)
+        for factor, lacking in zip(factors, (rows, columns), strict=True):
+            if (lacking != lacking[0]).any():
+                result = call(ATEN.mul.Tensor, (result, factor))
+    replace(module, node, result)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows along one axis of `size` places, `count` of them.
+
+    `counted`: places of the padding count in a mean.
+    """
+
+    size: int
+    count: int
+    kernel: int
+    stride: int
+    padding: int
+    counted: bool
+
+    @property
+    def beyond(self) -> int:
+        """How many places the last window reaches beyond the padding."""
+        reached = (self.count - 1) * self.stride + self.kernel
+        return max(reached - self.size - 2 * self.padding, 0)
+
+    @property
+    def lacking(self) -> Tensor:
+        """For each window the kernel's size, divided by the places that count (count,)."""
+        first = torch.arange(self.count) * self.stride - self.padding
+        end = self.size + self.padding if self.counted else self.size
+        last = (first + self.kernel).clamp(max=end)
+        return self.kernel / (last - (first if self.counted else first.clamp(min=0)))
+
+
+def spread_leaky(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write leaky ReLU and PReLU, of slopes s of 1 at most, as s x + relu((1 - s) x).
+
+    Both are convolutions of each channel alone, whose sum both formats take in equal steps.
+    LiteRT has leaky ReLU of int8 in 8 bits of fixed point, ONNX Runtime as a table.
+    """
+    if node.target not in {ATEN.leaky_relu.default, ATEN.prelu.default}:
+        return
+    source = input_of(node)
+    if source.meta["val"].ndim != IMAGE_AXES:
+        return
+    slope = (*node.args[1:], 0.01)[0]
+    slopes = torch.tensor(slope) if isinstance(slope, float | int) else value_of(module, slope)
+    assert slopes is not None
+    if (slopes > 1).any():
+        return
+    slopes = slopes.double().expand(source.meta["val"].shape[1])
+    leaky = channelwise(module, node, slopes, torch.zeros_like(slopes))
+    rest = channelwise(module, node, 1 - slopes, torch.zeros_like(slopes))
+    with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        result = call(ATEN.add.Tensor, (leaky, call(ATEN.relu.default, (rest,))))
+    replace(module, node, result)
+
+
+def drop_expansion(module: fx.GraphModule, node: fx.Node) -> None:
+    """Leave out what repeats numbers for sums and products, which repeat them by themselves."""
+    if node.target not in {ATEN.expand.default, ATEN.expand_as.default}:
+        return
+    source, shape = input_of(node), node.meta["val"].shape
+    for user in node.users:
+        others = [part for part in user.all_input_nodes if part is not node]
+        if user.target not in BROADCASTING or [o.meta["val"].shape for o in others] != [shape]:
+            return
+    if source.meta["val"].ndim == len(shape):
+        replace(module, node, source)
+
+
+def merge_permutes(module: fx.GraphModule, node: fx.Node) -> None:
+    """Put axes in order once where it is done twice, and not at all where that cancels out."""
+    before = node.args[0] if node.target is ATEN.permute.default else None
+    if not isinstance(before, fx.Node) or before.target is not ATEN.permute.default:
+        return
+    inner = numbers_of(before.args[1])
+    order = [inner[axis] for axis in numbers_of(node.args[1])]
+    if order == sorted(order):
+        replace(module, node, input_of(before))
+    else:
+        node.args = (input_of(before), order)
+
+
+def flatten_dense(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write a dense layer on tokens as one on rows, which both formats have in int8."""
+    if node.target is not ATEN.linear.default:
+        return
+    source, shape = input_of(node), node.meta["val"].shape
+    if len(shape) == FLAT_AXES:
+        return
+    call = module.graph.call_function
+    with module.graph.inserting_before(node):
+        rows = call(ATEN.reshape.default, (source, [-1, source.meta["val"].shape[-1]]))
+        dense = call(ATEN.linear.default, (rows, *node.args[1:]))
+        result = call(ATEN.reshape.default, (dense, [-1, *shape[1:]]))
     replace(module, node, result)
 
 

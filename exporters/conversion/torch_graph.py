@@ -1,6 +1,7 @@
 """The graph that torch.export makes of a network: its layers, what they hold, how to change it."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any, Final
@@ -17,7 +18,7 @@ MEANS_AND_MAXIMA: Final = {ATEN.max_pool2d.default, ATEN.avg_pool2d.default}
 # What gives k times as much for k times as much, k > 0, channel by channel.
 EQUIVARIANT: Final = MEANS_AND_MAXIMA | {ATEN.relu.default, ATEN.adaptive_avg_pool2d.default}
 IMAGE_AXES: Final = 4  # batch, channels, height, width
-_RESHAPES: Final = {ATEN.reshape.default, ATEN.view.default}
+RESHAPES: Final = {ATEN.reshape.default, ATEN.view.default}
 
 
 def layers(module: fx.GraphModule) -> Iterator[fx.Node]:
@@ -72,8 +73,22 @@ def rewrite_each(
     for rewrite in rewrites:
         for node in list(module.graph.nodes):
             rewrite(module, node)
-    module.graph.eliminate_dead_code()
+        module.graph.eliminate_dead_code()
     module.recompile()
+
+
+@torch.no_grad()
+def add_shapes(module: fx.GraphModule, example: Tensor) -> None:
+    """Note at every node the shape of what it gives for `example`, as `meta["val"]`."""
+
+    class Describer(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            result = super().run_node(n)
+            if isinstance(result, Tensor):
+                n.meta["val"] = torch.empty_like(result, device="meta")
+            return result
+
+    Describer(module).run(example)
 
 
 def is_foldable(node: fx.Node) -> bool:
@@ -93,17 +108,19 @@ def scale_weights(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand
 
 
 def channelwise(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: Tensor) -> fx.Node:
-    """Write factor × x + summand, both (C,), as a convolution of each channel alone."""
-    source, channels = input_of(node), len(factor)
+    """Write factor × x + summand, both (C,), as a convolution of each channel alone, if any."""
+    source, channels, shape = input_of(node), len(factor), node.meta["val"].shape
+    if (factor == 1).all() and not summand.any():
+        return source
     weight, bias = add_constants(module, node, factor.reshape(-1, 1, 1, 1), summand)
     settings = ([1, 1], [0, 0], [1, 1], channels)
     with module.graph.inserting_before(node):
         call = module.graph.call_function
-        if node.meta["val"].ndim == IMAGE_AXES:
+        if len(shape) == IMAGE_AXES:
             return call(ATEN.conv2d.default, (source, weight, bias, *settings))
-        square = call(ATEN.reshape.default, (source, [1, channels, 1, 1]))
-        result = call(ATEN.conv2d.default, (square, weight, bias, *settings))
-        return call(ATEN.reshape.default, (result, [1, channels]))
+        picture = call(ATEN.reshape.default, (source, [-1, channels, math.prod(shape[2:]), 1]))
+        result = call(ATEN.conv2d.default, (picture, weight, bias, *settings))
+        return call(ATEN.reshape.default, (result, [-1, *shape[1:]]))
 
 
 def add_constants(module: fx.GraphModule, node: fx.Node, *values: Tensor) -> list[fx.Node]:
@@ -158,10 +175,10 @@ def both(value: object) -> list[int]:
 
 def _reshape_any_number(module: fx.GraphModule, node: fx.Node) -> None:
     del module
-    if node.target in _RESHAPES:
+    if node.target in RESHAPES:
         given: Any = node.args[1]
         first, *rest = node.meta["val"].shape if "val" in node.meta else given
-        if first == 1:
+        if first == 1 and -1 not in given:
             node.args = (input_of(node), [-1, *rest])
 
 

@@ -8,16 +8,19 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import fx
 from torch.nn import functional
 
+from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.importers.onnx_node import Activation, Constant, Step
+
+TWO: Final = 2  # activations that one is chosen of, or axes: images and features
+_WITH_CHANNELS: Final = frozenset({TWO, IMAGE_AXES})  # axes of what has its channels on axis 1
 
 
 def _unary(function: Callable[..., Any], *, positive: bool = False) -> Callable[[Step], Activation]:
     def write(step: Step) -> Activation:
         source = step.activation()
-        return step.call(function, source.node, order=source.order, positive=positive)
+        return step.like(source, function, source.node, positive=positive)
 
     return write
 
@@ -25,33 +28,36 @@ def _unary(function: Callable[..., Any], *, positive: bool = False) -> Callable[
 def _clip(step: Step) -> Activation:
     source = step.activation()
     low, high = step.setting("min", 1, -math.inf), step.setting("max", 2, math.inf)
-    order, positive = source.order, low >= 0
     if (low, high) == (0, 6):
-        return step.call(functional.relu6, source.node, order=order, positive=True)
+        return step.like(source, functional.relu6, source.node, positive=True)
     if (low, high) == (0, math.inf):
-        return step.call(functional.relu, source.node, order=order, positive=True)
-    return step.call(functional.hardtanh, source.node, low, high, order=order, positive=positive)
+        return step.like(source, functional.relu, source.node, positive=True)
+    return step.like(source, functional.hardtanh, source.node, low, high, positive=low >= 0)
 
 
 def _hard_sigmoid(step: Step) -> Activation:
     source = step.activation()
     slope, middle = step.attributes.get("alpha", 0.2), step.attributes.get("beta", 0.5)
     if math.isclose(slope, 1 / 6, rel_tol=1e-6) and middle == 1 / 2:
-        return step.call(functional.hardsigmoid, source.node, order=source.order, positive=True)
+        return step.like(source, functional.hardsigmoid, source.node, positive=True)
     scaled = step.graph.call_function(operator.mul, (source.node, slope))
     raised = step.graph.call_function(operator.add, (scaled, middle))
-    arguments = (raised, 0.0, 1.0)
-    return step.call(functional.hardtanh, *arguments, order=source.order, positive=True)
+    return step.like(source, functional.hardtanh, raised, 0.0, 1.0, positive=True)
 
 
-def _leaky_relu(step: Step) -> Activation:
-    source, slope = step.activation(), step.attributes.get("alpha", 0.01)
-    return step.call(functional.leaky_relu, source.node, slope, order=source.order)
+def _with_alpha(function: Callable[..., Any], otherwise: float) -> Callable[[Step], Activation]:
+    def write(step: Step) -> Activation:
+        source = step.activation()
+        return step.like(source, function, source.node, step.attributes.get("alpha", otherwise))
+
+    return write
 
 
-def _elu(step: Step) -> Activation:
-    source, alpha = step.activation(), step.attributes.get("alpha", 1.0)
-    return step.call(functional.elu, source.node, alpha, order=source.order)
+def _selu(step: Step) -> Activation:
+    source = step.activation()
+    if step.attributes.keys() & {"alpha", "gamma"}:
+        raise step.refuse("a SELU with other constants than its own is not read")
+    return step.like(source, functional.selu, source.node)
 
 
 def _prelu(step: Step) -> Activation:
@@ -60,6 +66,38 @@ def _prelu(step: Step) -> Activation:
     if len(slopes) not in (1, source.shape[1]):
         raise step.refuse("slopes other than one a channel are not read")
     return step.call(functional.prelu, source.node, step.weights(slopes))
+
+
+def _power(step: Step) -> Activation:
+    exponent = step.constant(1)
+    if exponent.size != 1:
+        raise step.refuse("powers other than one for all are not read")
+    source = step.activation()
+    return step.like(source, torch.pow, source.node, exponent.item())
+
+
+def _gelu(step: Step) -> Activation:
+    source, form = step.activation(), step.attributes.get("approximate", b"none").decode()
+    node = step.graph.call_function(functional.gelu, (source.node,), {"approximate": form})
+    return replace(source, node=node, affine=False, positive=False)
+
+
+def _extremum(step: Step) -> Activation:
+    """Write the larger or smaller of two; beside one constant number it is a bound."""
+    is_max = step.node.op_type == "Max"
+    activations = [i for i, value in enumerate(step.inputs) if isinstance(value, Activation)]
+    if len(step.inputs) != TWO or not activations:
+        raise step.refuse("it takes two, of which one depends on the image")
+    source = step.activation(activations[0])
+    if len(activations) == 1:
+        bound = step.constant(1 - activations[0])
+        if bound.size != 1:
+            raise step.refuse("bounds other than one for all are not read")
+        bounds = (bound.item(), math.inf) if is_max else (-math.inf, bound.item())
+        positive = bounds[0] >= 0
+        return step.like(source, functional.hardtanh, source.node, *bounds, positive=positive)
+    one, other = _aligned(step)
+    return step.like(one, torch.maximum if is_max else torch.minimum, one.node, other.node)
 
 
 _BINARY: Final[Mapping[str, Callable[..., Any]]] = {
@@ -76,36 +114,42 @@ def _binary(step: Step) -> Activation:
             return _with_constant(step, step.activation(0), number, first=True)
         case [np.ndarray() as number, Activation()]:
             return _with_constant(step, step.activation(1), number, first=False)
+    one, other = _aligned(step)
+    positive = one.positive and other.positive and step.node.op_type != "Sub"
+    larger = one if len(one.shape) >= len(other.shape) else other
+    function = _BINARY[step.node.op_type]
+    return step.like(larger, function, one.node, other.node, positive=positive)
+
+
+def _aligned(step: Step) -> tuple[Activation, Activation]:
+    """Return two activations whose axes are in the same order, images on the same axis."""
     one, other = step.activation(0), step.activation(1)
     if one.order != other.order:
         one, other = step.plain(0), step.plain(1)
-    for gated, gate in ((one, other), (other, one)):
-        if step.node.op_type == "Mul" and _gives(gate.node, functional.hardsigmoid, gated.node):
-            return step.call(functional.hardswish, gated.node, order=one.order)
-    positive = one.positive and other.positive and step.node.op_type != "Sub"
-    function = _BINARY[step.node.op_type]
-    return step.call(function, one.node, other.node, order=one.order, positive=positive)
+    if one.batch - len(one.shape) != other.batch - len(other.shape):
+        raise step.refuse("the images of a batch are on different axes of what it takes")
+    return one, other
 
 
 def _with_constant(step: Step, source: Activation, number: Constant, *, first: bool) -> Activation:
     """Write what is done to an activation with a constant as factor × x + summand.
 
-    relu6(x + 3) / 6, as Keras writes it, is a hard sigmoid. One number a channel is a batch norm,
-    which folding puts into the layer before it; so is one number that is done to the pixels.
+    One number a channel is a batch norm, which folding puts into the layer before it; so is one
+    number that is done to the pixels.
     """
     if np.broadcast_shapes(source.shape, number.shape) != source.shape:
         raise step.refuse(f"a constant of shape {number.shape} for {source.shape} is not read")
     aligned = number.reshape((1,) * (len(source.shape) - number.ndim) + number.shape)
+    if aligned.shape[source.batch] > 1:
+        raise step.refuse("its constant differs between the images of a batch")
     aligned = aligned.astype(np.float64).transpose(np.argsort(source.order))
-    factor, summand = _factor_and_summand(step, aligned, first=first)
+    if (step.node.op_type, first) == ("Div", False):
+        turned = step.graph.call_function(torch.reciprocal, (source.node,))
+        source, factor, summand = replace(source, node=turned), aligned, np.zeros_like(aligned)
+    else:
+        factor, summand = _factor_and_summand(step, aligned, first=first)
     alone = aligned.size == 1 and not source.affine
-    if alone and math.isclose(factor.item(), 1 / 6, rel_tol=1e-6) and not summand.any():
-        raised = source.node.args[0] if _gives(source.node, functional.relu6) else None
-        if isinstance(raised, fx.Node) and _gives(raised, operator.add):
-            inside, *added = raised.args
-            if added == [3]:
-                return step.call(functional.hardsigmoid, inside, order=source.order, positive=True)
-    if aligned.ndim > 1 and aligned.size == aligned.shape[1] and not alone:
+    if aligned.ndim in _WITH_CHANNELS and aligned.size == aligned.shape[1] and not alone:
         return _scaled_channels(step, source, factor.reshape(-1), summand.reshape(-1))
     node = source.node
     for function, part, idle in ((operator.mul, factor, 1), (operator.add, summand, 0)):
@@ -113,11 +157,6 @@ def _with_constant(step: Step, source: Activation, number: Constant, *, first: b
             argument = part.item() if part.size == 1 else step.weights(part)
             node = step.graph.call_function(function, (node, argument))
     return replace(source, node=node, affine=False, positive=False)
-
-
-def _gives(node: fx.Node, function: Callable[..., Any], of: fx.Node | None = None) -> bool:
-    """Whether a node is a call of the function, of another node if one is given."""
-    return node.target is function and (of is None or node.args[0] is of)
 
 
 def _factor_and_summand(step: Step, number: Constant, *, first: bool) -> tuple[Constant, Constant]:
@@ -131,10 +170,8 @@ def _factor_and_summand(step: Step, number: Constant, *, first: bool) -> tuple[C
             return -one, number
         case "Mul", _:
             return number, zero
-        case "Div", True:
-            return 1 / number, zero
         case _:
-            raise step.refuse("a number divided by an activation is not read")
+            return 1 / number, zero
 
 
 def _scaled_channels(
@@ -144,22 +181,40 @@ def _scaled_channels(
     zero, one = np.zeros(channels), np.ones(channels)
     values = zero, one, np.broadcast_to(factor, channels), np.broadcast_to(summand, channels)
     parts = [step.weights(np.array(value)) for value in values]
-    arguments = (source.node, *parts, False, 0.0, 0.0)
-    return step.call(functional.batch_norm, *arguments, order=source.order, affine=source.affine)
+    training = False
+    result = step.like(source, functional.batch_norm, source.node, *parts, training, 0.0, 0.0)
+    return replace(result, affine=source.affine)
 
 
 ELEMENTWISE: Final[Mapping[str, Callable[[Step], Activation]]] = {
+    "Abs": _unary(torch.abs, positive=True),
     "Add": _binary,
+    "Celu": _with_alpha(functional.celu, 1.0),
     "Clip": _clip,
     "Div": _binary,
-    "Elu": _elu,
+    "Elu": _with_alpha(functional.elu, 1.0),
+    "Erf": _unary(torch.erf),
+    "Exp": _unary(torch.exp, positive=True),
+    "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _unary(functional.hardswish),
-    "LeakyRelu": _leaky_relu,
+    "LeakyRelu": _with_alpha(functional.leaky_relu, 0.01),
+    "Log": _unary(torch.log),
+    "Max": _extremum,
+    "Min": _extremum,
+    "Mish": _unary(functional.mish),
     "Mul": _binary,
+    "Neg": _unary(torch.neg),
     "PRelu": _prelu,
+    "Pow": _power,
+    "Reciprocal": _unary(torch.reciprocal),
     "Relu": _unary(functional.relu, positive=True),
+    "Selu": _selu,
     "Sigmoid": _unary(torch.sigmoid, positive=True),
+    "Softplus": _unary(functional.softplus, positive=True),
+    "Softsign": _unary(functional.softsign),
+    "Sqrt": _unary(torch.sqrt, positive=True),
     "Sub": _binary,
+    "Sum": _binary,
     "Tanh": _unary(torch.tanh),
 }

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from torch import fx, nn
 from torch.nn import functional
 
@@ -85,28 +87,38 @@ class GraphReader:
         return self._graph.get_attr(f"{constant.target}_halves")
 
     def _write(self, node: onnx.NodeProto) -> None:
-        if node.domain not in _OURS or node.op_type not in {*OPERATORS, "Constant"}:
+        inputs = [self._values[name] for name in node.input]
+        if node.domain in _OURS and node.op_type == "Shape":
+            self._values[node.output[0]] = np.array(self._shapes[node.input[0]], np.int64)
+            return
+        if node.domain in _OURS and not any(isinstance(value, Activation) for value in inputs):
+            self._values |= self._computed(node)
+            return
+        if node.domain not in _OURS or node.op_type not in OPERATORS:
             domain = f"{node.domain}." if node.domain not in _OURS else ""
             raise ConversionError(
                 f"{self._name} has the operator {domain}{node.op_type} "
-                f"({node.name or node.output[0]}), which leansight does not read. It reads "
-                f"{', '.join(sorted(OPERATORS))}"
+                f"({node.name or node.output[0]}), which leansight does not read"
             )
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if node.op_type == "Constant":
-            self._values[node.output[0]] = numpy_helper.to_array(attributes["value"])
-            return
         step = Step(
             graph=self._graph,
             root=self._root,
             node=node,
-            inputs=[self._values[name] for name in node.input],
+            inputs=inputs,
             shapes=[self._shapes[name] for name in node.output if name],
             attributes=attributes,
         )
         results = OPERATORS[node.op_type](step)
         for name, value in zip(node.output, _listed(results), strict=False):
             self._values[name] = replace(value, shape=self._shapes[name])
+
+    def _computed(self, node: onnx.NodeProto) -> dict[str, Constant]:
+        """Return what a node gives for every image alike, where ONNX Runtime has left it."""
+        opsets = {opset.domain: opset.version for opset in self._model.opset_import}
+        evaluator = ReferenceEvaluator(node, opsets=opsets)
+        given = {name: self._values[name] for name in node.input if name}
+        return dict(zip(node.output, evaluator.run(None, given), strict=True))
 
 
 def _listed(results: Activation | Sequence[Activation]) -> Sequence[Activation]:

@@ -1,4 +1,4 @@
-"""ONNX's layers with weights, and its pooling, as torch functions."""
+"""ONNX's layers with weights, products of matrices and pooling, as torch functions."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +13,43 @@ from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.importers.onnx_node import Activation, Constant, Step
 
 MATRIX_AXES: Final = 2
+LINE_AXES: Final = 3  # batch, channels, places
 
 
 def _conv(step: Step) -> Activation:
-    image, kernel, bias = step.plain(axes=IMAGE_AXES), step.constant(1), step.optional(2)
-    strides, dilations = _pair(step, "strides"), _pair(step, "dilations")
-    node, padding = _padded(step, image, kernel.shape[2:], strides, dilations, 0.0)
+    kernel, bias = step.constant(1), step.optional(2)
     weights = step.weights(kernel), None if bias is None else step.weights(bias)
     group = step.attributes.get("group", 1)
+    if kernel.ndim == LINE_AXES:
+        return _line_conv(step, weights, group)
+    image = step.plain(axes=IMAGE_AXES)
+    strides, dilations = _pair(step, "strides"), _pair(step, "dilations")
+    node, padding = _padded(step, image, kernel.shape[2:], strides, dilations, 0.0)
     return step.call(functional.conv2d, node, *weights, strides, padding, dilations, group)
+
+
+def _line_conv(step: Step, weights: tuple[fx.Node, fx.Node | None], group: int) -> Activation:
+    """Write a convolution along one axis."""
+    line = step.plain(axes=LINE_AXES)
+    before, after = step.attributes.get("pads", [0, 0])
+    if step.attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or before != after:
+        raise step.refuse("along one axis only equal padding that is written out is read")
+    (stride,), (dilation,) = (step.attributes.get(n, [1]) for n in ("strides", "dilations"))
+    settings = (stride, before, dilation, group)
+    return step.call(functional.conv1d, line.node, *weights, *settings)
+
+
+def _conv_transpose(step: Step) -> Activation:
+    image, kernel, bias = step.plain(axes=IMAGE_AXES), step.constant(1), step.optional(2)
+    strides, dilations = _pair(step, "strides"), _pair(step, "dilations")
+    top, left, bottom, right = step.attributes.get("pads", [0, 0, 0, 0])
+    unread = step.attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
+    if unread or "output_shape" in step.attributes or (top, left) != (bottom, right):
+        raise step.refuse("only equal padding that is written out is read")
+    weights = step.weights(kernel), None if bias is None else step.weights(bias)
+    added = tuple(step.attributes.get("output_padding", [0, 0]))
+    settings = (strides, (top, left), added, step.attributes.get("group", 1), dilations)
+    return step.call(functional.conv_transpose2d, image.node, *weights, *settings)
 
 
 def _gemm(step: Step) -> Activation:
@@ -37,26 +65,37 @@ def _gemm(step: Step) -> Activation:
 
 
 def _matmul(step: Step) -> Activation:
+    if all(isinstance(value, Activation) for value in step.inputs):
+        return _product(step)
     weight = step.constant(1)
     if weight.ndim != MATRIX_AXES:
         raise step.refuse(f"its weights have {weight.ndim} axes, not 2")
     return _linear(step, weight.T, None)
 
 
+def _product(step: Step) -> Activation:
+    """Write the matrix product of two activations, as attention has it."""
+    one, other = step.plain(0), step.plain(1)
+    if (
+        one.batch != other.batch
+        or len(one.shape) != len(other.shape)
+        or one.batch >= len(one.shape) - MATRIX_AXES
+    ):
+        raise step.refuse("it mixes the images of a batch")
+    return step.like(one, torch.matmul, one.node, other.node)
+
+
 def _linear(step: Step, rows: Constant, bias: Constant | None) -> Activation:
-    source = step.plain(axes=MATRIX_AXES)
-    added = None if bias is None else step.weights(bias)
-    return step.call(functional.linear, source.node, step.weights(rows), added)
-
-
-def _batch_norm(step: Step) -> Activation:
+    """Write a dense layer over the last axis; over torch's channels, a 1×1 convolution."""
     source = step.activation()
-    if source.order[1] != 1:
-        source = step.plain()
-    factor, summand, mean, variance = (step.weights(step.constant(i)) for i in range(1, 5))
-    epsilon = step.attributes.get("epsilon", 1e-5)
-    arguments = (source.node, mean, variance, factor, summand, False, 0.0, epsilon)
-    return step.call(functional.batch_norm, *arguments, order=source.order, affine=source.affine)
+    if source.batch == len(source.shape) - 1:
+        raise step.refuse("it mixes the images of a batch")
+    added = None if bias is None else step.weights(bias)
+    if len(source.shape) == IMAGE_AXES and source.order[-1] == 1:
+        kernel = step.weights(rows[:, :, None, None])
+        return step.like(source, functional.conv2d, source.node, kernel, added)
+    source = step.plain()
+    return step.like(source, functional.linear, source.node, step.weights(rows), added)
 
 
 # Pooling
@@ -89,30 +128,6 @@ def _average_pool(step: Step) -> Activation:
     ceil = bool(step.attributes.get("ceil_mode", 0))
     arguments = (node, kernel, strides, padding, ceil, counted)
     return step.call(functional.avg_pool2d, *arguments, positive=source.positive)
-
-
-def _global_average_pool(step: Step) -> Activation:
-    source = step.plain(axes=IMAGE_AXES)
-    keep = True  # height and width, as one pixel
-    return step.call(torch.mean, source.node, (2, 3), keep, positive=source.positive)
-
-
-def _global_max_pool(step: Step) -> Activation:
-    source = step.plain(axes=IMAGE_AXES)
-    return step.call(functional.max_pool2d, source.node, source.shape[2:], positive=source.positive)
-
-
-def _reduce_mean(step: Step) -> Activation:
-    source = step.activation()
-    axes = step.setting("axes", 1, [])
-    if not axes:
-        raise step.refuse("a mean over everything is not read")
-    left_out = {axis % len(source.shape) for axis in axes}
-    keep = bool(step.attributes.get("keepdims", 1))
-    dims = tuple(sorted(source.order[axis] for axis in left_out))
-    rest = [at for axis, at in enumerate(source.order) if keep or axis not in left_out]
-    order = tuple(sorted(rest).index(at) for at in rest)
-    return step.call(torch.mean, source.node, dims, keep, order=order, positive=source.positive)
 
 
 # Kernels and their padding
@@ -162,12 +177,9 @@ def _sides(
 
 LAYERS: Final[Mapping[str, Callable[[Step], Activation]]] = {
     "AveragePool": _average_pool,
-    "BatchNormalization": _batch_norm,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
-    "GlobalAveragePool": _global_average_pool,
-    "GlobalMaxPool": _global_max_pool,
     "MatMul": _matmul,
     "MaxPool": _max_pool,
-    "ReduceMean": _reduce_mean,
 }

@@ -19,13 +19,15 @@ Constant = NDArray[Any]
 class Activation:
     """What an operator gives: the ONNX tensor is what `node` computes, its axes put in `order`.
 
-    `shape` is the ONNX tensor's, for one image. `affine`: it is the pixels but for factors and
+    `shape` is the ONNX tensor's, for one image; the images of a batch follow each other on its axis
+    `batch`, where one image may take several places. `affine`: it is the pixels but for factors and
     summands. `positive`: nothing in it is below zero.
     """
 
     node: fx.Node
     shape: tuple[int, ...]
     order: tuple[int, ...]
+    batch: int = 0
     affine: bool = False
     positive: bool = False
 
@@ -67,10 +69,15 @@ class Step:
         value = self.activation(index)
         if axes is not None and len(value.shape) != axes:
             raise self.refuse(f"its input has {len(value.shape)} axes, not {axes}")
-        if value.is_plain:
+        if not value.is_plain:
+            node = self.graph.call_function(torch.permute, (value.node, value.order))
+            value = replace(value, node=node, order=tuple(range(len(value.order))))
+        if axes is None or value.batch == 0:
             return value
-        node = self.graph.call_function(torch.permute, (value.node, value.order))
-        return replace(value, node=node, order=tuple(range(len(value.order))))
+        if max(value.shape[: value.batch]) > 1:
+            raise self.refuse("the images of a batch are not on its input's first axis")
+        node = self.graph.call_function(torch.reshape, (value.node, (-1, *value.shape[1:])))
+        return replace(value, node=node, batch=0)
 
     def constant(self, index: int) -> Constant:
         """Return an input that is the same for every image."""
@@ -94,15 +101,33 @@ class Step:
     def weights(self, value: Constant) -> fx.Node:
         """Put a constant into the graph, as float32."""
         name = f"constant_{len(list(self.root.parameters()))}"
-        numbers = torch.from_numpy(value.astype(np.float32))
+        numbers = torch.from_numpy(np.array(value, np.float32, order="C"))
         self.root.register_parameter(name, torch.nn.Parameter(numbers, requires_grad=False))
         return self.graph.get_attr(name)
+
+    def places(self, indices: Sequence[int]) -> fx.Node:
+        """Put places on an axis into the graph, as int64."""
+        name = f"places_{len(list(self.root.buffers()))}"
+        self.root.register_buffer(name, torch.tensor(indices))
+        return self.graph.get_attr(name)
+
+    def like(
+        self,
+        source: Activation,
+        function: Callable[..., Any],
+        *arguments: Any,
+        positive: bool = False,
+    ) -> Activation:
+        """Write a call whose result has the axes of `source`, in the same order."""
+        node = self.graph.call_function(function, arguments)
+        return replace(source, node=node, affine=False, positive=positive)
 
     def call(
         self,
         function: Callable[..., Any],
         *arguments: Any,
         order: tuple[int, ...] | None = None,
+        batch: int = 0,
         affine: bool = False,
         positive: bool = False,
     ) -> Activation:
@@ -112,6 +137,7 @@ class Step:
             node=self.graph.call_function(function, arguments),
             shape=shape,
             order=tuple(range(len(shape))) if order is None else order,
+            batch=batch,
             affine=affine,
             positive=positive,
         )

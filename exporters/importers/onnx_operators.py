@@ -12,10 +12,16 @@ from typing import Final
 from leansight.exporters.importers.onnx_elementwise import ELEMENTWISE
 from leansight.exporters.importers.onnx_layers import LAYERS
 from leansight.exporters.importers.onnx_node import Activation, Step
+from leansight.exporters.importers.onnx_norms import NORMS
+from leansight.exporters.importers.onnx_reductions import REDUCTIONS
+from leansight.exporters.importers.onnx_resizing import RESIZING
 from leansight.exporters.importers.onnx_shapes import SHAPES
 
 OPERATORS: Final[Mapping[str, Callable[[Step], Activation | list[Activation]]]] = {
     **LAYERS,
     **ELEMENTWISE,
+    **NORMS,
+    **REDUCTIONS,
+    **RESIZING,
     **SHAPES,
 }

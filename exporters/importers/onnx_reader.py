@@ -196,7 +196,12 @@ def _simplified(model: bytes, name: str) -> onnx.ModelProto:
     with scratch_folder() as folder:
         file = folder / "simplified.onnx"
         _session(model, name, simplify_into=str(file))
-        return onnx.shape_inference.infer_shapes(onnx.load(file), data_prop=True)
+        simplified = onnx.load(file)
+        if any(node.op_type == "Shape" for node in simplified.graph.node):
+            # Of an operator that it has written out only at its end, such as GroupNormalization.
+            _session(simplified.SerializeToString(), name, simplify_into=str(file))
+            simplified = onnx.load(file)
+        return onnx.shape_inference.infer_shapes(simplified, data_prop=True)
 
 
 def _cut_end(model: onnx.ModelProto) -> End:
@@ -223,17 +228,27 @@ def largest_difference(
 
     Where the file ends in probabilities, of these; else of its numbers, as a share of the largest.
     """
+    given = as_outputs(classifier, logits)
+    match classifier.end:
+        case "log-softmax":
+            given, outputs = np.exp(given), np.exp(outputs)
+        case "logits":
+            largest = max(float(np.abs(outputs).max()), 1e-6)
+            given, outputs = given / largest, outputs / largest
+    return float(np.abs(given - outputs).max())
+
+
+def as_outputs(classifier: OnnxClassifier, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return what the file would give where torch gives logits (N, K)."""
     given = logits.astype(np.float64)
     if classifier.outputs == 1:
         given = given[:, 1:] - given[:, :1]
     match classifier.end:
         case "softmax":
-            given = softmax(given)
+            return softmax(given)
         case "log-softmax":
-            given, outputs = softmax(given), np.exp(outputs)
+            return np.log(np.maximum(softmax(given), np.finfo(np.float64).tiny))
         case "sigmoid":
-            given = sigmoid(given)
+            return sigmoid(given)
         case "logits":
-            largest = max(float(np.abs(outputs).max()), 1e-6)
-            given, outputs = given / largest, outputs / largest
-    return float(np.abs(given - outputs).max())
+            return given

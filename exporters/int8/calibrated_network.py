@@ -19,12 +19,13 @@ from leansight.exporters.int8.calibration import calibrate
 from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.rounding_ties import avoid_ties
-from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.int8.tensor_matching import pair_nodes, pair_tensors
-from leansight.exporters.int8.write_onnx import quantize_onnx
+from leansight.exporters.int8.write_onnx import find_floats, quantize_onnx
 from leansight.exporters.int8.write_tflite import quantize_tflite, require_integers
 from leansight.exporters.options import StepProgress, Target
+from leansight.exporters.tflite.float_islands import find_islands, interior
 from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.exporters.tflite.shared_grids import SharedGrids
 from leansight.exporters.verification.float_layers import inspect_onnx, inspect_tflite
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
@@ -40,7 +41,8 @@ class CalibratedNetwork:
 
     `exact` is the network as it came, for any number of images; `floats` what is rounded, which
     may have changed. `grids` are those of `graph`; `nodes` names the TFLite activation of each of
-    torch's nodes, `ranges` its bounds; `target` is where the files are to run.
+    torch's nodes, `ranges` its bounds; `target` is where the files are to run. `islands` are the
+    operators of `graph` that have no integer form, each by what it gives first.
     """
 
     exact: fx.GraphModule
@@ -51,6 +53,17 @@ class CalibratedNetwork:
     ranges: Mapping[str, Range]
     pixels: Image
     target: Target
+    islands: frozenset[str] = frozenset()
+
+    def require_no_islands(self) -> None:
+        """Raise ConversionError if an operator has no integer form."""
+        kinds = [op.kind for op in self.graph.operators if op.outputs[0] in self.islands]
+        if kinds:
+            named = ", ".join(dict.fromkeys(kinds))
+            raise ConversionError(
+                f"TFLite has no integers for {named} here: allow these layers in float",
+                parameter="all_int8",
+            )
 
     def write(self, in_float: Collection[str] = ()) -> dict[Format, bytes]:
         """Return both int8 files; what touches an activation of `in_float` stays in float.
@@ -59,7 +72,10 @@ class CalibratedNetwork:
             ConversionError: a layer cannot be int8, or not the same in both formats.
 
         """
-        tflite = quantize_tflite(self.floats.tflite, self.graph, self._exact_ranges, in_float)
+        tflite = quantize_tflite(
+            self.floats.tflite, self.graph, self._exact_ranges, in_float, self.islands
+        )
+        left = self.islands.union(in_float)
         try:
             quantized = TfliteGraph(tflite)
         except RuntimeError as error:  # scales too far apart for its kernels
@@ -67,15 +83,15 @@ class CalibratedNetwork:
             raise ConversionError(
                 f"LiteRT cannot run it in int8 ({said}): {FLOAT_ONLY}", parameter="precision"
             ) from error
-        require_integers(quantized, in_float)
+        require_integers(quantized, left)
         model = onnx.load_from_string(self.floats.onnx)
         partners = pair_tensors(model, self.graph, self.pixels)
         signed = self.target in SIGNED_TARGETS
-        quantized_onnx = quantize_onnx(model, quantized, partners, signed=signed)
-        inspect_tflite(tflite, in_float)
-        # In ONNX the same is left in float, and what lies between two such layers.
-        left = {n for n, theirs in partners.items() if not quantized.tensors[theirs].quantization}
-        inspect_onnx(quantized_onnx, left)
+        quantized_onnx = quantize_onnx(
+            model, quantized, partners, islands=self.islands, signed=signed
+        )
+        inspect_tflite(tflite, left)
+        inspect_onnx(quantized_onnx, find_floats(model.graph, quantized, partners))
         return {"tflite": tflite, "onnx": quantized_onnx}
 
     @property
@@ -120,18 +136,20 @@ class CalibratedNetwork:
             raise ConversionError("the converter gave the same network another graph")
         # Their names count the constants as well, and of equal ones there was only one.
         names = dict(zip(self.graph.activations, graph.activations, strict=True))
+        islands = frozenset(names[island] for island in self.islands)
         return replace(
             self,
             floats=floats,
             graph=graph,
-            grids=SharedGrids.of(graph),
+            grids=SharedGrids.of(graph, islands),
+            islands=islands,
             nodes={node: names[partner] for node, partner in self.nodes.items()},
             ranges={names[name]: found for name, found in self.ranges.items()},
         )
 
     @property
     def _exact_ranges(self) -> Mapping[str, Range]:
-        return avoid_ties(self.graph, self.grids, self.ranges)
+        return avoid_ties(self.graph, self.grids, self.ranges, self.islands)
 
 
 def _evenly(positions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -158,8 +176,11 @@ def calibrate_network(
 ) -> CalibratedNetwork:
     """Return the network with the full range of each activation over (N, S, S, C) uint8."""
     graph = TfliteGraph(floats.tflite)
-    grids = SharedGrids.of(graph)
     nodes = pair_nodes(floats.folded, graph, pixels)
+    islands = find_islands(graph, nodes.values())
+    unrounded = interior(graph, islands)
+    nodes = {node: partner for node, partner in nodes.items() if partner not in unrounded}
+    grids = SharedGrids.of(graph, islands)
     ranges = calibrate(
         exact := for_any_number(floats.folded),
         graph,
@@ -177,4 +198,5 @@ def calibrate_network(
         ranges=ranges,
         pixels=pixels,
         target=target,
+        islands=islands,
     )

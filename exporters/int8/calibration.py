@@ -9,8 +9,8 @@ from torch import Tensor, fx
 from leansight.exporters.conversion.inference import batches
 from leansight.exporters.conversion.torch_graph import watch
 from leansight.exporters.int8.ranges import BINS, INPUT_RANGE, Histogram, Range
-from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.exporters.tflite.shared_grids import SharedGrids
 from leansight.runtime.preprocessing import Image, network_input
 
 

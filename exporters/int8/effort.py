@@ -65,6 +65,8 @@ def attempts(
             return found.write(in_float)
 
     found = calibrate_network(floats, calibration, progress, options.target)
+    if options.all_int8:
+        found.require_no_islands()
     with watch.time("verifying"):
         yield "calibration", files()
     if options.effort == "calibration":
@@ -83,7 +85,7 @@ def attempts(
         found = trained
         with watch.time("verifying"):
             yield "training", files()
-    if options.effort == "training":
+    if options.effort == "training" or options.all_int8:
         return
     expect("float layers", expect_search(found, watch))
     sensitive = _most_sensitive(found, progress)

@@ -18,8 +18,8 @@ from torch.nn import functional
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number, layers
 from leansight.exporters.int8.ranges import STEPS, Range
-from leansight.exporters.int8.shared_grids import SharedGrids
-from leansight.exporters.int8.write_tflite import LEVELS, SMALLEST_SCALE
+from leansight.exporters.int8.write_tflite import LEVELS, SMALLEST_WIDTH
+from leansight.exporters.tflite.shared_grids import SharedGrids
 from leansight.runtime.preprocessing import Image
 
 
@@ -54,7 +54,7 @@ class Grid(nn.Module):
         """Map any shape to the nearest levels."""
         if self.exact:
             return x
-        scale = (self.width / STEPS).clamp(min=SMALLEST_SCALE)
+        scale = self.width.clamp(min=SMALLEST_WIDTH) / STEPS
         zero = _rounded(STEPS * self.zero.clamp(0, 1))
         rounded: Tensor = _Rounding.apply(x, scale, zero)
         return rounded
@@ -152,7 +152,7 @@ class FakeQuantizedNetwork(nn.Module):
 
 def round_weights(weights: Tensor) -> Tensor:
     """Round weights (out, ...) to symmetric int8 with one scale a channel."""
-    largest = weights.detach().abs().flatten(1).amax(1).clamp(min=SMALLEST_SCALE * LEVELS)
+    largest = weights.detach().abs().flatten(1).amax(1).clamp(min=SMALLEST_WIDTH)
     scale = (largest / LEVELS).reshape(-1, *(1,) * (weights.ndim - 1))
     return _rounded(weights / scale) * scale
 

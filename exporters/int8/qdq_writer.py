@@ -1,6 +1,7 @@
 """QDQ: an ONNX graph with QuantizeLinear and DequantizeLinear around what ONNX Runtime fuses."""
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ class Levels:
         return int(np.iinfo(self.dtype).max)
 
 
+WITHOUT_BIAS = 2  # inputs of a layer: what it takes, and its weights
+WEIGHT_TOLERANCE = 0.5 + 1e-3  # steps
+BIAS_TOLERANCE = 1e-4  # a share of it: beyond 24 bits a float has no more digits
 SIGNED = Levels(dtype=np.int8, shift=0)
 UNSIGNED = Levels(dtype=np.uint8, shift=128)
 
@@ -45,6 +49,8 @@ class QdqWriter:
         self._floats = {i.name: i for i in graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
+        self._grids: dict[str, Quantization] = {}
+        self._exact: set[str] = set()
 
     def dequantize_input(self, quantization: Quantization) -> None:
         """Let the graph take uint8 pixels: they are the integers of its first tensor."""
@@ -54,6 +60,7 @@ class QdqWriter:
                 if used == name:
                     node.input[index] = f"{name}_real"
         self.input.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        self._grids[f"{name}_real"] = quantization
         if self._levels is UNSIGNED:
             self._pair_node("DequantizeLinear", name, f"{name}_real", quantization)
             return
@@ -62,7 +69,12 @@ class QdqWriter:
         self._pair_node("DequantizeLinear", f"{name}_integer", f"{name}_real", quantization)
 
     def weights(self, node: onnx.NodeProto, operator: Operator, graph: TfliteGraph) -> None:
-        """Replace a layer's float weights and bias by TFLite's integers."""
+        """Replace a layer's float weights and bias by TFLite's integers.
+
+        TFLite's converter leaves out a bias of zeros; so is it here.
+        """
+        if not any(operator.inputs[2:3]):
+            self._drop_idle_bias(node)
         for index, (name, theirs) in enumerate(
             zip(list(node.input[1:]), operator.inputs[1:], strict=False)
         ):
@@ -74,6 +86,8 @@ class QdqWriter:
             if index == 0:
                 biases = [graph.tensors[n].values for n in operator.inputs[2:3] if n]
                 self._check_weights(node, name, integers, scale, *biases)
+            else:
+                self._check_bias(node, name, integers, scale)
             # Its own even where layers share weights: biases count in steps of the layer's input,
             # and ONNX Runtime leaves in float what reads integers that others read as well.
             own = f"{name}_for_{node.output[0]}"
@@ -86,20 +100,32 @@ class QdqWriter:
             self._nodes.append(helper.make_node("DequantizeLinear", inputs, [own], axis=0))
             node.input[1 + index] = own
 
+    def _drop_idle_bias(self, node: onnx.NodeProto) -> None:
+        biases = list(node.input[WITHOUT_BIAS:])
+        if any(numpy_helper.to_array(self._floats[name]).any() for name in biases):
+            raise ConversionError(f"{node.name}: one of the two formats has no bias")
+        del node.input[WITHOUT_BIAS:]
+
     def operand(self, node: onnx.NodeProto, theirs: list[TensorInfo]) -> None:
-        """Replace the constant of a sum or product, one number or one a channel, by TFLite's."""
+        """Replace the constant of a sum or product by TFLite's integers.
+
+        Its axes come in ONNX's order, and the integers are held against the float numbers.
+        """
         constants = [tensor for tensor in theirs if tensor.values is not None]
         names = [name for name in node.input if name in self._floats]
         if len(constants) != 1 or len(names) != 1:
             return
         ((name,), (tensor,)) = names, constants
-        exact, integers = numpy_helper.to_array(self._floats[name]), tensor.values
-        if integers is None or tensor.quantization is None or integers.size != exact.size:
+        exact, grid = numpy_helper.to_array(self._floats[name]), tensor.quantization
+        if tensor.values is None or grid is None:
             raise ConversionError(f"{node.op_type} {node.name} has another constant in TFLite")
-        shifted = (integers.astype(np.int16) + self._levels.shift).astype(self._levels.dtype)
+        ours = _ordered_as(exact, tensor.values, grid)
+        if ours is None:
+            raise ConversionError(f"{node.op_type} {node.name} has other numbers in TFLite")
+        shifted = (ours.astype(np.int16) + self._levels.shift).astype(self._levels.dtype)
         own = f"{name}_for_{node.output[0]}"  # other nodes may use the same number
-        self._add(f"{own}_integer", shifted.reshape(exact.shape))
-        self._pair_node("DequantizeLinear", f"{own}_integer", own, tensor.quantization)
+        self._add(f"{own}_integer", shifted)
+        self._pair_node("DequantizeLinear", f"{own}_integer", own, grid)
         node.input[list(node.input).index(name)] = own
 
     def clip(self, node: onnx.NodeProto, bounds: list[int], quantization: Quantization) -> None:
@@ -109,6 +135,7 @@ class QdqWriter:
         for index, bound in enumerate(bounds):
             inputs.append(f"{name}_bound_{index}")
             self._add(inputs[-1], np.array(bound, self._levels.dtype))
+        self._grids[name] = quantization
         self._nodes.append(helper.make_node("Clip", inputs, [f"{name}_integer"]))
         self._pair_node("DequantizeLinear", f"{name}_integer", name, quantization)
 
@@ -116,9 +143,30 @@ class QdqWriter:
         """Keep a node."""
         self._nodes.append(node)
 
-    def requantize(self, node: onnx.NodeProto, name: str, quantization: Quantization) -> None:
-        """Round what `node` gives as `name` to its integer grid."""
+    def move(self, node: onnx.NodeProto, name: str) -> None:
+        """Leave what `node` gives as `name` on the grid of what it takes, if that has one."""
+        if grid := self._grids.get(node.input[0]):
+            self.requantize(node, name, grid)
+
+    def take_exact(self, node: onnx.NodeProto) -> None:
+        """Let a node in float read what is before it in float, as it was before it was rounded."""
+        for index, name in enumerate(node.input):
+            if name in self._exact:
+                node.input[index] = f"{name}_exact"
+
+    def requantize(
+        self,
+        node: onnx.NodeProto,
+        name: str,
+        quantization: Quantization,
+        *,
+        keep_exact: bool = False,
+    ) -> None:
+        """Round what `node` gives as `name` to its integer grid; what is in float may not be."""
         node.output[list(node.output).index(name)] = f"{name}_exact"
+        self._grids[name] = quantization
+        if keep_exact:
+            self._exact.add(name)
         self._pair_node("QuantizeLinear", f"{name}_exact", f"{name}_integer", quantization)
         self._pair_node("DequantizeLinear", f"{name}_integer", name, quantization)
 
@@ -185,10 +233,19 @@ class QdqWriter:
             raised = 2 * LEVELS * np.abs(bias.astype(np.int64)) / LARGEST_BIAS
             np.moveaxis(apart, 0, -1)[(0,) * (apart.ndim - 1)] -= raised
         worst = float(apart.max())
-        if worst > 0.5 + 1e-3:
+        if worst > WEIGHT_TOLERANCE:
             raise ConversionError(
                 f"{node.name}: weights of the two formats are {worst:.2f} steps apart"
             )
+
+    def _check_bias(
+        self, node: onnx.NodeProto, name: str, integers: NDArray[Any], scale: NDArray[np.float32]
+    ) -> None:
+        """Hold a bias against the float one: a converter may have put another layer into it."""
+        exact = numpy_helper.to_array(self._floats[name])
+        apart = np.abs(exact - integers.astype(np.float64) * scale)
+        if (apart > scale + BIAS_TOLERANCE * np.abs(exact)).any():
+            raise ConversionError(f"{node.name}: the two formats have other biases")
 
 
 def _onnx_layout(weights: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -200,3 +257,22 @@ def _onnx_layout(weights: NDArray[Any], kind: str) -> NDArray[Any]:
             return weights.transpose(3, 0, 1, 2)
         case _:
             return weights
+
+
+def _ordered_as(
+    exact: NDArray[Any], integers: NDArray[Any], grid: Quantization
+) -> NDArray[Any] | None:
+    """Return TFLite's integers in ONNX's order of axes; None if they stand for other numbers."""
+    if integers.size != exact.size:
+        return None
+    squeezed = integers.squeeze()
+    turned = (squeezed.transpose(order) for order in permutations(range(squeezed.ndim)))
+    shape = exact.squeeze().shape
+    layouts = [integers, *(layout for layout in turned if layout.shape == shape)]
+    step, zero = float(grid.scale[0]), int(grid.zero_point[0])
+    for layout in layouts:
+        ours = layout.reshape(exact.shape)
+        apart = np.abs(exact - step * (ours.astype(np.float64) - zero))
+        if (apart <= WEIGHT_TOLERANCE * step).all():
+            return ours
+    return None

@@ -7,26 +7,29 @@ moved a little apart, until nothing lies there.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from leansight.exporters.int8.ranges import STEPS, Range
-from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.tflite.graph import Operator, TfliteGraph
+from leansight.exporters.tflite.shared_grids import SharedGrids
 
 MOST_WIDENED: Final = 1.3  # a range: less than half a bit is lost
 _FIXED_WIDTHS: Final = {"LOGISTIC": STEPS / 256, "TANH": STEPS / 128}  # LiteRT takes no others
 
 
 def avoid_ties(
-    graph: TfliteGraph, grids: SharedGrids, ranges: Mapping[str, Range]
+    graph: TfliteGraph,
+    grids: SharedGrids,
+    ranges: Mapping[str, Range],
+    islands: Collection[str] = (),
 ) -> Mapping[str, Range]:
     """Return the ranges of all activations, some of them a little wider.
 
     In means over the picture and in products, integers are then divided by an odd number M, so
     that no quotient comes nearer to a middle than 1 / (2 M), far more than either runtime's
     error. What is widened is the result, or what it is made of: whichever has steps of its own,
-    and is in no other quotient yet.
+    and is in no other quotient yet. `islands` are computed in float and divide nothing.
     """
     chosen, settled = dict(ranges), {graph.input}
 
@@ -36,7 +39,8 @@ def avoid_ties(
         same = {other for other in sharing if grids.grid[other] == grids.grid[name]}
         return bool(sharing) and len(same) == len(sharing) and not same & settled
 
-    for op in (op for op in graph.operators if op.kind in {"MEAN", "MUL"}):
+    dividing = [op for op in graph.operators if op.kind in {"MEAN", "MUL"}]
+    for op in (op for op in dividing if op.outputs[0] not in islands):
         made, divisor = op.outputs[0], _divisor(graph, op, chosen)
         for name in filter(is_free, (made, *op.inputs)):
             factor = _widening(divisor, of_result=name == made)

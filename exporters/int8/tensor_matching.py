@@ -7,7 +7,7 @@ whatever produced them; where two pairs fit, their ranges are the same as well.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -61,43 +61,50 @@ def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Map
     return {name: partner for name, partner in partners.items() if name not in fused}
 
 
+Run = Mapping[str, Sequence[NDArray[np.float32]]]  # each tensor in every order its axes may have
+
+
 def _pair(
-    ours: Iterator[dict[str, NDArray[np.float32]]],
-    graph: TfliteGraph,
-    probes: list[NDArray[np.float32]],
+    ours: Iterator[Run], graph: TfliteGraph, probes: list[NDArray[np.float32]]
 ) -> Mapping[str, str]:
-    theirs = _samples(graph.run(probe) for probe in probes)
+    runs = ({name: [values] for name, values in graph.run(probe).items()} for probe in probes)
+    theirs = {name: values for name, (values,) in _samples(runs).items()}
     by_size: dict[int, list[str]] = defaultdict(list)
     for name, (size, _) in theirs.items():
         by_size[size].append(name)
     partners: dict[str, str] = {}
     taken: set[str] = set()
-    for name, (size, values) in _samples(ours).items():
-        tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
-        # Equal ones, such as two gates that are closed for all probes, come in the same order.
-        candidates = [
-            (float(np.abs(values - theirs[c][1]).max()), c in taken, order, c)
-            for order, c in enumerate(by_size[size])
-        ]
-        error, *_, best = min(candidates, default=(math.inf, ""))
-        if error <= tolerance:
-            partners[name] = best
-            taken.add(best)
+    for name, layouts in _samples(ours).items():
+        for size, values in layouts:
+            tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
+            # Equal ones, such as two gates that are closed for all probes, come in the same order.
+            candidates = [
+                (float(np.abs(values - theirs[c][1]).max()), c in taken, order, c)
+                for order, c in enumerate(by_size[size])
+            ]
+            error, *_, best = min(candidates, default=(math.inf, ""))
+            if error <= tolerance:
+                partners[name] = best
+                taken.add(best)
+                break
     return partners
 
 
-def _samples(
-    runs: Iterator[dict[str, NDArray[np.float32]]],
-) -> dict[str, tuple[int, NDArray[np.float32]]]:
+def _samples(runs: Iterator[Run]) -> dict[str, list[tuple[int, NDArray[np.float32]]]]:
     """Return each tensor's size, and numbers of all runs end to end, extremes included."""
-    parts: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+    parts: dict[str, list[list[NDArray[np.float32]]]] = {}
     sizes = {}
     for run in runs:
-        for name, values in run.items():
-            flat = values.reshape(-1)
-            sizes[name] = flat.size
-            parts[name] += [flat[_positions(flat.size)], np.array([flat.min(), flat.max()])]
-    return {name: (sizes[name], np.concatenate(parts[name])) for name in sizes}
+        for name, layouts in run.items():
+            found = parts.setdefault(name, [[] for _ in layouts])
+            for part, values in zip(found, layouts, strict=True):
+                flat = values.reshape(-1)
+                sizes[name] = flat.size
+                part += [flat[_positions(flat.size)], np.array([flat.min(), flat.max()])]
+    return {
+        name: [(sizes[name], np.concatenate(part)) for part in layouts]
+        for name, layouts in parts.items()
+    }
 
 
 @lru_cache
@@ -106,10 +113,8 @@ def _positions(size: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(size)[:SAMPLES].copy()
 
 
-def _run_onnx(
-    model: onnx.ModelProto, probes: list[NDArray[np.float32]]
-) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Give every activation for each probe, in TFLite's order of axes."""
+def _run_onnx(model: onnx.ModelProto, probes: list[NDArray[np.float32]]) -> Iterator[Run]:
+    """Give every activation for each probe."""
     traced = onnx.ModelProto()
     traced.CopyFrom(model)
     computed = [name for node in model.graph.node for name in node.output]
@@ -125,23 +130,24 @@ def _run_onnx(
     for probe in probes:
         channels_first = probe.transpose(0, 3, 1, 2)
         outputs = session.run(names, {model.graph.input[0].name: channels_first})
-        run = {name: _channels_last(values) for name, values in zip(names, outputs, strict=True)}
-        yield {**run, model.graph.input[0].name: probe}
+        run = {name: _layouts(values) for name, values in zip(names, outputs, strict=True)}
+        yield {**run, model.graph.input[0].name: [probe]}
 
 
-def _run_torch(
-    folded: fx.GraphModule, probes: list[NDArray[np.float32]]
-) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Give what every node of the graph computes for each probe, in TFLite's order of axes."""
+def _run_torch(folded: fx.GraphModule, probes: list[NDArray[np.float32]]) -> Iterator[Run]:
+    """Give what every node of the graph computes for each probe."""
     for probe in probes:
-        run: dict[str, NDArray[np.float32]] = {}
+        run: dict[str, Sequence[NDArray[np.float32]]] = {}
 
-        def record(name: str, values: Tensor, run: dict[str, NDArray[np.float32]] = run) -> None:
-            run[name] = _channels_last(values.numpy())
+        def record(
+            name: str, values: Tensor, run: dict[str, Sequence[NDArray[np.float32]]] = run
+        ) -> None:
+            run[name] = _layouts(values.numpy())
 
         watch(folded, torch.from_numpy(probe.transpose(0, 3, 1, 2)), record)
         yield run
 
 
-def _channels_last(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return values.transpose(0, 2, 3, 1) if values.ndim == IMAGE_AXES else values
+def _layouts(values: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+    """Return a tensor in TFLite's order of axes, and as it is: it may have been turned already."""
+    return [values.transpose(0, 2, 3, 1), values] if values.ndim == IMAGE_AXES else [values]

@@ -6,7 +6,7 @@ Runtime runs one faster than the other (docs/decisions/0004).
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
@@ -14,11 +14,17 @@ from onnx import helper, numpy_helper
 
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8.qdq_writer import SIGNED, UNSIGNED, Levels, QdqWriter
-from leansight.exporters.tflite.graph import Quantization, TfliteGraph
+from leansight.exporters.tflite.graph import Operator, Quantization, TfliteGraph
+from leansight.exporters.verification.float_layers import FLOAT_MARK
 
 WEIGHTED = frozenset({"Conv", "Gemm"})
 WITH_CONSTANT = {"Add": "ADD", "Mul": "MUL"}  # and what they are called in TFLite
 ACTIVATIONS = frozenset({"Relu", "Clip"})
+# What gives the numbers that it takes: on their grid, whether TFLite has the same operator or not.
+MOVING = frozenset(
+    {"DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "SpaceToDepth"}
+    | {"Split", "Squeeze", "Transpose", "Unsqueeze"}
+)
 
 
 def quantize_onnx(
@@ -26,6 +32,7 @@ def quantize_onnx(
     quantized: TfliteGraph,
     partners: Mapping[str, str],
     *,
+    islands: Collection[str] = (),
     signed: bool = False,
 ) -> bytes:
     """Return the int8 file, which takes (1, C, S, S) uint8 pixels and gives float32 logits.
@@ -34,6 +41,8 @@ def quantize_onnx(
         model: the float network; batch norms folded.
         quantized: the int8 TFLite graph of the same network.
         partners: the TFLite tensor of each ONNX activation, from `pair_tensors`.
+        islands: the TFLite operators without an integer form, each by what it gives first; the ONNX
+            nodes that give the same are marked.
         signed: whether activations are int8 instead of uint8.
 
     Raises:
@@ -45,17 +54,59 @@ def quantize_onnx(
     _pool_global_means(graph)
     writer = QdqWriter(graph, levels)
     writer.dequantize_input(_quantization(quantized, partners, writer.input.name))
+    floats = find_floats(graph, quantized, partners)
     for node in list(writer.graph.node):
+        if floats.issuperset(node.output):
+            writer.take_exact(node)
+        if partners.get(node.output[0]) in islands and node.op_type not in MOVING:
+            node.doc_string = FLOAT_MARK
         if node.op_type in ACTIVATIONS and _shares_grid(quantized, partners, node):
             grid = _quantization(quantized, partners, node.output[0])
             writer.clip(node, _bounds(node, graph, grid, levels), grid)
             continue
         _quantize_constants(writer, node, quantized, partners)
         writer.node(node)
-        for name in node.output:
+        for name in list(node.output):
             if name in partners and _is_rounded(quantized, partners[name]):
-                writer.requantize(node, name, _quantization(quantized, partners, name))
+                grid = _quantization(quantized, partners, name)
+                is_float = not quantized.tensors[partners[name]].quantization
+                writer.requantize(node, name, grid, keep_exact=is_float)
+            elif name not in floats and _only_moves(node, graph):
+                writer.move(node, name)
     return writer.finish(model)
+
+
+def _only_moves(node: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
+    """Whether a node gives nothing but numbers that it takes, and zeros around them."""
+    if node.op_type != "Pad":
+        return node.op_type in MOVING
+    added = {
+        i.name: numpy_helper.to_array(i) for i in graph.initializer if i.name in node.input[2:3]
+    }
+    return not any(values.any() for values in added.values())
+
+
+def find_floats(
+    graph: onnx.GraphProto, quantized: TfliteGraph, partners: Mapping[str, str]
+) -> frozenset[str]:
+    """Return the ONNX activations that are float: TFLite's partner is, or lies inside with it."""
+    floats = {
+        name for name, theirs in partners.items() if not quantized.tensors[theirs].quantization
+    }
+    computed = {name for node in graph.node for name in node.output}
+    inner = computed - set(partners)
+    while (
+        added := {
+            name
+            for node in graph.node
+            if node.op_type not in WEIGHTED and floats.intersection(node.output)
+            for name in (*node.input, *node.output)
+            if name in inner
+        }
+        - floats
+    ):
+        floats |= added
+    return frozenset(floats)
 
 
 def _quantize_constants(
@@ -63,7 +114,7 @@ def _quantize_constants(
 ) -> None:
     """Replace the weights of a layer, or the constant of a sum or product, by TFLite's integers."""
     partner = partners.get(node.output[0], "")
-    operator = next((op for op in quantized.operators if op.outputs[0] == partner), None)
+    operator = _maker(quantized, partner)
     if node.op_type in WEIGHTED:
         if operator is None:
             raise ConversionError(f"{node.op_type} {node.name} has no partner in TFLite")
@@ -72,6 +123,15 @@ def _quantize_constants(
     elif operator and operator.kind == WITH_CONSTANT.get(node.op_type):
         operands = [quantized.tensors[name] for name in operator.inputs]
         writer.operand(node, operands if quantized.tensors[partner].quantization else [])
+
+
+def _maker(graph: TfliteGraph, name: str) -> Operator | None:
+    """Return what computes an activation, before its axes were put in another order."""
+    makers = {op.outputs[0]: op for op in graph.operators}
+    operator = makers.get(name)
+    while operator and operator.kind in {"RESHAPE", "TRANSPOSE"}:
+        operator = makers.get(operator.inputs[0])
+    return operator
 
 
 def _quantization(graph: TfliteGraph, partners: Mapping[str, str], name: str) -> Quantization:

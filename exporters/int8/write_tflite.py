@@ -13,7 +13,7 @@ from ai_edge_quantizer.utils import progress_utils
 from numpy.typing import NDArray
 
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
-from leansight.exporters.int8.ranges import Range
+from leansight.exporters.int8.ranges import STEPS, Range
 from leansight.exporters.tflite.graph import TfliteGraph
 
 CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
@@ -21,7 +21,7 @@ CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 CHANNEL_AXES = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 LEVELS = 127  # of a symmetric int8 weight
 LARGEST_BIAS = 2**30  # half of what 32 bits hold
-SMALLEST_SCALE = 1e-30
+SMALLEST_WIDTH = 1e-9  # of a range: ai-edge-quantizer makes a narrower one as wide
 
 
 def quantize_tflite(
@@ -29,10 +29,12 @@ def quantize_tflite(
     graph: TfliteGraph,
     ranges: Mapping[str, Range],
     in_float: Collection[str] = (),
+    islands: Collection[str] = (),
 ) -> bytes:
     """Return the int8 file: weights per channel and symmetric, activations per tensor.
 
-    What gives or takes an activation of `in_float` computes in float.
+    What gives or takes an activation of `in_float` computes in float, and so does an operator
+    whose first result is one of `islands`.
 
     ai-edge-quantizer writes it; its own calibration (a moving average) loses too much accuracy
     and is not used.
@@ -53,7 +55,7 @@ def quantize_tflite(
         warnings.simplefilter("ignore", UserWarning)
         try:
             result = quantizer.Quantizer(
-                fit_biases(model, graph, ranges), _recipe(graph, in_float)
+                fit_biases(model, graph, ranges), _recipe(graph, in_float, islands)
             ).quantize(calibration, enable_progress_report=False)
         except ValueError as error:
             said = " ".join(str(error).split())
@@ -99,7 +101,7 @@ def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) ->
         source, weights, bias = op.inputs[0], graph.tensors[op.inputs[1]], op.inputs[2]
         if weights.values is None or (biases := graph.tensors[bias].values) is None:
             continue
-        scale = max((ranges[source].width) / 255, SMALLEST_SCALE)
+        scale = max(ranges[source].width, SMALLEST_WIDTH) / STEPS
         least = np.abs(biases) * LEVELS / (LARGEST_BIAS * scale)
         axis = CHANNEL_AXES[op.kind]
         largest = np.abs(weights.values).max(axis=tuple({*range(weights.values.ndim)} - {axis}))
@@ -123,15 +125,17 @@ def require_integers(graph: TfliteGraph, in_float: Collection[str] = ()) -> None
     for op in graph.operators:
         touched = [name for name in (*op.inputs, *op.outputs) if name]
         floats = [name for name in touched if graph.tensors[name].dtype == "float32"]
-        if floats and op.kind not in CASTS and not set(in_float) & set(floats):
+        if floats and op.kind not in CASTS and not set(in_float) & {*floats, *op.outputs}:
             raise ConversionError(
                 f"TFLite's {op.kind} has no int8 form here ({floats[0]}): {FLOAT_ONLY}",
                 parameter="precision",
             )
 
 
-def _recipe(graph: TfliteGraph, in_float: Collection[str]) -> qtyping.ModelQuantizationRecipe:
-    """Return ai-edge-quantizer's recipe: everything in int8 but what touches `in_float`."""
+def _recipe(
+    graph: TfliteGraph, in_float: Collection[str], islands: Collection[str]
+) -> qtyping.ModelQuantizationRecipe:
+    """Return ai-edge-quantizer's recipe: everything in int8 but these."""
     manager = recipe_manager.RecipeManager()
     manager.add_static_config(
         regex=".*",
@@ -140,7 +144,7 @@ def _recipe(graph: TfliteGraph, in_float: Collection[str]) -> qtyping.ModelQuant
         weight_num_bits=8,
     )
     for op in graph.operators:
-        if {*op.inputs, *op.outputs} & set(in_float):
+        if op.outputs[0] in islands or {*op.inputs, *op.outputs} & set(in_float):
             manager.add_quantization_config(
                 regex=f"^{re.escape(op.outputs[0])}(;|$)",
                 operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,

@@ -5,22 +5,23 @@ Of every layer is asked:
 - weights are int8, symmetric, with a scale for each channel; a bias is int32;
 - what it takes and gives is quantized: whole numbers with one scale and one zero point;
 - it computes nothing in float, unless it touches an activation that was left in float
-  (docs/decisions/0012); casts, of pixels and of logits, compute nothing;
-- it transposes nothing. Only where a picture is flattened for a dense layer its axes need an
-  order: TFLite has channels last, torch has them first.
+  (docs/decisions/0012) or lies in an island of operators without an integer form
+  (docs/decisions/0032); casts, of pixels and of logits, compute nothing.
 
-Where ONNX Runtime has no integer kernel for a layer that is quantized (hard-swish that follows no
-layer, docs/decisions/0005), it computes it in float all the same: that is not seen here.
+Where ONNX Runtime has no integer kernel for a layer that is quantized (GELU), it computes it in
+float all the same, of the same 256 numbers: that is not seen here.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import onnx
 
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
 from leansight.exporters.verification.layers import Layer, onnx_layers, tflite_layers
+from leansight.runtime.interpreter import Format
 
+FLOAT_MARK: Final = "computes in float32"  # doc_string of ONNX nodes without an integer form
 _ACTIVATIONS: Final = frozenset({"Relu", "Clip"})  # TFLite has them in the layer before
 
 
@@ -40,29 +41,39 @@ def inspect_onnx(model: bytes, in_float: Collection[str] = ()) -> None:
     """
     graph = onnx.load_from_string(model).graph
     cut = {n.input[0] for n in graph.node if n.op_type in _ACTIVATIONS and n.output[0] in in_float}
-    _inspect(onnx_layers(graph), cut.union(in_float))
+    exact = {f"{name}_exact" for name in in_float}  # what is rounded afterwards
+    _inspect(onnx_layers(graph), cut.union(in_float, exact))
 
 
-def names_of_float_layers(model: bytes) -> tuple[str, ...]:
-    """Return the convolutions and dense layers of an int8 TFLite file that compute in float.
+def names_of_float_layers(files: Mapping[Format, bytes]) -> tuple[str, ...]:
+    """Return the layers of an int8 network that compute in float, in both files.
 
-    Each is named by the tensor that it gives, in the order in which they run.
+    First the convolutions and dense layers, each by the TFLite tensor that it gives, then what
+    has no integer form, each by its ONNX operator and the tensor that it gives; in the order in
+    which they run.
     """
-    weighted = (layer for layer in tflite_layers(model) if layer.weights is not None)
-    return tuple(
-        layer.gives[0].name
-        for layer in weighted
-        if any(tensor.is_float for tensor in (*layer.takes, *layer.gives))
+    weighted = (layer for layer in tflite_layers(files["tflite"]) if layer.weights is not None)
+    nodes = onnx.load_from_string(files["onnx"]).graph.node
+    return (
+        *(
+            layer.gives[0].name
+            for layer in weighted
+            if any(tensor.is_float for tensor in (*layer.takes, *layer.gives))
+        ),
+        *(
+            f"{n.op_type} {n.output[0].removesuffix('_exact')}"
+            for n in nodes
+            if n.doc_string == FLOAT_MARK
+        ),
     )
 
 
 def _inspect(layers: Iterable[Layer], in_float: Collection[str]) -> None:
     for layer in layers:
-        touched = (*layer.takes, *layer.gives)
-        left = any(tensor.is_float and tensor.name in in_float for tensor in touched)
-        fault = "transposes an activation" if layer.transposes else None
-        if not left:
-            fault = fault or _computes_in_float(layer) or _rounds_weights_badly(layer)
+        given = {tensor.name for tensor in layer.gives}
+        taken = {tensor.name for tensor in layer.takes if tensor.is_float}
+        left = (given | taken) & set(in_float)
+        fault = None if left else _computes_in_float(layer) or _rounds_weights_badly(layer)
         if fault is not None:
             raise ConversionError(f"{layer.name} {fault}: {FLOAT_ONLY}", parameter="precision")
 

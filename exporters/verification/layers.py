@@ -17,7 +17,6 @@ from onnx import numpy_helper
 from leansight.exporters.tflite.file import unpack
 
 _CASTS: Final = frozenset({"QUANTIZE", "DEQUANTIZE", "QuantizeLinear", "DequantizeLinear"})
-_FLAT: Final = 2  # axes: images and features
 # Which inputs are a layer's weights and its bias, and on which axis of the weights channels are.
 _TFLITE_LAYERS: Final = {
     "CONV_2D": (1, 2, 0),
@@ -28,8 +27,8 @@ _TFLITE_LAYERS: Final = {
 _ONNX_LAYERS: Final = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": -1}
 # What only moves numbers, or leaves some out.
 _MOVING: Final = frozenset(
-    {"Clip", "Concat", "Flatten", "Identity", "MaxPool", "Pad", "Reshape", "Slice", "Split"}
-    | {"Squeeze", "Transpose", "Unsqueeze"}
+    {"Clip", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Pad"}
+    | {"Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze"}
 )
 _WITH_SETTINGS: Final = frozenset({"Clip", "Pad", "Resize"})  # their other inputs: bounds, sizes
 _BYTES: Final = frozenset({onnx.TensorProto.INT8, onnx.TensorProto.UINT8})
@@ -59,14 +58,12 @@ class Tensor:
 class Layer:
     """An operator that is no cast, under its name and its format's.
 
-    `transposes`: it puts axes in another order, and not only to flatten what it takes.
     `channels` are so many, on an `axis` of the weights.
     """
 
     name: str
     takes: Sequence[Tensor]
     gives: Sequence[Tensor]
-    transposes: bool
     weights: Tensor | None = None
     bias: Tensor | None = None
     channels: int = 0
@@ -80,7 +77,6 @@ def tflite_layers(model: bytes) -> Iterator[Layer]:
     operators = [(_OPERATORS[codes[o.opcodeIndex]], o) for o in graph.operators]
     computed = {int(i) for i in (*graph.inputs, *(i for _, o in operators for i in o.outputs))}
     tensors = [_tflite_tensor(tensor) for tensor in graph.tensors]
-    flat = _flattened(operators, graph.tensors)
     for kind, operator in ((k, o) for k, o in operators if k not in _CASTS):
         inputs, outputs = ([int(i) for i in found] for found in (operator.inputs, operator.outputs))
         weights, bias, axis = _TFLITE_LAYERS.get(kind, (-1, -1, 0))
@@ -90,22 +86,11 @@ def tflite_layers(model: bytes) -> Iterator[Layer]:
             name=f"TFLite's {kind} {tensors[outputs[0]].name}",
             takes=[tensors[i] for i in others if i in computed or tensors[i].dtype in _NUMBERS],
             gives=[tensors[i] for i in outputs],
-            transposes=kind == "TRANSPOSE" and outputs[0] not in flat,
             weights=own.get(weights),
             bias=own.get(bias),
             channels=int(graph.tensors[inputs[weights]].shape[axis]) if own else 0,
             axis=axis,
         )
-
-
-def _flattened(operators: Sequence[tuple[str, Any]], tensors: Sequence[Any]) -> set[int]:
-    """Return the tensors that nothing reads but what makes them flat."""
-    flat: dict[int, bool] = {}
-    for kind, operator in operators:
-        flattens = kind == "RESHAPE" and len(tensors[operator.outputs[0]].shape) == _FLAT
-        for index in map(int, operator.inputs):
-            flat[index] = flat.get(index, True) and flattens
-    return {index for index, flattened in flat.items() if flattened}
 
 
 def _tflite_tensor(tensor: Any) -> Tensor:
@@ -152,7 +137,6 @@ class _OnnxGraph:
                 name=f"ONNX's {node.op_type} {node.name or node.output[0]}",
                 takes=[self._taken(node, name) for name in names],
                 gives=[self._given(node, name) for name in node.output],
-                transposes=node.op_type == "Transpose" and not self._is_flattened(node.output[0]),
                 weights=own[0] if own else None,
                 bias=own[1] if own[1:] else None,
                 channels=0 if weights is None else weights.shape[axis],
@@ -202,17 +186,6 @@ class _OnnxGraph:
             scales=0 if scale is None else scale.size,
             axis=axes[0] if axes else 1,
             symmetric=zero is None or not zero.any(),
-        )
-
-    def _is_flattened(self, name: str) -> bool:
-        """Whether nothing reads a tensor, through casts, but what makes it flat."""
-        readers = self._readers[name]
-        return bool(readers) and all(
-            self._is_flattened(reader.output[0])
-            if reader.op_type in _CASTS
-            else reader.op_type == "Flatten"
-            or (reader.op_type == "Reshape" and self._constants[reader.input[1]].size == _FLAT)
-            for reader in readers
         )
 
 

@@ -18,6 +18,7 @@ from leansight.sdk.commands.options.export import (
     ImportOptions,
     calibration_images_option,
     import_options,
+    temperature_country_option,
     temperature_option,
     threshold_option,
 )
@@ -88,6 +89,11 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
     help="Processor for which the ONNX file is optimised; both files run everywhere.",
 )
 @click.option(
+    "--all-int8",
+    is_flag=True,
+    help="Refuse a network of which any layer would stay in float.",
+)
+@click.option(
     "--data",
     type=PATH,
     help="Folder of the labelled images; needed for a run only if they have moved.",
@@ -113,6 +119,7 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
 @calibration_images_option
 @threshold_option
 @temperature_option
+@temperature_country_option
 @import_options
 def command(
     *,
@@ -125,6 +132,7 @@ def command(
     significance: float,
     effort: Effort,
     target: Target,
+    all_int8: bool,
     data: Path | None,
     accept_untrained: bool,
     golden: Path | None,
@@ -132,6 +140,7 @@ def command(
     calibration_images: int,
     threshold: float | None,
     temperature: "float | Literal['fit'] | None",
+    temperature_country: str | None,
     imported: ImportOptions,
 ) -> None:
     """Export a run, or MODEL, as a bundle with a TFLite and an ONNX file.
@@ -185,10 +194,12 @@ def command(
         ),
         effort=effort,
         target=target,
+        all_int8=all_int8,
         accept_untrained=accept_untrained,
         calibration_images=calibration_images,
         threshold=threshold,
         temperature=temperature,
+        temperature_country=temperature_country,
         golden=golden,
         card=card,
     )

@@ -1,19 +1,12 @@
 """Export a network that was made elsewhere: an ONNX file, a Keras model or a SavedModel."""
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
-from leansight.exporters.conversion.inference import predict
-from leansight.exporters.errors import ConversionError
 from leansight.exporters.export import ExportImages
-from leansight.exporters.importers.onnx_reader import largest_difference
-from leansight.exporters.options import StepProgress
 from leansight.exporters.verification.report import ExportReport
 from leansight.runtime.bundle import Bundle, refuse_existing
 from leansight.runtime.errors import DataError
-from leansight.runtime.preprocessing import Image
 from leansight.sdk.data.dataset import show
 from leansight.sdk.data.layouts.detect import find_data, find_labels
 from leansight.sdk.data.leakage import check_twins, check_videos, find_twins
@@ -21,9 +14,11 @@ from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.data.splits import split_samples
 from leansight.sdk.deployment.export_run import (
     export_with_report,
+    images_of,
     plan_report,
     prepare_report,
 )
+from leansight.sdk.deployment.file_comparison import require_same
 from leansight.sdk.deployment.imported_network import ImportedNetwork, Origin, read_network
 from leansight.sdk.deployment.options import DeploymentOptions
 from leansight.sdk.deployment.reference import describe_photos
@@ -32,9 +27,6 @@ from leansight.sdk.runs.images import read_part
 from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
 from leansight.sdk.system.text import first_five
-
-# Of the largest output, or of a probability: two float runtimes add in different orders.
-_TOLERANCE: Final = 1e-3
 
 
 def export_imported(
@@ -63,9 +55,15 @@ def export_imported(
     given = read_network(path, origin, options.threshold)
     split = _split(data, given)
     drawn = draw(split.train, options.calibration_images)
-    images = _images(data, split, drawn, given, options.golden)
+    images = _images(data, split, drawn, given, options)
     with step_bars() as progress:
-        difference = _require_same(given, images.validation.pixels, progress)
+        difference = require_same(
+            given.classifier,
+            given.module,
+            given.origin.normalisation,
+            images.validation.pixels,
+            progress,
+        )
         draft = Bundle(
             path=out,
             name=path.stem,
@@ -119,32 +117,15 @@ def _images(
     split: Split,
     drawn: Sequence[Sample],
     given: ImportedNetwork,
-    golden: Path | None,
+    options: DeploymentOptions,
 ) -> ExportImages:
     return ExportImages(
         calibration=read_part(given, data, drawn, "calibration").pixels,
         validation=read_part(given, data, split.validation, "validation"),
         test=read_part(given, data, split.test, "test") if split.test else None,
-        golden=read_golden(golden, data, split.validation),
+        golden=read_golden(options.golden, data, split.validation),
         videos=[sample.group for sample in split.validation],
+        scored=images_of(split.validation, options.temperature_country),
+        scored_country=options.temperature_country or "",
         not_held_out="the network may have learnt these images",
     )
-
-
-def _require_same(given: ImportedNetwork, pixels: Image, progress: StepProgress) -> float:
-    """Return by how much torch differs from the file; ConversionError if it is too much."""
-    step, classifier = "comparing torch with the file", given.classifier
-    count = len(pixels)
-    # A copy: what has predicted cannot be converted any more (its weights have changed their kind).
-    logits = predict(
-        copy.deepcopy(given.module), pixels, lambda done, _: progress(step, done, 2 * count)
-    )
-    wanted = map(given.origin.normalisation, pixels)
-    outputs = classifier.run(wanted, lambda done: progress(step, count + done, 2 * count))
-    difference = largest_difference(classifier, logits, outputs)
-    if not difference <= _TOLERANCE:
-        raise ConversionError(
-            f"torch gives other numbers than {classifier.name} in ONNX Runtime, by "
-            f"{difference:.2g}: it cannot be exported. Please report this network"
-        )
-    return difference

@@ -24,11 +24,13 @@ STOREYS = {
         ["runtime/service/screen"],
         ["runtime/service"],
         ["runtime/service/web"],
+        ["runtime/installation"],
         ["runtime/stream"],
         ["runtime/stream/capture"],
         ["runtime/stream/sources"],
+        ["runtime/remote"],
         ["runtime"],
-        ["runtime/pixels", "runtime/system"],
+        ["runtime/model_files", "runtime/pixels", "runtime/system"],
     ],
     "exporters": [
         ["exporters/export.py"],
@@ -41,7 +43,7 @@ STOREYS = {
     "benchmarks": [["benchmarks"], ["benchmarks/results"], ["benchmarks/probes"]],
     "sdk": [
         ["sdk/commands"],
-        ["sdk/commands/camera"],
+        ["sdk/commands/camera", "sdk/commands/device"],
         ["sdk/commands/options", "sdk/search"],
         ["sdk/pruning"],
         ["sdk/deployment"],

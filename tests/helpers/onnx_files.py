@@ -95,3 +95,12 @@ class File:
 
 def numbers(*shape: int) -> NDArray[np.float64]:
     return np.random.default_rng(2).normal(size=shape)
+
+
+def require_like_runtime(file: Path) -> None:
+    """Hold what is read against ONNX Runtime: three images at once, and one by one in the file."""
+    classifier = read_onnx(file, size=None, channels=3)
+    images = pictures(3, classifier.size)
+    exact = runtime(file, images)
+    assert np.ptp(exact, axis=0).max() > 1e-4  # else images would not matter
+    np.testing.assert_allclose(given(classifier, images), exact, atol=2e-5, rtol=2e-5)

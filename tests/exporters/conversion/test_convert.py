@@ -8,7 +8,12 @@ import torch
 from ai_edge_litert.interpreter import Interpreter as LiteRt
 from int8_files import Tflite
 from onnx import numpy_helper
+from torch import Tensor, nn
 from trained_networks import Converted, prepared, to_tensor
+
+from leansight.exporters.conversion.convert import convert
+from leansight.exporters.errors import ConversionError
+from leansight.runtime.preprocessing import Preprocessing
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")
@@ -31,6 +36,18 @@ def test_float_graphs_compute_what_torch_computes(converted: Converted) -> None:
         from_tflite = litert.get_tensor(litert.get_output_details()[0]["index"])
         np.testing.assert_allclose(from_onnx[0], logits, atol=1e-4)
         np.testing.assert_allclose(from_tflite[0], logits, atol=1e-4)
+
+
+class Determinants(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.det(x[:, :, :3, :3])
+
+
+@pytest.mark.slow
+def test_what_litert_torch_cannot_write_is_said_in_one_line() -> None:
+    line = r"^litert-torch cannot .* \(RuntimeError: .*det\.default\): .*size of images$"
+    with pytest.raises(ConversionError, match=line):
+        convert(Determinants(), Preprocessing(size=8))
 
 
 @pytest.mark.slow

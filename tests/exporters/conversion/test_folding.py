@@ -82,6 +82,30 @@ class Scaled(nn.Module):
         return (0.17 * self.convolution(x) + 3) * 2 + torch.relu(x[:, :1]) * 0.5  # type: ignore[no-any-return]
 
 
+class Placed(nn.Module):
+    """Two constants that differ from place to place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Parameter(torch.randn(8, 8)), nn.Parameter(torch.randn(3, 8, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.one + self.other
+
+
+class Repeated(nn.Module):
+    """Weighs a picture by its means, which are repeated for every place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = x.amax((2, 3), keepdim=True)
+        return x * means.expand(-1, -1, 8, 8) + means.expand_as(x) * x
+
+
+class Shifted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - 0.5) / 3
+
+
 FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "convolution": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)),
@@ -120,7 +144,30 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.Hardswish()),
         {"flatten": 1, "linear": 1, "reshape": 2, "conv2d": 1, "hardtanh": 1, "mul": 1},
     ),
-    "hard-swish of no layer": (nn.Hardswish, {"hardswish": 1}),
+    "hard-swish of no layer": (nn.Hardswish, {"conv2d": 2, "hardtanh": 1, "mul": 1}),
+    "batch norm of tokens": (
+        lambda: nn.Sequential(nn.Flatten(2), nn.BatchNorm1d(3)),
+        {"flatten": 1, "conv2d": 1, "reshape": 2},
+    ),
+    "batch norm of tokens of a dense layer": (
+        lambda: nn.Sequential(nn.Flatten(2), nn.Linear(64, 3), nn.BatchNorm1d(3)),
+        {"flatten": 1, "linear": 1, "conv2d": 1, "reshape": 4},
+    ),
+    "batch norm of rows": (
+        lambda: nn.Sequential(nn.Flatten(2), nn.Flatten(0, 1), nn.BatchNorm1d(64)),
+        {"flatten": 2, "conv2d": 1, "reshape": 2},
+    ),
+    "batch norm of features, before a dense layer": (
+        lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192), nn.Linear(192, 5, bias=False)),
+        {"flatten": 1, "linear": 1},
+    ),
+    "batch norm that changes nothing": (
+        lambda: nn.Sequential(
+            nn.ReLU(), nn.BatchNorm2d(3, affine=False, eps=1e-30, momentum=0.0), nn.ReLU()
+        ),
+        {"relu": 2},
+    ),
+    "expansions": (Repeated, {"amax": 1, "mul": 2, "add": 1}),
     "windows": (lambda: nn.AvgPool2d(2), {"conv2d": 1}),
     "windows of what was rewritten": (
         lambda: nn.Sequential(nn.SiLU(), nn.BatchNorm2d(3), nn.AvgPool2d((2, 3), 1), nn.SiLU()),
@@ -129,9 +176,35 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "windows beyond the border": (lambda: nn.AvgPool2d(3, 2, 1), {"conv2d": 1}),
     "windows of the border alone": (
         lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
-        {"avg_pool2d": 1},
+        {"conv2d": 1, "mul": 2},
     ),
-    "windows, rounded up": (lambda: nn.AvgPool2d(3, 2, ceil_mode=True), {"avg_pool2d": 1}),
+    "windows, rounded up": (
+        lambda: nn.AvgPool2d(3, 2, ceil_mode=True),
+        {"pad": 1, "conv2d": 1, "mul": 2},
+    ),
+    "windows beyond a counted border, rounded up": (
+        lambda: nn.AvgPool2d(4, 4, 1, ceil_mode=True),
+        {"pad": 1, "conv2d": 1, "mul": 2},
+    ),
+    "windows beyond an uncounted border, rounded up": (
+        lambda: nn.AvgPool2d((4, 2), (4, 3), 1, ceil_mode=True, count_include_pad=False),
+        {"pad": 1, "conv2d": 1, "mul": 2},
+    ),
+    "windows that all lack as much": (
+        lambda: nn.Sequential(
+            nn.AvgPool2d(4), nn.AvgPool2d((3, 1), 1, (1, 0), count_include_pad=False)
+        ),
+        {"conv2d": 2},
+    ),
+    "windows that would be rounded up": (
+        lambda: nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
+        {"conv2d": 1},
+    ),
+    "two constants": (Placed, {"add": 1}),
+    "a number taken away, and a divisor": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), Shifted()),
+        {"conv2d": 1},
+    ),
     "windows with a divisor": (lambda: nn.AvgPool2d(2, divisor_override=3), {"avg_pool2d": 1}),
     "a mean over the picture": (
         lambda: Mean((2, 3), keepdim=False),

@@ -113,6 +113,58 @@ OPERATORS: dict[str, tuple[Callable[[File], File], int]] = {
     "leaky": (lambda f: f.then("LeakyRelu", alpha=0.3), 3),
     "elu": (lambda f: f.then("Elu", alpha=0.5), 3),
     "prelu": (lambda f: f.then("PRelu", f.constant(numbers(3, 1, 1))), 3),
+    "error function": (lambda f: f.then("Mul", f.constant(3)).then("Erf"), 3),
+    "powers": (lambda f: f.then("Pow", f.constant(2)).then("Sqrt").then("Pow", f.constant(3)), 3),
+    "exponential": (lambda f: f.then("Exp").then("Reciprocal").then("Log").then("Neg"), 3),
+    "softplus": (lambda f: f.then("Softplus").then("Softsign"), 3),
+    "selu": (lambda f: f.then("Selu").then("Celu", alpha=0.7).then("Abs"), 3),
+    "a number over pixels": (
+        lambda f: f.then("Exp").node("Div", f.constant(numbers(3, 1, 1)), f.last),
+        3,
+    ),
+    "the larger of two": (
+        lambda f: f.then("Sigmoid").node("Max", "image", f.last).then("Min", f.constant(0.6)),
+        3,
+    ),
+    "every second": (
+        lambda f: f.then(
+            "Slice",
+            f.constant([1, 0], np.int64),
+            f.constant([99, 7], np.int64),
+            f.constant([2, 3], np.int64),
+            f.constant([2, 3], np.int64),
+        ),
+        3,
+    ),
+    "largest of rows": (
+        lambda f: (
+            f.then("ReduceMax", axes=[3], keepdims=0)
+            .then("ReduceL2", axes=[2], keepdims=0)
+            .then("Reshape", f.constant([1, 3, 1, 1], np.int64))
+            .then("Expand", f.constant([1, 3, 2, 5], np.int64))
+        ),
+        3,
+    ),
+    "sums": (lambda f: f.then("ReduceSum", f.constant([3], np.int64)), 3),
+    "reflected": (
+        lambda f: f.then("Pad", f.constant([0, 0, 1, 2, 0, 0, 0, 3], np.int64), mode="reflect"),
+        3,
+    ),
+    "the edge": (
+        lambda f: f.then("Pad", f.constant([0, 0, 1, 2, 0, 0, 0, 3], np.int64), mode="edge"),
+        3,
+    ),
+    "transposed convolution": (
+        lambda f: f.then(
+            "ConvTranspose",
+            f.constant(numbers(3, 5, 3, 3)),
+            f.constant(numbers(5)),
+            strides=[2, 2],
+            pads=[1, 1, 1, 1],
+            output_padding=[1, 1],
+        ),
+        5,
+    ),
     "gate": (gated, 3),
     "halves": (both_halves, 3),
     "slice": (

@@ -9,9 +9,9 @@ from trained_networks import Converted, Pixels, ignore, to_tensor
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.calibration import calibrate
 from leansight.exporters.int8.ranges import Range
-from leansight.exporters.int8.shared_grids import SharedGrids
 from leansight.exporters.int8.tensor_matching import pair_nodes
 from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.exporters.tflite.shared_grids import SharedGrids
 from leansight.sdk.models.networks import ResNetCustom
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.

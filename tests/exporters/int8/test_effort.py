@@ -112,7 +112,7 @@ def test_only_what_touches_a_sensitive_activation_stays_in_float(
 ) -> None:
     shares = []
     for files in tried["float layers"]:
-        named = names_of_float_layers(files["tflite"])
+        named = names_of_float_layers(files)
         for kind, file in files.items():
             count = count_graph(file, kind)
             assert (count.precision, count.float_layers) == ("int8", len(named))

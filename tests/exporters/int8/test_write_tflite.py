@@ -54,3 +54,28 @@ def test_the_quantizer_draws_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_utils, "ProgressBar", Bar)
     with_layer("HARD_SWISH", schema.HardSwishOptionsT())
     assert set(asked) == {False}
+
+
+@pytest.mark.parametrize("widest", [0.0, 3e-12, 1.0])
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_a_layer_that_is_given_nothing_keeps_its_biases(widest: float, weight: float) -> None:
+    graph = tiny_models.TfliteGraph()
+    pixels, means, logits = (graph.tensor(shape) for shape in ((1, 4, 4, 1), (1, 1), (1, 3)))
+    axes = graph.constant(np.array([1, 2], np.int32))
+    graph.add("MEAN", (pixels, axes), means, schema.ReducerOptionsT())
+    biases = np.array([0.5, -2, 1e-4], np.float32)
+    weights, added = graph.constant(np.full((3, 1), weight, np.float32)), graph.constant(biases)
+    graph.add("FULLY_CONNECTED", (means, weights, added), logits, schema.FullyConnectedOptionsT())
+    for number, tensor in enumerate(graph.tensors):
+        tensor.name = f"t{number}".encode()
+    readable = TfliteGraph(model := graph.pack(pixels, logits))
+    ranges = {
+        name: Range(low=0, high=widest if name in {f"t{pixels}", f"t{means}"} else 2.5)
+        for name in readable.activations
+    }
+    quantized = TfliteGraph(quantize_tflite(model, readable, ranges))
+    (dense,) = (op for op in quantized.operators if op.kind == "FULLY_CONNECTED")
+    found = quantized.tensors[dense.inputs[2]]
+    assert found.values is not None
+    assert found.quantization is not None
+    np.testing.assert_allclose(found.values * found.quantization.scale, biases, 1e-4, 1e-5)

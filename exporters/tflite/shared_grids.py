@@ -1,6 +1,6 @@
 """Quantization grids: which tensors share a scale and a zero point, and which the scale alone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from leansight.exporters.tflite.graph import TfliteGraph
@@ -8,6 +8,8 @@ from leansight.exporters.tflite.graph import TfliteGraph
 # What gives the numbers that it takes, or values between them.
 MOVING = frozenset(
     {"CONCATENATION", "MAX_POOL_2D", "AVERAGE_POOL_2D", "PAD", "PADV2", "RESHAPE", "TRANSPOSE"}
+    | {"SLICE", "STRIDED_SLICE", "SPLIT", "PACK", "UNPACK", "GATHER", "GATHER_ND", "BROADCAST_TO"}
+    | {"MIRROR_PAD", "SPACE_TO_DEPTH", "RESIZE_NEAREST_NEIGHBOR"}
 )
 # What adds the numbers that it takes: exact in integers where all of them count in equal steps.
 ADDING = frozenset({"ADD", "SUB"})
@@ -34,12 +36,12 @@ class SharedGrids:
     scale: Mapping[str, str]
 
     @classmethod
-    def of(cls, graph: TfliteGraph) -> "SharedGrids":
-        """Find the grids of a graph."""
+    def of(cls, graph: TfliteGraph, islands: Collection[str] = ()) -> "SharedGrids":
+        """Find the grids of a graph; its `islands` are computed in float and join none."""
         return cls(
             input=graph.input,
-            grid=_first_of_group(graph, MOVING),
-            scale=_first_of_group(graph, MOVING | ADDING),
+            grid=_first_of_group(graph, MOVING, islands),
+            scale=_first_of_group(graph, MOVING | ADDING, islands),
         )
 
     def members(self, grid: str) -> list[str]:
@@ -47,10 +49,12 @@ class SharedGrids:
         return [name for name, other in self.grid.items() if other == grid]
 
 
-def _first_of_group(graph: TfliteGraph, kinds: frozenset[str]) -> dict[str, str]:
+def _first_of_group(
+    graph: TfliteGraph, kinds: frozenset[str], islands: Collection[str]
+) -> dict[str, str]:
     """Return for each activation the first of those that operators of these kinds join it to."""
     groups: dict[str, set[str]] = {name: {name} for name in graph.activations}
-    for op in graph.operators:
+    for op in (op for op in graph.operators if op.outputs[0] not in islands):
         sources = [name for name in op.inputs if name in groups and name != graph.input]
         # A constant that is added has steps of its own: what it is added to may be far larger.
         if op.kind in kinds and (op.kind in MOVING or len(sources) > 1):

@@ -1,0 +1,66 @@
+"""ONNX's normalisations as torch functions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from leansight.exporters.importers.onnx_node import Activation, Step
+
+_EPSILON: Final = 1e-5  # where a file does not say
+
+
+def _batch_norm(step: Step) -> Activation:
+    source = step.activation()
+    if source.order[1] != 1:
+        source = step.plain()
+    factor, summand, mean, variance = (step.weights(step.constant(i)) for i in range(1, 5))
+    epsilon = step.attributes.get("epsilon", _EPSILON)
+    arguments = (source.node, mean, variance, factor, summand, False, 0.0, epsilon)
+    result = step.like(source, functional.batch_norm, *arguments)
+    return replace(result, affine=source.affine)
+
+
+def _layer_norm(step: Step) -> Activation:
+    """Write the norm over the last axes; torch's channels, which are first, are turned and back."""
+    source, plain = step.activation(), step.plain()
+    rank = len(source.shape)
+    shape = source.shape[step.attributes.get("axis", -1) % rank :]
+    if source.batch >= rank - len(shape):
+        raise step.refuse("it mixes the images of a batch")
+    parts = [
+        None if part is None else step.weights(np.broadcast_to(part, shape).copy())
+        for part in (step.constant(1), step.optional(2))
+    ]
+    epsilon = step.attributes.get("epsilon", _EPSILON)
+    result = step.like(plain, functional.layer_norm, plain.node, shape, *parts, epsilon)
+    if source.is_plain:
+        return result
+    back = tuple(source.order.index(at) for at in range(rank))
+    return step.like(source, torch.permute, result.node, back)
+
+
+def _instance_norm(step: Step) -> Activation:
+    return _group_norm(step, groups=step.activation().shape[1])
+
+
+def _group_norm(step: Step, groups: int = 0) -> Activation:
+    source, groups = step.plain(), groups or step.attributes["num_groups"]
+    if source.batch != 0:
+        raise step.refuse("it mixes the images of a batch")
+    weight, bias = (step.constant(i) for i in (1, 2))
+    spread = [np.repeat(part, source.shape[1] // len(part)) for part in (weight, bias)]
+    parts = [step.weights(part) for part in spread]
+    epsilon = step.attributes.get("epsilon", _EPSILON)
+    return step.like(source, functional.group_norm, source.node, groups, *parts, epsilon)
+
+
+NORMS: Final[Mapping[str, Callable[[Step], Activation]]] = {
+    "BatchNormalization": _batch_norm,
+    "GroupNormalization": _group_norm,
+    "InstanceNormalization": _instance_norm,
+    "LayerNormalization": _layer_norm,
+}

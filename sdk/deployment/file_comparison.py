@@ -1,0 +1,71 @@
+"""A network from elsewhere in torch beside the file that it was read from, on the same images."""
+
+import copy
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from leansight.exporters.conversion.inference import batches, predict
+from leansight.exporters.errors import ConversionError
+from leansight.exporters.importers.normalisation import Normalisation
+from leansight.exporters.importers.onnx_reader import (
+    OnnxClassifier,
+    as_outputs,
+    largest_difference,
+)
+from leansight.exporters.options import StepProgress
+from leansight.runtime.preprocessing import Image
+from leansight.sdk.system.console import tell
+
+# Of the largest output, or of a probability: two float runtimes add in different orders.
+_TOLERANCE: Final = 1e-3
+_NOISE_FACTOR: Final = 10  # how many times float32's own error two runtimes may be apart
+
+
+def require_same(
+    classifier: OnnxClassifier,
+    module: nn.Module,
+    normalisation: Normalisation,
+    pixels: Image,
+    progress: StepProgress,
+) -> float:
+    """Return by how much torch differs from the file on images (N, S, S, C) uint8.
+
+    Beyond 1e-3 it may differ by ten times what float32 itself makes of the network, measured in
+    float64; that is told.
+
+    Raises:
+        ConversionError: it differs by more.
+
+    """
+    step, count = "comparing torch with the file", len(pixels)
+    # A copy: what has predicted cannot be converted any more (its weights have changed their kind).
+    logits = predict(copy.deepcopy(module), pixels, lambda done, _: progress(step, done, 2 * count))
+    wanted = map(normalisation, pixels)
+    outputs = classifier.run(wanted, lambda done: progress(step, count + done, 2 * count))
+    difference = largest_difference(classifier, logits, outputs)
+    if difference <= _TOLERANCE:
+        return difference
+    noise = largest_difference(classifier, logits, as_outputs(classifier, _precise(module, pixels)))
+    if not difference <= _NOISE_FACTOR * noise:
+        raise ConversionError(
+            f"torch gives other numbers than {classifier.name} in ONNX Runtime, by "
+            f"{difference:.2g}, of which float32 explains {noise:.2g}: it cannot be exported. "
+            "Please report this network"
+        )
+    tell(
+        f"{classifier.name} is ill-conditioned: float32 alone changes what it says by {noise:.2g}, "
+        f"and torch and ONNX Runtime differ by {difference:.2g}"
+    )
+    return difference
+
+
+@torch.no_grad()
+def _precise(module: nn.Module, pixels: Image) -> NDArray[np.float64]:
+    """Return logits (N, K) computed in float64."""
+    double = copy.deepcopy(module).eval().double()
+    logits = torch.cat([double(batch.double()) for _, batch in batches(pixels)])
+    return np.asarray(logits.numpy(), np.float64)

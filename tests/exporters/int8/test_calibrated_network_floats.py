@@ -1,0 +1,217 @@
+"""Networks with layers that have no int8 form, or had none: both files give the same numbers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from int8_files import Tflite
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from trained_networks import prepared
+
+from leansight.exporters.conversion.convert import convert
+from leansight.exporters.errors import ConversionError
+from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
+from leansight.exporters.verification.float_layers import names_of_float_layers
+from leansight.runtime.interpreter import Format, load_interpreter
+from leansight.runtime.preprocessing import Preprocessing
+
+# ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all"),
+]
+SIZE, CHANNELS = 32, 8
+PREPROCESSING = Preprocessing(size=SIZE)
+
+
+class Block(nn.Module):
+    """A residual block of ConvNeXt: the norm and the dense layers have their channels last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(CHANNELS, CHANNELS, 7, padding=3, groups=CHANNELS)
+        self.norm = nn.LayerNorm(CHANNELS)
+        self.up, self.down = nn.Linear(CHANNELS, 16), nn.Linear(16, CHANNELS)
+        self.scale = nn.Parameter(torch.rand(CHANNELS))
+        nn.init.normal_(self.norm.weight)
+        nn.init.normal_(self.norm.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        hidden = functional.gelu(self.up(normed))
+        return x + (self.down(hidden) * self.scale).permute(0, 3, 1, 2)
+
+
+class Attention(nn.Module):
+    """A class token and places that know where they are, two heads, and the token alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, CHANNELS))
+        self.places = nn.Parameter(torch.randn(1, 17, CHANNELS))
+        self.norm, self.dense = nn.LayerNorm(CHANNELS), nn.Linear(CHANNELS, 3 * CHANNELS)
+        self.back = nn.Linear(CHANNELS, CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = functional.avg_pool2d(x, 2).flatten(2).transpose(1, 2)
+        padded = functional.pad(rows, (0, 0, 1, 0))
+        first = torch.cat((self.token, torch.zeros(1, 16, CHANNELS)), 1)
+        tokens = padded + (first + self.places)
+        heads = self.dense(self.norm(tokens)).reshape(-1, 17, 3, 2, CHANNELS // 2)
+        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        looks = (0.5 * query @ key.transpose(-2, -1)).softmax(-1) @ value
+        mixed = self.back(looks.transpose(1, 2).reshape(-1, 17, CHANNELS))
+        return (tokens + mixed)[:, 0]  # type: ignore[no-any-return]
+
+
+class Split(nn.Module):
+    """Sums of slices in a concatenation, as Res2Net has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Conv2d(2, 2, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third, last = x.split(2, 1)
+        second = functional.relu(self.one(second))
+        return torch.cat((first, second, functional.relu(self.other(third + second)), last), 1)
+
+
+class Idle(nn.Module):
+    """Two layers that are initialised to give their biases alone, as timm does before a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Conv2d(CHANNELS, CHANNELS, 1) for _ in range(2))
+        nn.init.zeros_(self.one.weight)
+        nn.init.zeros_(self.other.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.other(functional.relu(x + self.one(x)))  # type: ignore[no-any-return]
+
+
+class Shuffle(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)
+
+
+class Bodies(nn.Module):
+    """A stem, what follows it side by side, and a 1×1 convolution on all of their means."""
+
+    def __init__(self, *bodies: nn.Module) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, CHANNELS, 4, 4)
+        self.bodies = nn.ModuleList(bodies)
+        self.head = nn.Conv2d(CHANNELS * len(bodies), 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        stem = functional.relu(self.stem(x))
+        given = [body(stem) for body in self.bodies]
+        features = [x.mean((2, 3)) if x.ndim == 4 else x for x in given]
+        logits: Tensor = self.head(torch.cat(features, 1)[..., None, None])
+        return logits.flatten(1)
+
+
+def weighted(body: nn.Module) -> nn.Sequential:
+    """Give a body something to be told apart by: a layer before and behind it."""
+    before, after = (nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(2))
+    return nn.Sequential(before, body, after, nn.ReLU())
+
+
+def slopes() -> nn.Module:
+    activation = nn.PReLU(CHANNELS)
+    nn.init.uniform_(activation.weight, -0.2, 0.9)
+    return activation
+
+
+def integers() -> Bodies:
+    return Bodies(
+        weighted(nn.LeakyReLU(0.1)),
+        weighted(slopes()),
+        weighted(nn.GELU()),
+        weighted(nn.Upsample(scale_factor=2)),
+        weighted(Split()),
+        weighted(Shuffle()),
+        weighted(Idle()),
+        weighted(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)),
+    )
+
+
+def floats() -> Bodies:
+    return Bodies(Block(), Attention(), weighted(nn.Mish()), weighted(nn.GroupNorm(1, CHANNELS)))
+
+
+@dataclass
+class Made:
+    """A network with what it gives for some images, and its files."""
+
+    found: CalibratedNetwork
+    files: Mapping[Format, bytes]
+    exact: NDArray[np.float32]
+    logits: Mapping[Format, NDArray[np.float32]]
+
+
+def make(build: Callable[[], nn.Module]) -> Made:
+    torch.manual_seed(0)
+    network, pixels = build().eval(), prepared(PREPROCESSING, 24, seed=0).pixels
+    with torch.no_grad():
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().sub(128).div(128)
+        exact = network(images).numpy()
+    found = calibrate_network(convert(network, PREPROCESSING), pixels, lambda *_: None)
+    files = found.write()
+    logits = {
+        kind: np.stack([load_interpreter(file, kind)(image[None]) for image in pixels])
+        for kind, file in files.items()
+    }
+    return Made(found, files, exact, logits)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Made:
+    return make(integers)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Made:
+    return make(floats)
+
+
+def test_what_can_be_integers_is_and_gives_the_same_numbers(whole: Made) -> None:
+    assert names_of_float_layers(whole.files) == ()
+    whole.found.require_no_islands()
+    np.testing.assert_array_equal(whole.logits["tflite"], whole.logits["onnx"])
+    assert np.std(whole.logits["onnx"] - whole.exact) < 0.05 * np.std(whole.exact)
+
+
+def test_layers_in_float_part_the_formats_by_a_step_at_most(mixed: Made) -> None:
+    bounds = mixed.found.ranges[mixed.found.graph.output]
+    apart = np.abs(mixed.logits["tflite"] - mixed.logits["onnx"])
+    assert apart.max() <= 1.01 * bounds.width / 255
+    assert (apart == 0).mean() > 0.9
+    assert np.std(mixed.logits["onnx"] - mixed.exact) < 0.05 * np.std(mixed.exact)
+
+
+def test_layers_in_float_are_named_and_no_layer_with_weights_is_among_them(mixed: Made) -> None:
+    names = names_of_float_layers(mixed.files)
+    assert {name.split()[0] for name in names} == {
+        "LayerNormalization",
+        "MatMul",
+        "Softmax",
+        "Mish",
+    }
+    marked = [n for n in onnx.load_from_string(mixed.files["onnx"]).graph.node if n.doc_string]
+    assert len(marked) == len(names)
+    tflite = Tflite(mixed.files["tflite"])
+    for kind, _, output in tflite.operators:
+        if kind in {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}:
+            assert tflite.tensors[output].quantization.scale is not None
+
+
+def test_a_network_of_integers_alone_may_be_asked_for(mixed: Made) -> None:
+    with pytest.raises(ConversionError, match=r"TFLite has no integers for .*SOFTMAX.* here"):
+        mixed.found.require_no_islands()
