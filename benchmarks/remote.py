@@ -114,7 +114,7 @@ class RemoteMachine:
         self._ssh.kill()
         self._ssh.communicate()
 
-    def _greeting(self) -> tuple[MachineFacts, int | None]:
+    def _greeting(self) -> tuple[MachineFacts, dict[str, int | None]]:
         """Return what the machine is and what an empty process takes there."""
         assert self._ssh.stdout is not None
         for line in self._ssh.stdout:

@@ -46,14 +46,16 @@ class BenchmarkResult:
 
     `precision` is "int8", "float32" or, with `float_layers` beside int8 ones, "int8, 3 layers
     float32"; `parameters` and `macs` are counted on the exported graph (see `count_graph`).
-    `peak_rss_bytes` is above that of a process that has only imported numpy, None where the
-    system does not tell. `start_ms` is from the start of a process to its first result: to
-    import (`import_ms`), to load the model (`load_ms`), to classify once (`first_result_ms`),
-    medians over all launches. `undisturbed_ms` is what inference takes when no other program is
-    in its way: the low quantile of the processor's time, or with several threads of the
-    time that passed (`undisturbed_clock`). `counts`: instructions and cycles of a frame where
-    the kernel counts them. `runs` is the number of timed frames. `accuracy` is that of this very
-    file, where labelled images were given; `accuracy_failure` says why it is not known.
+    `compressed_bytes` is the file's size in a zip. Memory is above that of a process that has only
+    imported numpy, None where the system does not tell: at most (`peak_rss_bytes`), and between
+    frames (`steady_rss_bytes`; `steady_pss_bytes` shares pages among the processes that have
+    them). `start_ms` is from the start of a process to its first result: to import (`import_ms`),
+    to load the model (`load_ms`), to classify once (`first_result_ms`), medians over all launches.
+    `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
+    of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
+    `counts`: instructions and cycles of a frame where the kernel counts them. `runs` is the number
+    of timed frames. `accuracy` is that of this very file, where labelled images were given;
+    `accuracy_failure` says why it is not known.
     """
 
     name: str
@@ -61,9 +63,12 @@ class BenchmarkResult:
     precision: str
     float_layers: int
     size_bytes: int
+    compressed_bytes: int
     parameters: int
     macs: int
     peak_rss_bytes: int | None
+    steady_rss_bytes: int | None
+    steady_pss_bytes: int | None
     start_ms: float
     import_ms: float
     load_ms: float

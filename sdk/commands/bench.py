@@ -77,7 +77,7 @@ class _BenchCommand(click.Command):
     ) -> click.Context:
         """Parse the words by the command that they are for."""
         if args[:1] == ["compare"]:
-            return compare.make_context("compare", args[1:], parent, **extra)
+            return compare.make_context(f"{info_name} compare", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> object:

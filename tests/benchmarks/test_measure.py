@@ -23,12 +23,12 @@ from leansight.benchmarks.results.result import BenchmarkResult
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import BundleError, DataError, MissingExtraError
 from leansight.runtime.interpreter import Format
-from leansight.runtime.system.kernel import peak_rss_bytes
 from leansight.sdk.commands.bench import command
 
 KEYS = [
-    *("name", "format", "precision", "float_layers", "size_bytes", "parameters", "macs"),
-    *("peak_rss_bytes", "start_ms", "import_ms", "load_ms", "first_result_ms"),
+    *("name", "format", "precision", "float_layers", "size_bytes", "compressed_bytes"),
+    *("parameters", "macs", "peak_rss_bytes", "steady_rss_bytes", "steady_pss_bytes"),
+    *("start_ms", "import_ms", "load_ms", "first_result_ms"),
     *("latency_ms", "undisturbed_ms", "undisturbed_clock", "counts"),
     *("bundle_digest", "machine", "threads", "runs", "accuracy", "accuracy_failure"),
 ]
@@ -195,6 +195,11 @@ def test_peak_ram_rises_by_what_a_model_allocates(tmp_path: Path) -> None:
     assert large.peak_rss_bytes is not None
     allocated = 64 * 400**2 * 4
     assert 0.9 < (large.peak_rss_bytes - small.peak_rss_bytes) / allocated < 1.2
+    # Nothing of it is given back between frames, and no other process has it.
+    assert large.steady_pss_bytes is not None
+    assert small.steady_pss_bytes is not None
+    assert 0.9 < (large.steady_pss_bytes - small.steady_pss_bytes) / allocated < 1.2
+    assert large.compressed_bytes < large.size_bytes
 
 
 def test_peak_ram_is_not_that_of_the_process_that_measures(files: Path) -> None:
@@ -202,11 +207,6 @@ def test_peak_ram_is_not_that_of_the_process_that_measures(files: Path) -> None:
     (result,) = bench(files / "tiny.tflite", runs=1)
     assert result.peak_rss_bytes is not None
     assert 5e6 < result.peak_rss_bytes < ballast.nbytes / 2
-
-
-def test_peak_ram_is_read_from_the_status_or_unknown() -> None:
-    assert peak_rss_bytes("VmPeak:\t  99 kB\nVmHWM:\t  2096 kB\nnonsense") == 2096 * 1024
-    assert peak_rss_bytes("") is None
 
 
 @pytest.mark.parametrize(
