@@ -10,34 +10,62 @@ from leansight.runtime.lazy import import_on_first_use
 if TYPE_CHECKING:
     from leansight.benchmarks.graph_count import GraphCount, count_graph
     from leansight.benchmarks.machines import Machine
-    from leansight.benchmarks.measure import BenchmarkResult, Latency, Percentiles, measure_models
+    from leansight.benchmarks.measure import Settings, benchmark, measure_models
     from leansight.benchmarks.models import Model, find_models
     from leansight.benchmarks.picture import synthetic_image
-    from leansight.benchmarks.remote import RemoteError, machine_at
-    from leansight.benchmarks.table import tables
+    from leansight.benchmarks.probes.conditions import MachineFacts, MachineState
+    from leansight.benchmarks.remote import machine_at
+    from leansight.benchmarks.results.estimates import Estimate, Percentiles
+    from leansight.benchmarks.results.result import (
+        Accuracy,
+        Benchmark,
+        BenchmarkResult,
+        Comparison,
+        Conditions,
+        Failure,
+        Latency,
+    )
+    from leansight.benchmarks.results.table import tables
+    from leansight.runtime.remote.ssh import RemoteError
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
         {
             "graph_count": "GraphCount count_graph",
             "machines": "Machine",
-            "measure": "BenchmarkResult Latency Percentiles measure_models",
+            "measure": "Settings benchmark measure_models",
             "models": "Model find_models",
             "picture": "synthetic_image",
-            "remote": "RemoteError machine_at",
-            "table": "tables",
+            "remote": "machine_at",
+            "leansight.runtime.remote.ssh": "RemoteError",
+            "probes.conditions": "MachineFacts MachineState",
+            "results.estimates": "Estimate Percentiles",
+            "results.result": (
+                "Accuracy Benchmark BenchmarkResult Comparison Conditions Failure Latency"
+            ),
+            "results.table": "tables",
         },
         extra="bench",
     )
 
 __all__ = [
+    "Accuracy",
+    "Benchmark",
     "BenchmarkResult",
+    "Comparison",
+    "Conditions",
+    "Estimate",
+    "Failure",
     "GraphCount",
     "Latency",
     "Machine",
+    "MachineFacts",
+    "MachineState",
     "Model",
     "Percentiles",
     "RemoteError",
+    "Settings",
+    "benchmark",
     "count_graph",
     "find_models",
     "machine_at",

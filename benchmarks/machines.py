@@ -1,69 +1,89 @@
 """Where a measurement takes place: this machine, as a `Machine`."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from leansight.benchmarks.memory import empty_process_bytes
 from leansight.benchmarks.models import Model
+from leansight.benchmarks.probes.conditions import (
+    MachineFacts,
+    MachineState,
+    read_facts,
+    read_state,
+)
+from leansight.benchmarks.probes.memory import empty_process_bytes
 from leansight.benchmarks.worker_process import WorkerProcess
-from leansight.runtime.system.kernel import board_or_processor
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunningModel:
-    """A model that has given its first result; `ask` is answered by the worker (see worker.py)."""
+    """A model that has given its first results; `ask` is answered by the worker (see worker.py).
 
-    start_ms: float
-    ask: Callable[[Mapping[str, int]], dict[str, Any]]
+    `start` is what the worker said of its start.
+    """
+
+    start: Mapping[str, Any]
+    ask: Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+# Starts a process of a model that has been brought to a machine; it ends after the `with`.
+Launch = Callable[[], AbstractContextManager[RunningModel]]
 
 
 class Machine(Protocol):
     """What models run on."""
 
     @property
-    def name(self) -> str:
-        """The board or the processor, and how many cores it has."""
+    def facts(self) -> MachineFacts:
+        """What the machine is."""
 
     @property
     def empty_bytes(self) -> int | None:
         """The peak memory of a process that has only imported numpy, None if it is not told."""
 
-    def start(
-        self, model: Model, picture: Path, threads: int
-    ) -> AbstractContextManager[RunningModel]:
-        """Run a model on a picture (.npy) in a process of its own that ends after the `with`.
+    def state(self) -> MachineState:
+        """Return how the machine is now."""
 
-        Raises:
-            BundleError: the model cannot be run, or its process died; so does asking it.
+    def bring(
+        self, model: Model, pictures: Path, *, threads: int, hang_s: float
+    ) -> AbstractContextManager[Launch]:
+        """Bring a model and pictures (.npz) there, to launch it any number of times.
 
+        A launch raises BundleError where the model cannot be run, its process died, or it was
+        silent for `hang_s` seconds; so does asking it.
         """
 
 
 class ThisMachine:
     """A `Machine`: the one that asks."""
 
-    @property
-    def name(self) -> str:
+    @cached_property
+    def facts(self) -> MachineFacts:
         """See `Machine`."""
-        return machine()
+        return read_facts()
 
-    @property
+    @cached_property
     def empty_bytes(self) -> int | None:
         """See `Machine`."""
         return empty_process_bytes()
 
-    @contextmanager
-    def start(self, model: Model, picture: Path, threads: int) -> Iterator[RunningModel]:
+    def state(self) -> MachineState:
         """See `Machine`."""
-        arguments = [str(model.path), model.format, str(threads), str(picture)]
-        with WorkerProcess(model.name, arguments) as process:
-            yield RunningModel(start_ms=process.answer()["start_ms"], ask=process.ask)
+        return read_state()
 
+    @contextmanager
+    def bring(
+        self, model: Model, pictures: Path, *, threads: int, hang_s: float
+    ) -> Iterator[Launch]:
+        """See `Machine`."""
+        arguments = [str(model.path), model.format, str(threads), str(pictures)]
 
-def machine() -> str:
-    """Name the board or the processor, and how many cores it has."""
-    return f"{board_or_processor()}, {os.cpu_count()} cores"
+        @contextmanager
+        def launch() -> Iterator[RunningModel]:
+            with WorkerProcess(model.name, arguments, hang_s) as process:
+                yield RunningModel(start=process.answer(), ask=process.ask)
+
+        yield launch

@@ -1,72 +1,140 @@
-"""Measure models, each in a process of its own, in rounds that alternate between them."""
+"""Measure models, each in a process of its own, in short blocks of frames that alternate.
 
-from collections.abc import Callable, Mapping, Sequence
+Every model is launched several times; between two launches of the processes, models take turns
+in rounds of a block each. So a slow second of the machine hits all of them, and neighbouring
+blocks make pairs whose ratio it leaves alone (docs/decisions/0035).
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from leansight.benchmarks.graph_count import GraphCount, count_graph
-from leansight.benchmarks.machines import Machine, RunningModel, ThisMachine
+from leansight.benchmarks.machines import Machine, ThisMachine
 from leansight.benchmarks.models import Model
-from leansight.benchmarks.worker import STEPS
-from leansight.runtime.interpreter import Format
+from leansight.benchmarks.probes.conditions import MachineState
+from leansight.benchmarks.results.estimates import estimate_median, estimate_ratio
+from leansight.benchmarks.results.result import (
+    Benchmark,
+    BenchmarkResult,
+    Comparison,
+    Conditions,
+)
+from leansight.benchmarks.timed_model import TimedModel
+from leansight.runtime.errors import BundleError
 from leansight.runtime.preprocessing import Image
 from leansight.runtime.system.whole_files import scratch_folder
 
-# A drift of the machine's speed hits all models alike if they take turns.
-ROUNDS: Final = 4
+LAUNCHES: Final = 5  # of each model, if there are as many blocks
+BLOCK_FRAMES: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Percentiles:
-    """The median and the slow end of the measured runs, in milliseconds."""
+class Settings:
+    """How to measure.
 
-    p50: float
-    p90: float
-    p99: float
+    Args:
+        frames: timed frames of each model, at least.
+        precision: half of the 95 % interval, relative to the undisturbed time and to each ratio:
+            frames are added until it is reached; None adds none.
+        most_s: seconds after which no more frames are added.
+        threads: processor threads of the interpreter.
+        hang_s: a model that is silent for longer has failed.
 
+    Raises:
+        ValueError: fewer than one frame.
 
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """The three steps of one image, and their sum run by run."""
-
-    preprocess: Percentiles
-    inference: Percentiles
-    decision: Percentiles
-    total: Percentiles
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkResult:
-    """What one model takes.
-
-    `precision` is "int8", "float32" or, with `float_layers` beside int8 ones, "int8, 3 layers
-    float32"; `parameters` and `macs` are counted on the exported graph (see `count_graph`).
-    `peak_rss_bytes` is above that of a process that has only imported numpy, None where the
-    system does not tell; `start_ms` is from the start of a process to its first result.
     """
 
-    name: str
-    format: Format
-    precision: str
-    float_layers: int
-    size_bytes: int
-    parameters: int
-    macs: int
-    peak_rss_bytes: int | None
-    start_ms: float
-    latency_ms: Latency
-    bundle_digest: str | None
-    machine: str
-    threads: int
-    runs: int
+    frames: int = 200
+    precision: float | None = 0.02
+    most_s: float = 60.0
+    threads: int = 1
+    hang_s: float = 60.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ValueError(f"runs must be 1 or more, not {self.frames}")
+
+    @property
+    def launches(self) -> int:
+        """How often each model is launched before frames are added."""
+        return min(LAUNCHES, math.ceil(self.frames / BLOCK_FRAMES))
+
+    @property
+    def rounds(self) -> int:
+        """How many blocks a launched model runs."""
+        return math.ceil(self.frames / BLOCK_FRAMES / self.launches)
+
+    @property
+    def block_frames(self) -> int:
+        """How many frames a block has: as many as make the whole, 10 at most."""
+        return math.ceil(self.frames / self.launches / self.rounds)
+
+
+def benchmark(
+    models: Sequence[Model],
+    images: Sequence[Image],
+    settings: Settings,
+    *,
+    frames: str = "given by the caller",
+    on: Machine | None = None,
+    advanced: Callable[[int, int], None] | None = None,
+) -> Benchmark:
+    """Measure models on pictures, (H, W, 3) or (H, W) uint8, and return all that was found.
+
+    A model that fails is a `Failure`, and the others are measured.
+
+    Args:
+        models: what `find_models` returns.
+        images: the pictures that are classified in turn, one or more.
+        settings: how to measure.
+        frames: what to say of the pictures.
+        on: the machine; by default this one.
+        advanced: called with the numbers of blocks that are done and planned.
+
+    Raises:
+        BundleError: no model could be measured.
+
+    """
+    place = on or ThisMachine()
+    began = time.monotonic()
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch_folder())
+        pictures = folder / "images.npz"
+        np.savez(pictures, *images)
+        timed = []
+        for number, given in enumerate(models):
+            model = given.in_one_file(folder / str(number))
+            launch = place.bring(model, pictures, threads=settings.threads, hang_s=settings.hang_s)
+            timed.append(TimedModel(model, stack.enter_context(launch), settings.threads))
+        states = list(_sittings(timed, place, settings, advanced))
+    found = [model for model in timed if not model.failure]
+    if not found:
+        raise BundleError(timed[0].failure)
+    comparisons = _comparisons(found)
+    conditions = Conditions(
+        facts=place.facts,
+        states=tuple(states),
+        frames=frames,
+        counters=found[0].starts[0]["counters"],
+        pinned_to=tuple(found[0].starts[0]["pinned_to"]),
+        clock_ns=min(start["clock_ns"] for model in found for start in model.starts),
+        precision=settings.precision,
+        precision_reached=_is_precise(found, settings),
+        seconds=round(time.monotonic() - began, 1),
+    )
+    return Benchmark(
+        results=tuple(model.result(place) for model in found),
+        failures=tuple(model.as_failure() for model in timed if model.failure),
+        comparisons=comparisons,
+        conditions=conditions,
+    )
 
 
 def measure_models(
@@ -74,110 +142,83 @@ def measure_models(
     image: Image,
     *,
     runs: int = 200,
-    warmup: int = 20,
     threads: int = 1,
     on: Machine | None = None,
-    advanced: Callable[[], None] = lambda: None,
 ) -> list[BenchmarkResult]:
-    """Measure models on one picture, (H, W, 3) or (H, W) uint8, and return them in order.
+    """Measure models on one picture, (H, W, 3) or (H, W) uint8, and return their rows in order.
 
     Args:
         models: what `find_models` returns.
         image: the picture that is classified again and again.
-        runs: measured runs of each model, 1 or more.
-        warmup: unmeasured runs before each of up to four rounds.
+        runs: timed frames of each model, 1 or more.
         threads: processor threads of the interpreter.
         on: the machine; by default this one.
-        advanced: called `steps(models, runs)` times on the way, to show progress.
 
     Raises:
         BundleError: a model cannot be run, or its process died.
 
     """
-    rounds = _rounds(runs)
-    place = on or ThisMachine()
-    empty_bytes = place.empty_bytes
+    settings = Settings(frames=runs, threads=threads, precision=None)
+    found = benchmark(models, [image], settings, on=on)
+    for failure in found.failures:
+        raise BundleError(failure.reason)
+    return list(found.results)
+
+
+def _sittings(
+    models: Sequence[TimedModel],
+    place: Machine,
+    settings: Settings,
+    advanced: Callable[[int, int], None] | None,
+) -> Iterator[MachineState]:
+    """Launch all models, let them take turns, and again; yield how the machine was in between."""
+    end, blocks_done = time.monotonic() + settings.most_s, itertools.count(1)
+    yield place.state()
+    for number in itertools.count(1):
+        planned = max(number, settings.launches) * len(models) * settings.rounds
+        for _ in _sitting(models, settings):
+            done = next(blocks_done)
+            if advanced is not None:
+                advanced(done, planned)
+        yield place.state()
+        remain = [model for model in models if not model.failure]
+        is_enough = not remain or time.monotonic() > end or _is_precise(remain, settings)
+        if number >= settings.launches and is_enough:
+            return
+
+
+def _sitting(models: Sequence[TimedModel], settings: Settings) -> Iterator[None]:
+    """Launch all models and let them take turns, in every second round in reverse.
+
+    Yields after each block.
+    """
     with ExitStack() as stack:
-        folder = stack.enter_context(scratch_folder())
-        picture = folder / "image.npy"
-        np.save(picture, image)
-        models = [m.in_one_file(folder / str(n)) for n, m in enumerate(models)]
-        timed = []
         for model in models:
-            running = stack.enter_context(place.start(model, picture, threads))
-            timed.append(_TimedModel(model, running))
-            advanced()
-        counts = [count_graph(m.read(), m.format, name=m.name) for m in models]
-        for size in rounds:
-            for one in timed:
-                one.run(warmup=warmup, runs=size)
-                advanced()
-    return [
-        one.result(count, empty_bytes, machine=place.name, threads=threads)
-        for one, count in zip(timed, counts, strict=True)
-    ]
+            model.launch(stack)
+        for number in range(settings.rounds):
+            for model in models if number % 2 == 0 else reversed(models):
+                model.time_block(settings.block_frames, first=number * settings.block_frames)
+                yield
 
 
-def steps(models: Sequence[Model], runs: int) -> int:
-    """Return how often `measure_models` reports that it advanced."""
-    return len(models) * (1 + len(_rounds(runs)))
-
-
-def _rounds(runs: int) -> list[int]:
-    if runs < 1:
-        raise ValueError(f"runs must be 1 or more, not {runs}")
-    sizes = [len(part) for part in np.array_split(np.empty(runs), ROUNDS)]
-    return [size for size in sizes if size]
-
-
-class _TimedModel:
-    """A running model, and the times of its runs so far."""
-
-    def __init__(self, model: Model, running: RunningModel) -> None:
-        self._model, self._running = model, running
-        self._size_bytes = len(model.read())
-        self._times_ns: dict[str, list[int]] = {step: [] for step in STEPS}
-        self._peak_bytes: int | None = None
-
-    def run(self, *, warmup: int, runs: int) -> None:
-        """Let the process classify: first unmeasured, then measured."""
-        answer = self._running.ask({"warmup": warmup, "runs": runs})
-        for step, times_ns in answer["times_ns"].items():
-            self._times_ns[step].extend(times_ns)
-        self._peak_bytes = answer["peak_rss_bytes"]
-
-    def result(
-        self, count: GraphCount, empty_bytes: int | None, *, machine: str, threads: int
-    ) -> BenchmarkResult:
-        """Sum up the runs so far."""
-        above = None
-        if self._peak_bytes is not None and empty_bytes is not None:
-            above = self._peak_bytes - empty_bytes
-        return BenchmarkResult(
-            name=self._model.name,
-            format=self._model.format,
-            precision=count.precision_text,
-            float_layers=count.float_layers,
-            size_bytes=self._size_bytes,
-            parameters=count.parameters,
-            macs=count.macs,
-            peak_rss_bytes=above,
-            start_ms=self._running.start_ms,
-            latency_ms=summary(self._times_ns),
-            bundle_digest=self._model.digest,
-            machine=machine,
-            threads=threads,
-            runs=len(self._times_ns["inference"]),
+def _comparisons(models: Sequence[TimedModel]) -> tuple[Comparison, ...]:
+    """Compare each model with each later one."""
+    blocks = [model.undisturbed_ms() for model in models]
+    return tuple(
+        Comparison(
+            first=first,
+            second=second,
+            ratio=estimate_ratio(blocks[first], blocks[second]),
+            pairs=blocks[first].size,
         )
+        for first, second in itertools.combinations(range(len(models)), 2)
+    )
 
 
-def summary(times_ns: Mapping[str, Sequence[int]]) -> Latency:
-    """Return the percentiles of each step's nanoseconds, and of their sum run by run."""
-    samples = {step: np.asarray(times_ns[step]) / 1e6 for step in STEPS}
-    samples["total"] = np.sum(list(samples.values()), axis=0)
-    return Latency(**{step: _percentiles(values) for step, values in samples.items()})
-
-
-def _percentiles(samples_ms: NDArray[np.float64]) -> Percentiles:
-    p50, p90, p99 = (round(float(p), 6) for p in np.percentile(samples_ms, [50, 90, 99]))
-    return Percentiles(p50=p50, p90=p90, p99=p99)
+def _is_precise(models: Sequence[TimedModel], settings: Settings) -> bool:
+    """Say whether every undisturbed time and every ratio is known as precisely as asked."""
+    if settings.precision is None:
+        return True
+    times = [estimate_median(model.undisturbed_ms()) for model in models]
+    ratios = [comparison.ratio for comparison in _comparisons(models)]
+    return all(estimate.half_width <= settings.precision for estimate in [*times, *ratios])

@@ -3,9 +3,11 @@
 It says in one JSON line what machine this is, then answers each line on stdin with one:
 
 - {"file": NAME, "of": NUMBER, "size": BYTES}, and the bytes: the file is in the folder NUMBER
-- {"start": NUMBER, "name": …, "arguments": […]}: the first answer of a worker
+- {"start": NUMBER, "name": …, "arguments": […], "hang_s": …}: the first answer of a worker
 - {"ask": NUMBER, "request": {…}}: its next answer
-- {"stop": NUMBER}: it has ended, and its folder is removed
+- {"stop": NUMBER}: it has ended
+- {"remove": NUMBER}: its folder is removed
+- {"state": true}: how the machine is
 
 What cannot be done is answered with {"error": …}. When stdin closes, because the other side has
 finished, was interrupted or lost the connection, all workers end and all files are removed, also
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from leansight.benchmarks.machines import ThisMachine
+from leansight.benchmarks.probes.conditions import read_state
 from leansight.benchmarks.worker_process import WorkerProcess
 from leansight.runtime.errors import BundleError
 from leansight.runtime.system.whole_files import scratch_folder
@@ -46,7 +49,12 @@ def main() -> int:
         suppress(_LeftError, BrokenPipeError),
     ):
         os.environ["TMPDIR"] = str(folder)  # ONNX Runtime leaves a file in it
-        _say(leansight=version("leansight"), machine=here.name, empty_bytes=here.empty_bytes)
+        _say(
+            leansight=version("leansight"),
+            machine=here.facts.name,
+            empty_bytes=here.empty_bytes,
+            facts=here.facts.to_dict(),
+        )
         for line in iter(requests.readline, b""):
             _say(**workers.serve(json.loads(line)))
         return 0
@@ -74,9 +82,9 @@ class _Workers:
             match request:
                 case {"file": name, "of": number, "size": size}:
                     self._receive(Path(str(number), name), size)
-                case {"start": number, "name": name, "arguments": arguments}:
+                case {"start": number, "name": name, "arguments": arguments, "hang_s": hang_s}:
                     stack = self._open[number] = ExitStack()
-                    process = stack.enter_context(WorkerProcess(name, arguments))
+                    process = stack.enter_context(WorkerProcess(name, arguments, hang_s))
                     self._processes[number] = process
                     return self._answer_of(process)
                 case {"ask": number, "request": asked}:
@@ -84,7 +92,10 @@ class _Workers:
                     return self._answer_of(self._processes[number])
                 case {"stop": number}:
                     self._open.pop(number).close()
+                case {"remove": number}:
                     shutil.rmtree(str(number))
+                case {"state": _}:
+                    return read_state().to_dict()
         except (BundleError, OSError) as error:
             return {"error": str(error)}
         return {}
@@ -99,8 +110,8 @@ class _Workers:
     def _answer_of(self, process: WorkerProcess) -> dict[str, Any]:
         """Wait for a worker, but no longer than the other side does: it says nothing meanwhile."""
         sources: list[IO[Any]] = [process.stdout, self._requests]
-        ready, _, _ = select.select(sources, [], [])
-        if process.stdout not in ready:
+        ready, _, _ = select.select(sources, [], [], process.hang_s)
+        if self._requests in ready and process.stdout not in ready:
             raise _LeftError
         return process.answer()
 

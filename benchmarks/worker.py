@@ -2,16 +2,19 @@
 
 It imports only leansight.runtime, so that its memory is what the classifier takes. It answers
 in JSON lines on stdout: once when its first result is there, then once for each line on
-stdin, which asks for so many unmeasured and measured runs. What cannot be run is answered
-with {"error": ...}.
+stdin. {"warm_up_s": 3} asks for unmeasured frames until they get no faster, or that many seconds;
+{"frames": 10, "first": 0} for a block of timed frames, which begins at that picture;
+{"pixels": FILE} for the logits of prepared images (.npy). What cannot be run is answered with
+{"error": ...}.
 """
 
 import gc
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -20,34 +23,86 @@ from leansight.runtime.decision import DecisionPolicy, decide
 from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
 from leansight.runtime.preprocessing import CHANNELS, Image, Preprocessing
-from leansight.runtime.system.kernel import own_peak_rss_bytes
+from leansight.runtime.system.kernel import hold_on_cores, own_peak_rss_bytes
+from leansight.runtime.system.processor_counters import ProcessCounters
 
 STEPS: Final = ("preprocess", "inference", "decision")
-Times = tuple[int, int, int]
+TIMES: Final = (*STEPS, "processor")
+# Of a frame: the three steps on the wall's clock, inference on the processor's (nanoseconds).
+Times = tuple[int, int, int, int]
+_UNTIMED: Final = 2  # frames before a block: the caches are another model's
+_WARM_UP_FRAMES: Final = 10
+_STABLE_BLOCKS: Final = 2
+_STABLE: Final = 1.02  # a block that is not faster than this shows no more warming up
 
 
 def main(arguments: list[str]) -> int:
-    """Answer until stdin closes: path, format, threads, picture (.npy), time of the start (ns)."""
-    path, named_format, threads, picture, spawned_ns = arguments
+    """Answer until stdin closes: path, format, threads, pictures (.npz), time of the start (ns)."""
+    path, named_format, threads, pictures, spawned_ns = arguments
+    entered_ns = time.monotonic_ns()
     try:
-        image: Image = np.load(picture)
-        chosen = cast("Format", named_format)
-        classifier = load_model(Path(path), model_format=chosen, threads=int(threads))
-        run_once(classifier, image)
-        _answer(start_ms=(time.monotonic_ns() - int(spawned_ns)) / 1e6)
-        for line in sys.stdin:
-            request = json.loads(line)
-            _time_runs(classifier, image, request["warmup"])
-            times_ns = _time_runs(classifier, image, request["runs"])
+        pinned_to = hold_on_cores(int(threads))
+        with ProcessCounters() as counters:  # before the interpreter starts its threads
+            images = list(np.load(pictures).values())
+            loading_ns = time.monotonic_ns()
+            chosen = cast("Format", named_format)
+            classifier = load_model(Path(path), model_format=chosen, threads=int(threads))
+            loaded_ns = time.monotonic_ns()
+            run_once(classifier, images[0])
+            first_ns = time.monotonic_ns()
             _answer(
-                times_ns=dict(zip(STEPS, zip(*times_ns, strict=True), strict=True)),
-                peak_rss_bytes=own_peak_rss_bytes(),
+                import_ms=(entered_ns - int(spawned_ns)) / 1e6,
+                load_ms=(loaded_ns - loading_ns) / 1e6,
+                first_result_ms=(first_ns - loaded_ns) / 1e6,
+                pinned_to=pinned_to,
+                counters=counters.reason,
+                input_shape=classifier.interpreter.input_shape,
+                clock_ns=clock_ns(),
             )
+            for line in sys.stdin:
+                _answer(**serve(json.loads(line), classifier, images, counters))
     except (LeansightError, OSError, ValueError) as error:
         place = "" if isinstance(error, LeansightError) else f"{path}: "
         _answer(error=place + " ".join(str(error).split()))
         return 1
     return 0
+
+
+def serve(
+    request: Mapping[str, Any],
+    classifier: Classifier,
+    images: Sequence[Image],
+    counters: ProcessCounters,
+) -> dict[str, Any]:
+    """Do what a line asks for, and return the answer."""
+    if "warm_up_s" in request:
+        return {"frames": warm_up(classifier, images, request["warm_up_s"])}
+    if "pixels" in request:
+        pixels = np.load(request["pixels"])
+        return {"logits": [classifier.interpreter(image[None]).tolist() for image in pixels]}
+    frames, first = request["frames"], request["first"]
+    chosen = [images[(first + number) % len(images)] for number in range(frames)]
+    _time_frames(classifier, [chosen[0]] * _UNTIMED)
+    before = counters.read()
+    times_ns = _time_frames(classifier, chosen)
+    after = counters.read()
+    return {
+        "times_ns": dict(zip(TIMES, zip(*times_ns, strict=True), strict=True)),
+        "counts": {name: after[name] - before[name] for name in after},
+        "peak_rss_bytes": own_peak_rss_bytes(),
+    }
+
+
+def warm_up(classifier: Classifier, images: Sequence[Image], limit_s: float) -> int:
+    """Classify until the fastest frame of a block is no news twice in a row; return the frames."""
+    end, fastest, old, frames = time.monotonic() + limit_s, sys.maxsize, 0, 0
+    while old < _STABLE_BLOCKS and time.monotonic() < end:
+        times_ns = _time_frames(classifier, [images[0]] * _WARM_UP_FRAMES)
+        frames += len(times_ns)
+        best = min(inference for _, inference, _, _ in times_ns)
+        old = old + 1 if best * _STABLE > fastest else 0
+        fastest = min(best, fastest)
+    return frames
 
 
 def is_bare_model(path: Path) -> bool:
@@ -66,38 +121,66 @@ def load_model(path: Path, *, model_format: Format, threads: int) -> Classifier:
         return Classifier.load(path, model_format=model_format, threads=threads)
     interpreter = load_interpreter(path.read_bytes(), model_format, threads=threads, name=str(path))
     _, height, width, channels = interpreter.input_shape
-    colours = {number: colour for colour, number in CHANNELS.items()}
-    if height != width or channels not in colours:
-        raise BundleError(
-            f"{path} takes {height} x {width} pixels of {channels} channels: without a bundle "
-            "only square gray or RGB input is known how to make"
-        )
     logits = interpreter(np.zeros(interpreter.input_shape, np.uint8))
     return Classifier(
-        preprocessing=Preprocessing(size=height, colour=colours[channels]),
+        preprocessing=bare_preprocessing(height, width, channels, name=str(path)),
         interpreter=interpreter,
         labels=tuple(str(number) for number in range(logits.size)),
         policy=DecisionPolicy(),
     )
 
 
+def bare_preprocessing(height: int, width: int, channels: int, *, name: str) -> Preprocessing:
+    """Return how a bare model's input is made; BundleError where it is no square gray or RGB."""
+    colours = {number: colour for colour, number in CHANNELS.items()}
+    if height != width or channels not in colours:
+        raise BundleError(
+            f"{name} takes {height} x {width} pixels of {channels} channels: without a bundle "
+            "only square gray or RGB input is known how to make"
+        )
+    return Preprocessing(size=height, colour=colours[channels])
+
+
 def run_once(classifier: Classifier, image: Image) -> Times:
-    """Return the nanoseconds of preprocessing, inference and decision for one image."""
-    clock = time.perf_counter_ns
+    """Return the nanoseconds of preprocessing, inference and decision for one image.
+
+    The fourth is what inference took of the processor by this thread: other programs do not
+    count, however long they keep the core.
+    """
+    clock, processor_clock = time.perf_counter_ns, time.thread_time_ns
     start = clock()
     batch = classifier.preprocessing(image)
     prepared = clock()
+    busy = processor_clock()
+    began = clock()
     logits = classifier.interpreter(batch)
     inferred = clock()
-    decide(logits, classifier.labels, classifier.policy, task=classifier.task)
-    return prepared - start, inferred - prepared, clock() - inferred
+    busy = processor_clock() - busy
+    deciding = clock()
+    given = decide(logits, classifier.labels, classifier.policy, task=classifier.task)
+    decided = clock()
+    if given.status == "invalid output":
+        raise ValueError("the network returned a value that is not a finite number")
+    return prepared - start, inferred - began, decided - deciding, busy
 
 
-def _time_runs(classifier: Classifier, image: Image, runs: int) -> list[Times]:
+def clock_ns() -> int:
+    """Return what reading the clocks takes of a frame: the fastest of 200."""
+    clock, processor_clock = time.perf_counter_ns, time.thread_time_ns
+    fastest = sys.maxsize
+    for _ in range(200):
+        start = clock()
+        for read in (clock, clock, processor_clock, clock, clock, processor_clock, clock):
+            read()
+        fastest = min(fastest, clock() - start)
+    return fastest
+
+
+def _time_frames(classifier: Classifier, images: Sequence[Image]) -> list[Times]:
     gc.collect()
     gc.disable()
     try:
-        return [run_once(classifier, image) for _ in range(runs)]
+        return [run_once(classifier, image) for image in images]
     finally:
         gc.enable()
 

@@ -1,6 +1,7 @@
 """A worker's process on this machine: started, asked in JSON lines, ended."""
 
 import json
+import select
 import signal
 import subprocess
 import sys
@@ -17,11 +18,11 @@ class WorkerProcess:
     """One model's process: started inside a `with`, ended after it.
 
     `name` is what error messages call the model; `arguments` are the worker's own, without the
-    time of the start.
+    time of the start; an answer that takes longer than `hang_s` is none.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str]) -> None:
-        self._name, self._arguments = name, arguments
+    def __init__(self, name: str, arguments: Sequence[str], hang_s: float) -> None:
+        self._name, self._arguments, self.hang_s = name, arguments, hang_s
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -47,12 +48,12 @@ class WorkerProcess:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    def ask(self, request: Mapping[str, int]) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request and return its answer; BundleError if there is none."""
         self.send(request)
         return self.answer()
 
-    def send(self, request: Mapping[str, int]) -> None:
+    def send(self, request: Mapping[str, Any]) -> None:
         """Send a request; its answer comes later."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it died: the missing answer says so
@@ -60,7 +61,9 @@ class WorkerProcess:
             self._process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
-        """Wait for a line; BundleError if it is an error, or the process dies."""
+        """Wait for a line; BundleError if it is an error, too late, or the process dies."""
+        if not select.select([self.stdout], [], [], self.hang_s)[0]:
+            raise BundleError(f"{self._name}: {self._hang()}")
         line = self.stdout.readline()
         if not line:
             raise BundleError(f"{self._name}: {self._death()}")
@@ -68,6 +71,9 @@ class WorkerProcess:
         if "error" in answer:
             raise BundleError(answer["error"])
         return answer
+
+    def _hang(self) -> str:
+        return f"its process gave no answer for {self.hang_s:g} s: it hangs, or needs more time"
 
     def _death(self) -> str:
         code = self._process.wait()

@@ -48,8 +48,10 @@ class ExportImages:
     as a camera gives them, (H, W, 3) uint8 BGR, that travel with the bundle. `training` gives
     more images of training, for quantization-aware training.
 
-    `videos` names the video of each validation image, where frames share one; `not_held_out` says
-    why the network may have learnt the validation images: then no temperature is fitted on them.
+    `videos` names the video of each validation image, where frames share one; `scored` (N,) chooses
+    those of `scored_country`, on which alone the scores are calibrated, None all; `not_held_out`
+    says why the network may have learnt the validation images: then no temperature is fitted on
+    them.
     """
 
     calibration: Image
@@ -58,6 +60,8 @@ class ExportImages:
     golden: Sequence[Image] = ()
     training: Callable[[], Image] | None = None
     videos: Sequence[str] = ()
+    scored: NDArray[np.bool_] | None = None
+    scored_country: str = ""
     not_held_out: str = ""
 
 
@@ -244,13 +248,16 @@ def _calibrate(
             reason = images.not_held_out
         case float() | int() as number:
             temperature, reason = number, "it was given"
+    videos = np.array(images.videos or [str(i) for i in range(len(logits))])
+    scored = slice(None) if images.scored is None else images.scored
     return calibrate_scores(
-        logits,
-        images.validation.classes,
-        images.videos or [str(i) for i in range(len(logits))],
+        logits[scored],
+        images.validation.classes[scored],
+        videos[scored].tolist(),
         draft.task,
         temperature=temperature,
         unfitted=reason,
+        country=images.scored_country,
     )
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Literal, get_args
 
-from leansight.runtime.archive import DAMAGED_ZIP, open_archive
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import FORMATS, Format, has_interpreter
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.system.archive import DAMAGED_ZIP, open_archive
 from leansight.runtime.system.regular_files import open_regular, read_regular
 from leansight.runtime.system.whole_files import whole_folder
 
@@ -144,6 +144,12 @@ class Bundle:
             held = " and ".join(self.formats) or "no model"
             raise BundleError(f"{self.path} has no {wanted or 'model'}: it holds {held}")
         return wanted
+
+    def manifest(self) -> bytes:
+        """Return the bytes of `bundle.json`; BundleError if it is another bundle's by now."""
+        if _read_manifest(self.path)["digest"] != self.digest:
+            raise BundleError(f"{self.path} has been replaced since it was loaded")
+        return _read_member(self.path, MANIFEST, _MANIFEST_BYTES)
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; BundleError if they are not those that `bundle.json` records."""

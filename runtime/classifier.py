@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy, DecisionRule, Prediction, Task
 from leansight.runtime.errors import BundleError, DataError
+from leansight.runtime.first_load import require_runnable
 from leansight.runtime.image_inputs import ImageInput, to_bgr
 from leansight.runtime.interpreter import Format, Interpreter, load_interpreter, require_shape
 from leansight.runtime.preprocessing import Preprocessing
@@ -65,6 +66,8 @@ class Classifier:
     ) -> "Classifier":
         """Load a bundle (a folder or a zip of it) once, for many images.
 
+        One that this user has not loaded before runs in a process of its own first.
+
         Args:
             path: the bundle.
             model_format: "tflite" or "onnx"; by default the first that it holds
@@ -73,13 +76,15 @@ class Classifier:
             threshold: replaces the bundle's own, of single labels as well, from 0 to 1.
 
         Raises:
-            BundleError: the bundle is missing, damaged, or lacks the format.
+            BundleError: the bundle is missing, damaged, or lacks the format; its model is no plain
+                network, or crashes, hangs or takes too much memory.
             MissingExtraError: the format's interpreter is not installed.
             ValueError: threads or threshold out of range.
 
         """
         bundle = Bundle.load(path)
         chosen = bundle.choose_format(model_format)
+        require_runnable(bundle, chosen)
         model = bundle.read(f"model.{chosen}")
         model_name = f"model.{chosen} of {bundle.path}"
         classifier = cls(

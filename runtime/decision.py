@@ -8,10 +8,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leansight.runtime.errors import BundleError
+
 MAX_TEMPERATURE: Final = 1e6  # and one millionth: beyond, logits are no numbers any more
 NEVER: Final = 2.0  # the threshold of a label that is never given
 _FEW: Final = 8  # so many largest values are found sooner one by one than by sorting
-Status = Literal["sure", "not sure"]
+Status = Literal["sure", "not sure", "invalid output"]
 Task = Literal["classification", "multilabel"]  # one of K labels, or any number of them
 
 
@@ -148,9 +150,20 @@ class DecisionRule:
         """Return the probabilities (K,) of one image's logits (K,), in the order of the labels.
 
         Raises:
-            ValueError: the logits are not one finite number per label.
+            ValueError: the logits are not one number per label.
+            BundleError: they are not finite.
 
         """
+        probabilities = self._probabilities(logits)
+        if probabilities is None:
+            raise BundleError(
+                "the network returned a value that is not a finite number: `leansight check` tells "
+                "whether the bundle is as it was made"
+            )
+        return probabilities
+
+    def _probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64] | None:
+        """Return the probabilities, None if a logit is not a finite number."""
         if logits.shape != self._thresholds.shape:
             raise ValueError(
                 f"expected {len(self._labels)} logits, one per label, not {logits.shape}"
@@ -160,7 +173,7 @@ class DecisionRule:
         # Of a NaN both give the place; numpy's own max, min and isfinite take longer.
         largest, smallest = values[values.argmax()], values[values.argmin()]
         if not (isfinite(largest) and isfinite(smallest)):
-            raise ValueError("the network returned a value that is not a finite number")
+            return None
         if self._task == "multilabel":
             return sigmoid(values)
         values -= largest  # in place: a softmax of 1000 labels stays in the processor's first cache
@@ -172,12 +185,16 @@ class DecisionRule:
         """Decide upon the logits (K,) of one image; `top` classes are named with probabilities.
 
         Raises:
-            ValueError: the logits are not one finite number per label, or `top` is negative.
+            ValueError: the logits are not one number per label, or `top` is negative.
 
         """
         if top < 0:
             raise ValueError(f"top must be 0 or more, not {top}")
-        probabilities = self.probabilities(logits)
+        probabilities = self._probabilities(logits)
+        if probabilities is None:
+            return Prediction(
+                label=None, labels=(), score=0.0, status="invalid output", top=(), task=self._task
+            )
         best_first = _best_first(probabilities, max(top, 1))
         given, sure = self._given(probabilities, *best_first[0])
         labels = tuple(self._labels[i] for i in given)
@@ -214,8 +231,8 @@ def decide(
     """Apply the policy to the logits (K,) of one image; for many images, make a `DecisionRule`.
 
     Raises:
-        ValueError: the logits are not one finite number per label, `top` is negative, or the
-            policy has a threshold of a label that is not there.
+        ValueError: the logits are not one number per label, `top` is negative, or the policy has a
+            threshold of a label that is not there.
 
     """
     return DecisionRule(labels, policy, task)(logits, top=top)

@@ -96,6 +96,14 @@ def has_interpreter(model_format: Format) -> bool:
     return any(find_spec(module.partition(".")[0]) for module in modules)
 
 
+def import_interpreter(model_format: Format) -> None:
+    """Import what runs such models; MissingExtraError where nothing is installed that does."""
+    if model_format == "tflite":
+        _tflite_class()
+    else:
+        onnx_runtime()
+
+
 class SharedInterpreter:
     """A loaded model that several threads and processes may use.
 
@@ -166,8 +174,9 @@ class LiteRtInterpreter:
             with drop_lines(lambda line: _LITERT_LOG.match(line) is not None):
                 self._interpreter = interpreter_class(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise BundleError(f"{name} is not a TFLite model that can run: {error}") from error
+        except (ValueError, RuntimeError, MemoryError) as error:
+            reason = " ".join(str(error).split())
+            raise BundleError(f"{name} is not a TFLite model that can run: {reason}") from error
         model_input = _only(self._interpreter.get_input_details(), "input", name)
         output = _only(self._interpreter.get_output_details(), "output", name)
         self._input, self._output = model_input["index"], output["index"]
@@ -205,7 +214,8 @@ class OnnxInterpreter:
                     model, options, providers=["CPUExecutionProvider"]
                 )
         except Exception as error:  # ONNX Runtime's own errors share no base class
-            raise BundleError(f"{name} is not an ONNX model that can run: {error}") from error
+            reason = " ".join(str(error).split())
+            raise BundleError(f"{name} is not an ONNX model that can run: {reason}") from error
         model_input = _only(self._session.get_inputs(), "input", name)
         self._outputs = [_only(self._session.get_outputs(), "output", name).name]
         batch, *rest = model_input.shape or (None,)

@@ -166,18 +166,36 @@ def instructions(counted: Row, name: str) -> list[str]:
     return [f"{inference} M", " / ".join(f"{sum(one.values()) / 1e6:.2f}" for one in steps) + " M"]
 
 
+def points(above: Row) -> str:
+    """Write a difference with its interval at 95 %, in points."""
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(
+        *(100 * above[end] for end in ("mean", "low", "high"))
+    )
+
+
+def questions(results: Path) -> str:
+    """Return a line a run: what it has right where no Belgian sign is looked at."""
+    tests = ("Germany", "shifted", "southland")
+    rows = []
+    for row in read_record("questions", results):
+        first = row["network"] == row["first"]
+        cells = [
+            interval(row[test]["accuracy"]) if first else points(row[test]["above_first"])
+            for test in tests
+        ]
+        rows.append([row["network"], *cells])
+    return table(["run", "Germany", "shifted copy of Germany", "southland"], rows)
+
+
 def light(results: Path) -> str:
     """Return a line a network, country and part: accuracy, and how far it is above the first."""
     head = ["network", "country", "tenth of each class", "right", "above the first, in points"]
     rows = []
     for row in read_record("light", results):
-        above = row["above_first"]
-        points = "{:+.1f} ({:+.1f} to {:+.1f})".format(
-            *(100 * above[end] for end in ("mean", "low", "high"))
-        )
         same = row["network"] == row["first"]
         about = [row["network"], row["country"], f"{row['part']} ({row['images']})"]
-        rows.append([*about, interval(row["accuracy"]), "–" if same else points])
+        above = "–" if same else points(row["above_first"])
+        rows.append([*about, interval(row["accuracy"]), above])
     return table(head, rows)
 
 
@@ -202,6 +220,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "strictest": strictest,
     "thresholds": thresholds,
     "cost": cost,
+    "questions": questions,
     "light": light,
     "stream": stream,
 }

@@ -197,39 +197,11 @@ def _simplified(model: bytes, name: str) -> onnx.ModelProto:
         file = folder / "simplified.onnx"
         _session(model, name, simplify_into=str(file))
         simplified = onnx.load(file)
-    inferred = onnx.shape_inference.infer_shapes(simplified, data_prop=True)
-    return inferred if _knows_shapes(inferred.graph) else _with_computed_shapes(simplified, name)
-
-
-def _knows_shapes(graph: onnx.GraphProto) -> bool:
-    """Whether the size of every axis of every tensor that is computed is a number."""
-    sizes = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in (*graph.value_info, *graph.output)
-    }
-    return all(all(sizes.get(name, [0])) for node in graph.node for name in node.output if name)
-
-
-def _with_computed_shapes(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """Return a graph with the shapes that ONNX Runtime gives for an image of zeros."""
-    traced = onnx.ModelProto()
-    traced.CopyFrom(model)
-    computed = [output for node in model.graph.node for output in node.output if output]
-    shown = {output.name for output in model.graph.output}
-    traced.graph.output.extend(onnx.ValueInfoProto(name=n) for n in computed if n not in shown)
-    session = _session(traced.SerializeToString(), name)
-    (image,) = session.get_inputs()
-    names = [output.name for output in session.get_outputs()]
-    results = session.run(names, {image.name: np.zeros(image.shape, np.float32)})
-    values = {
-        at: helper.make_tensor_value_info(at, helper.np_dtype_to_tensor_dtype(r.dtype), r.shape)
-        for at, r in zip(names, results, strict=True)
-    }
-    ends = [values.pop(output.name) for output in model.graph.output]
-    del traced.graph.output[:], traced.graph.value_info[:]
-    traced.graph.output.extend(ends)
-    traced.graph.value_info.extend(values.values())
-    return traced
+        if any(node.op_type == "Shape" for node in simplified.graph.node):
+            # Of an operator that it has written out only at its end, such as GroupNormalization.
+            _session(simplified.SerializeToString(), name, simplify_into=str(file))
+            simplified = onnx.load(file)
+        return onnx.shape_inference.infer_shapes(simplified, data_prop=True)
 
 
 def _cut_end(model: onnx.ModelProto) -> End:

@@ -75,28 +75,22 @@ def _pair(
     partners: dict[str, str] = {}
     taken: set[str] = set()
     for name, layouts in _samples(ours).items():
-        size, values = layouts[0]
-        tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
-        # Equal ones, such as two gates that are closed for all probes, come in the same order.
-        candidates = [
-            (_difference(layouts, theirs[c][1]), c in taken, order, c)
-            for order, c in enumerate(by_size[size])
-        ]
-        error, *_, best = min(candidates, default=(math.inf, ""))
-        if error <= tolerance:
-            partners[name] = best
-            taken.add(best)
+        for size, values in layouts:
+            tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
+            # Equal ones, such as two gates that are closed for all probes, come in the same order.
+            candidates = [
+                (float(np.abs(values - theirs[c][1]).max()), c in taken, order, c)
+                for order, c in enumerate(by_size[size])
+            ]
+            error, *_, best = min(candidates, default=(math.inf, ""))
+            if error <= tolerance:
+                partners[name] = best
+                taken.add(best)
+                break
     return partners
 
 
-_Sample = tuple[int, NDArray[np.float32]]
-
-
-def _difference(layouts: Sequence[_Sample], values: NDArray[np.float32]) -> float:
-    return min(float(np.abs(ours - values).max()) for _, ours in layouts)
-
-
-def _samples(runs: Iterator[Run]) -> dict[str, list[_Sample]]:
+def _samples(runs: Iterator[Run]) -> dict[str, list[tuple[int, NDArray[np.float32]]]]:
     """Return each tensor's size, and numbers of all runs end to end, extremes included."""
     parts: dict[str, list[list[NDArray[np.float32]]]] = {}
     sizes = {}

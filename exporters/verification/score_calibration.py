@@ -49,6 +49,7 @@ class ScoreCalibration:
     """The temperature of a bundle's scores, and what thresholds keep of `images` of `videos`.
 
     `interval` holds the fitted temperature at 95 %; None where it was not fitted, for a `reason`.
+    `country` is whose images these are, "" for all validation images.
     `cross_entropy` is the mean of an image in nats, `unscaled` the same at temperature 1.
     Where the temperature was fitted, both the cross-entropy and the thresholds are cross-fitted:
     each video is scored at a temperature that was fitted on others.
@@ -62,6 +63,7 @@ class ScoreCalibration:
     cross_entropy: float
     unscaled: float
     thresholds: tuple[ThresholdReport, ...]
+    country: str = ""
 
     @property
     def scored(self) -> str:
@@ -74,7 +76,7 @@ class ScoreCalibration:
     def shown(self) -> str:
         """Name the images: how many, and of how many videos where frames share one."""
         of = f" of {self.videos:,} videos" if self.videos < self.images else ""
-        return f"{self.images:,} validation images{of}"
+        return f"{self.images:,} validation images{of}" + f" of {self.country}" * bool(self.country)
 
     def __str__(self) -> str:
         """Say in a sentence what the temperature is, and where it comes from."""
@@ -105,6 +107,7 @@ def calibrate_scores(
     *,
     temperature: float = 1.0,
     unfitted: str = "",
+    country: str = "",
 ) -> ScoreCalibration:
     """Return the temperature for these held-out images (N, K), and what thresholds keep of them.
 
@@ -115,6 +118,7 @@ def calibrate_scores(
         task: one label an image, or many.
         temperature: holds where none is fitted.
         unfitted: why none is to be fitted; "" fits one, if the images can tell it.
+        country: that all of these images are of, "" if of several or none.
 
     """
     fit = TemperatureFit(reason=unfitted)
@@ -135,6 +139,7 @@ def calibrate_scores(
         cross_entropy=float(cross_entropies(scaled, classes, task).mean()),
         unscaled=float(cross_entropies(logits, classes, task).mean()),
         thresholds=judge_thresholds(scores, ~are_wrong(logits, classes, task), videos),
+        country=country,
     )
 
 

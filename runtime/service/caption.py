@@ -27,9 +27,11 @@ def percent(share: float) -> str:
 
 
 def of_prediction(prediction: Prediction) -> str:
-    """Return the labels given, or "not sure" and what was most probable."""
+    """Return the labels given, "not sure" and what was most probable, or "invalid output"."""
     if prediction.labels:
         return f"{', '.join(prediction.labels)} {percent(prediction.score)}"
     if prediction.status == "sure":
         return "no label"
+    if not prediction.top:
+        return prediction.status
     return f"not sure ({prediction.top[0][0]} {percent(prediction.score)})"

@@ -52,20 +52,10 @@ def copy_bundle(bundle: Bundle, file: Path) -> None:
         BundleError: the bundle was replaced or changed since it was loaded.
 
     """
-    if Bundle.load(bundle.path).digest != bundle.digest:
-        raise BundleError(f"{bundle.path} has been replaced since it was loaded")
     with whole_file(file) as part, zipfile.ZipFile(part, "w") as archive:
-        for name in (MANIFEST, *bundle.files):
-            archive.writestr(name, _content(bundle.path, name))
-
-
-def _content(path: Path, name: str) -> bytes:
-    """Return one file of a bundle, which is a folder or a zip."""
-    if path.is_dir():
-        return (path / name).read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        inside = [n for n in archive.namelist() if n == name or n.endswith(f"/{name}")]
-        return archive.read(min(inside, key=len))
+        archive.writestr(MANIFEST, bundle.manifest())
+        for name in bundle.files:
+            archive.writestr(name, bundle.read(name))
 
 
 def _digest_of(file: Path) -> str:

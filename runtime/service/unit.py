@@ -102,6 +102,7 @@ class ServiceUnit:
             f"User={self.user}",
             *([f"SupplementaryGroups={' '.join(self.groups)}"] if self.groups else []),
             f"RuntimeDirectory={self.name}",
+            f"CacheDirectory={self.name}",
             # lgpio, which switches pins, writes a file of its own.
             f"Environment=LG_WD=/run/{self.name}",
             *self._password(),

@@ -29,7 +29,8 @@ class Board:
 def read_board(sys: Path = _SYS) -> Board:
     """Return how the board is now; it takes some reads of small files, and no process."""
     temperature_c = _temperature_c(sys)
-    troubles = [text for bit, text in _THROTTLED.items() if _throttled_bits(sys) >> bit & 1]
+    throttled = read_throttled_bits(sys)
+    troubles = [text for bit, text in _THROTTLED.items() if throttled >> bit & 1]
     if not troubles and _has_low_voltage(sys):
         troubles.append(_THROTTLED[0])
     if temperature_c is not None and temperature_c >= HOT_C:
@@ -37,21 +38,24 @@ def read_board(sys: Path = _SYS) -> Board:
     return Board(temperature_c=temperature_c, troubles=tuple(troubles))
 
 
-def _temperature_c(sys: Path) -> float | None:
-    """Return the temperature of the hottest zone."""
-    zones = (_read(zone) for zone in sys.glob("class/thermal/thermal_zone*/temp"))
-    degrees = [int(zone) / 1000 for zone in zones if zone.lstrip("-").isdigit()]
-    return max(degrees, default=None)
+def read_throttled_bits(sys: Path = _SYS) -> int:
+    """Return what the Pi's firmware says (raspberrypi/linux, pull request 2397), 0 elsewhere.
 
-
-def _throttled_bits(sys: Path) -> int:
-    """Return what the Pi's firmware says (raspberrypi/linux, pull request 2397), 0 elsewhere."""
+    Bits 0 to 3 are of this moment, bits 16 to 19 the same since the board was switched on.
+    """
     for path in sys.glob("devices/platform/soc*/*:firmware/get_throttled"):
         try:
             return int(_read(path), 16)
         except ValueError:
             continue
     return 0
+
+
+def _temperature_c(sys: Path) -> float | None:
+    """Return the temperature of the hottest zone."""
+    zones = (_read(zone) for zone in sys.glob("class/thermal/thermal_zone*/temp"))
+    degrees = [int(zone) / 1000 for zone in zones if zone.lstrip("-").isdigit()]
+    return max(degrees, default=None)
 
 
 def _has_low_voltage(sys: Path) -> bool:

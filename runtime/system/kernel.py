@@ -10,6 +10,7 @@ from typing import Final
 STATUS: Final = Path("/proc/self/status")
 _BOARD: Final = Path("/proc/device-tree/model")
 _PROCESSORS: Final = Path("/proc/cpuinfo")
+_TIMES: Final = Path("/proc/stat")
 
 
 def peak_rss_bytes(status: str) -> int | None:
@@ -36,6 +37,32 @@ def board_or_processor() -> str:
         found = re.search(r"^(?:Model|model name)\s*: (.*)$", _PROCESSORS.read_text(), re.MULTILINE)
         name = found[1] if found else name
     return name
+
+
+def processor_flags() -> frozenset[str]:
+    """Return what the processor can do, as the kernel names it; empty where it does not tell."""
+    text = _PROCESSORS.read_text() if _PROCESSORS.exists() else ""
+    found = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
+
+
+def stolen_s() -> float | None:
+    """Return for how long, since the start, a virtual machine's host did something else."""
+    text = _TIMES.read_text() if _TIMES.exists() else ""
+    found = re.match(r"cpu +(?:\d+ ){7}(\d+)", text)  # the eighth: steal
+    return int(found[1]) / os.sysconf("SC_CLK_TCK") if found else None
+
+
+def hold_on_cores(threads: int) -> list[int]:
+    """Hold this process on as many cores as it has threads, the last ones; return their numbers.
+
+    The first core takes most interrupts, and on boards with two kinds of cores it is a slow one.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return []
+    cores = sorted(os.sched_getaffinity(0))[-threads:]
+    os.sched_setaffinity(0, cores)
+    return cores
 
 
 def call_after_fork(function: Callable[[], None]) -> None:

@@ -23,12 +23,12 @@ def whole_file(file: Path, *, suffix: str = _PART) -> Iterator[Path]:
     part = file.with_name(part_name(file.name, suffix))
     try:
         yield part
-        _sync(part)
+        sync(part)
         part.replace(file)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync(file.parent)
+    sync(file.parent)
 
 
 def part_name(name: str, suffix: str = _PART) -> str:
@@ -54,9 +54,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
         yield part
         part.chmod(0o755)
         for path in (*part.rglob("*"), part):
-            _sync(path)
+            sync(path)
         part.rename(out)
-    _sync(out.parent)
+    sync(out.parent)
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _lock(descriptor: int, *, wait: bool) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Bring a file, or the names in a folder, onto the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -56,6 +56,10 @@ def command(
             f"{report.different_labels} different labels, probabilities within "
             f"{report.largest_difference:.4f})"
         )
+        if report.invalid_photos:
+            click.echo(f"{report.invalid_photos} photos gave no finite numbers")
+        if report.is_constant:
+            click.echo("all photos gave the same numbers")
         if temperature != 1:
             click.echo(f"temperature of the scores: {temperature:.4g}, {_origin(checked)}")
     if not report.holds:
@@ -70,7 +74,8 @@ def _origin(bundle: Bundle) -> str:
         case _, {"validation": {"scores": {"interval": [_, _], "images": images, **scores}}}:
             videos = scores.get("videos", images)
             of = f" of {videos} videos" if videos != images else ""
-            return f"fitted on {images} validation images{of}"
+            whose = f" of {scores['country']}" if scores.get("country") else ""
+            return f"fitted on {images} validation images{of}{whose}"
         case _, {"validation": {"scores": {"reason": str(reason)}}}:
             return f"not fitted: {reason}"
     return "not fitted"

@@ -101,6 +101,8 @@ def _sentence(prediction: Prediction) -> str:
     """Return the labels given; where there is none, or one is undecided, the best classes."""
     best = ", ".join(f"{label} {score:.1%}" for label, score in prediction.top)
     given = ", ".join(prediction.labels)
+    if prediction.status == "invalid output":
+        return "invalid output: the network returned a value that is not a finite number"
     if prediction.status == "not sure":
         return f"{given}; not sure ({best})" if given else f"not sure ({best})"
     return f"{given} ({prediction.score:.1%})" if given else f"no label ({best})"

@@ -30,6 +30,9 @@ COMMANDS: Final = {
     "service": "leansight.sdk.commands.camera.service",
     "bench": "leansight.sdk.commands.bench",
     "check": "leansight.sdk.commands.check",
+    "deploy": "leansight.sdk.commands.device.deploy",
+    "install": "leansight.sdk.commands.device.install",
+    "rollback": "leansight.sdk.commands.device.rollback",
 }
 
 

@@ -18,6 +18,7 @@ from leansight.sdk.commands.options.export import (
     ImportOptions,
     calibration_images_option,
     import_options,
+    temperature_country_option,
     temperature_option,
     threshold_option,
 )
@@ -118,6 +119,7 @@ _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
 @calibration_images_option
 @threshold_option
 @temperature_option
+@temperature_country_option
 @import_options
 def command(
     *,
@@ -138,6 +140,7 @@ def command(
     calibration_images: int,
     threshold: float | None,
     temperature: "float | Literal['fit'] | None",
+    temperature_country: str | None,
     imported: ImportOptions,
 ) -> None:
     """Export a run, or MODEL, as a bundle with a TFLite and an ONNX file.
@@ -196,6 +199,7 @@ def command(
         calibration_images=calibration_images,
         threshold=threshold,
         temperature=temperature,
+        temperature_country=temperature_country,
         golden=golden,
         card=card,
     )

@@ -183,7 +183,7 @@ def _refuse_unusable(run: "Run", bundles: BundleOptions, objectives: tuple[str, 
 
 def _made_of(run: "Run", workshop: "Workshop") -> dict[str, Any]:
     """Return what decides, beside a point, what its bundle becomes: plain JSON values."""
-    from leansight.benchmarks.machines import machine
+    from leansight.benchmarks.probes.conditions import machine
     from leansight.sdk.runs.run import weights_digest
 
     export = workshop.export
@@ -251,7 +251,7 @@ def _again(run: Path, workshop: "Workshop", search: "Search", point: "Point", tr
 
 def _note(run: "Run", workshop: "Workshop", search: "Search") -> str:
     """Return the small print of the picture: what was measured, on what."""
-    from leansight.benchmarks.machines import machine
+    from leansight.benchmarks.probes.conditions import machine
 
     held_out = run.split().validation
     videos = {s.video for s in held_out if s.video}

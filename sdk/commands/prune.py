@@ -257,7 +257,7 @@ def _macs(run: "Run") -> int:
 
 def _report(before: "Run", pruned: "Run") -> None:
     """Print what is left of the network, and its scores, beside what there was."""
-    from leansight.benchmarks.table import scaled
+    from leansight.benchmarks.results.table import scaled
     from leansight.sdk.runs.run import describe_metric
 
     counts = {"parameters": _parameters, "multiply-accumulates": _macs}

@@ -14,6 +14,7 @@ from leansight.sdk.data.samples import Sample, Split, draw
 from leansight.sdk.data.splits import split_samples
 from leansight.sdk.deployment.export_run import (
     export_with_report,
+    images_of,
     plan_report,
     prepare_report,
 )
@@ -54,7 +55,7 @@ def export_imported(
     given = read_network(path, origin, options.threshold)
     split = _split(data, given)
     drawn = draw(split.train, options.calibration_images)
-    images = _images(data, split, drawn, given, options.golden)
+    images = _images(data, split, drawn, given, options)
     with step_bars() as progress:
         difference = require_same(
             given.classifier,
@@ -116,13 +117,15 @@ def _images(
     split: Split,
     drawn: Sequence[Sample],
     given: ImportedNetwork,
-    golden: Path | None,
+    options: DeploymentOptions,
 ) -> ExportImages:
     return ExportImages(
         calibration=read_part(given, data, drawn, "calibration").pixels,
         validation=read_part(given, data, split.validation, "validation"),
         test=read_part(given, data, split.test, "test") if split.test else None,
-        golden=read_golden(golden, data, split.validation),
+        golden=read_golden(options.golden, data, split.validation),
         videos=[sample.group for sample in split.validation],
+        scored=images_of(split.validation, options.temperature_country),
+        scored_country=options.temperature_country or "",
         not_held_out="the network may have learnt these images",
     )

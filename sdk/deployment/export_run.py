@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from leansight.exporters.export import ExportImages, export_network
@@ -50,7 +52,7 @@ def export_run(
 
     Raises:
         DataError: the run is not finished, its images have gone, `report` is there already, or a
-            temperature is to be fitted on images that the run has learnt.
+            temperature is to be fitted on images that the run has learnt, or of a country without.
 
     """
     prepare_report(report)
@@ -75,6 +77,8 @@ def export_run(
             read_part(run, root, draw(split.train, TRAINING_IMAGES), "training").pixels
         ),
         videos=[sample.group for sample in split.validation],
+        scored=images_of(split.validation, options.temperature_country),
+        scored_country=options.temperature_country or "",
         not_held_out="the network has learnt its validation images" * learnt,
     )
     draft = replace(
@@ -107,6 +111,20 @@ def prepare_report(folder: Path | None) -> None:
         from leansight.sdk.deployment.parity import refuse_folder
 
         refuse_folder(folder)
+
+
+def images_of(samples: Sequence[Sample], country: str | None) -> NDArray[np.bool_] | None:
+    """Return which validation images are of the country, (N,); None, for all, without one."""
+    if country is None:
+        return None
+    chosen = np.array([sample.country == country for sample in samples], bool)
+    if not chosen.any():
+        known = ", ".join(sorted({sample.country for sample in samples} - {""})) or "none"
+        raise DataError(
+            f"no validation image is of {country}: the countries are {known}",
+            parameter="temperature_country",
+        )
+    return chosen
 
 
 def plan_report(folder: Path | None, root: Path, samples: Sequence[Sample]) -> ReportPlan | None:

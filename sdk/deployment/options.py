@@ -15,7 +15,8 @@ class DeploymentOptions(ExportOptions):
     `precision`: of the files; `calibration_images`: how many training images are drawn for the
     ranges; `threshold`: the probability from which on a bundle is sure, None for the recipe's;
     `golden`: folder of the photos that travel with the bundle, None for some of the validation
-    images; `card`: file of a text for the model card, such as whose the images are.
+    images; `card`: file of a text for the model card, such as whose the images are;
+    `temperature_country`: of whose validation images alone the scores are calibrated, None for all.
 
     Raises:
         ValueError: a value is none of these, or out of its range.
@@ -27,6 +28,7 @@ class DeploymentOptions(ExportOptions):
     threshold: float | None = None
     golden: Path | None = None
     card: Path | None = None
+    temperature_country: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

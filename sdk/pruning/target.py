@@ -25,7 +25,6 @@ from leansight.sdk.runs.run import Run
 
 Kind = Literal["share", "global share", "macs", "size", "latency"]
 _CALIBRATION_IMAGES: Final = 32  # for size and latency, which do not depend on the ranges
-_WARM_UPS: Final = 5  # before each of the rounds of `measure_models`
 _RUNS: Final = 100
 # What amounts are written in.
 _UNITS: Final[Mapping[Kind, tuple[float, str]]] = {
@@ -86,7 +85,7 @@ def cost(network: nn.Module, kind: Kind, run: Run, sample: ImageSet, machine: Ma
         )
         models = find_models([write_bundle(bundle, {"model.tflite": model}).path])
         image = synthetic_image()
-        (result,) = measure_models(models, image, runs=_RUNS, warmup=_WARM_UPS, on=machine)
+        (result,) = measure_models(models, image, runs=_RUNS, on=machine)
     return result.latency_ms.inference.p50
 
 

@@ -98,6 +98,8 @@ class ModelRecipe:
         self._check_normalisation()
 
     def _check_plain_cnn(self) -> None:
+        alone = not self.widths or self.width == ModelRecipe.width
+        check(alone, "model.width", self.width, "left out: model.widths says it of each stage")
         each = len(self.widths) in (0, len(self.blocks))
         check(each, "model.widths", self.widths, "one number for each of model.blocks")
         check(self.stem_stride in (1, 2), "model.stem_stride", self.stem_stride, "1 or 2")

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from leansight.benchmarks.graph_count import count_graph
-from leansight.benchmarks.machines import machine
 from leansight.benchmarks.measure import measure_models
 from leansight.benchmarks.models import find_models
 from leansight.benchmarks.picture import synthetic_image
+from leansight.benchmarks.probes.conditions import machine
 from leansight.exporters.options import ExportRefusedError
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError, LeansightError
@@ -28,7 +28,7 @@ from leansight.sdk.pruning.target import PruningTarget
 from leansight.sdk.recipes.load import override
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions, weights_digest, write_split
 from leansight.sdk.search.optimizer import KilledError
-from leansight.sdk.search.space import BundleMeasurement, Point
+from leansight.sdk.search.space import BundleMeasurement, Point, width_setting
 from leansight.sdk.system.files import write_text
 from leansight.sdk.system.isolated_process import how_it_ended, run_in_own_process
 from leansight.sdk.system.locks import locked
@@ -131,7 +131,8 @@ def make_run(workshop: Workshop, point: Point) -> Path:
     """
     start = workshop.folder / "start"
     recipe, out = Run.load(start).recipe, workshop.folder / "runs" / point.run_name
-    own = point.size == recipe.preprocessing.size and point.width in (None, recipe.model.width)
+    width = recipe.model.stage_widths[0]
+    own = point.size == recipe.preprocessing.size and point.width in (None, width)
     if own and not point.share:
         return start
     with locked(workshop.lock(point.run_name)):
@@ -163,7 +164,7 @@ def _teach(workshop: Workshop, point: Point, out: Path) -> None:
     """Train a new network of the point's width and size with the search's run as its teacher."""
     start = workshop.folder / "start"
     recipe = Run.load(start).recipe
-    width = () if point.width is None else (f"model.width={point.width}",)
+    width = () if point.width is None else (width_setting(recipe.model, point.width),)
     changed = (*workshop.overrides, *width, f"preprocessing.size={point.size}")
     train(
         workshop.data,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _STYLES: Final = (("o", "#0072B2"), ("^", "#D55E00"), ("s", "#009E73"), ("D", "#CC79A7"))
 _GREY: Final = "#9a9a9a"
 _FAINT: Final = "#d9d9d9"
+_ROOM: Final = 0.12  # of what an axis shows, beside its outermost points
 _LOG_FROM: Final = 5  # times the smallest value: then an axis is logarithmic
 _DARK: Final = "#555555"
 _PANEL_INCHES: Final = 5.8
@@ -126,9 +127,9 @@ def _draw_panel(
     axes.grid(color=_FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.set(xlabel=f"{across.what} ({across.unit})", ylabel=f"{up.what} ({up.unit})")
-    axes.margins(0.12)
+    axes.margins(_ROOM)
     for objective, axis in ((across, axes.xaxis), (up, axes.yaxis)):
-        _scale(axes, axis, [s.values[objective.field] * objective.scale for s in shown])
+        _scale(axes, axis, objective, [s.values[objective.field] * objective.scale for s in shown])
     x, y = _stairs(shown, across, up)
     axes.plot(x, y, color=_GREY, linewidth=0.9, zorder=1)
     for s in shown:
@@ -145,10 +146,19 @@ def _draw_panel(
         )
 
 
-def _scale(axes: "Axes", axis: "Axis", values: Sequence[float]) -> None:
-    """Make an axis logarithmic where its values are far apart, with plain numbers all the same."""
+def _scale(axes: "Axes", axis: "Axis", objective: Objective, values: Sequence[float]) -> None:
+    """Make an axis logarithmic where its values are far apart, with plain numbers all the same.
+
+    Shares get at least a point of room, and none above the whole.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    if objective.unit == "%":
+        room = _ROOM * max(1.0, max(values) - min(values))
+        axis.set_view_interval(
+            min(values) - room, min(max(values), 100 - room / 2) + room, ignore=True
+        )
+        return
     if min(values) <= 0 or max(values) < _LOG_FROM * min(values):
         return
     (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")

@@ -8,6 +8,7 @@ from typing import Any, Final, Self, get_args
 
 from leansight.runtime.bundle import Precision
 from leansight.runtime.errors import DataError
+from leansight.sdk.recipes.model import ModelRecipe
 from leansight.sdk.recipes.schema import Recipe
 
 WITH_WIDTH: Final = ("resnet-custom", "plain-cnn", "masks-cnn", "mixed-blocks")
@@ -138,11 +139,18 @@ class Space:
 
     def nearest(self, recipe: Recipe) -> Point:
         """Return what is nearest to a run itself: its width and size, unpruned."""
-        width, size = recipe.model.width, recipe.preprocessing.size
+        width, size = recipe.model.stage_widths[0], recipe.preprocessing.size
         return min(
             self.points(),
             key=lambda p: (abs((p.width or width) - width), abs(p.size - size), p.share),
         )
+
+
+def width_setting(model: ModelRecipe, width: int) -> str:
+    """Return the setting that gives the stem `width` filters, and later stages in proportion."""
+    if not model.widths:
+        return f"model.width={width}"
+    return f"model.widths={[max(1, round(n * width / model.widths[0])) for n in model.widths]}"
 
 
 def space_of(
@@ -166,11 +174,11 @@ def space_of(
 
     """
     model, size = recipe.model, recipe.preprocessing.size
-    has_width = model.name in WITH_WIDTH and not model.widths
+    has_width = model.name in WITH_WIDTH
     if widths and not has_width:
-        why = "has a width for each stage" if model.widths else "has no width"
-        raise DataError(f"{model.name} {why}: leave them out", parameter="widths")
-    usual_widths = (model.width, max(1, model.width // 2)) if has_width else ()
+        raise DataError(f"{model.name} has no width: leave them out", parameter="widths")
+    stem = model.stage_widths[0]
+    usual_widths = (stem, max(1, stem // 2)) if has_width else ()
     smaller = max(8, 8 * round(0.75 * size / 8))
     cores = min(os.cpu_count() or 1, _MOST_THREADS) if timed else 1
     try:

@@ -1,11 +1,12 @@
 """systemd of this machine: whether it is there, its version, its units."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Final
 
-from leansight.runtime.errors import LeansightError
+from leansight.runtime.errors import DataError, LeansightError
 
 UNITS: Final = Path("/etc/systemd/system")
 _RUNNING: Final = Path("/run/systemd/system")
@@ -22,6 +23,15 @@ def require_systemd() -> None:
         )
     if os.geteuid() != 0:
         raise LeansightError("only root may do that: begin the command with sudo")
+
+
+def check_name(name: str) -> None:
+    """Raise DataError unless a service may have this name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise DataError(
+            f"{name!r} is no name of a service: letters, digits, _ and - may stand in it",
+            parameter="name",
+        )
 
 
 def systemd_version() -> int:

@@ -17,18 +17,20 @@ FOLDERS = {
     "sdk": {"runtime", "exporters", "benchmarks"},
 }
 # Inside a folder, from the roof to the ground: a room imports only rooms of lower storeys.
-# `exporters/NAME.py` is a file that stands for itself; `benchmarks` is one room.
+# `exporters/NAME.py` is a file that stands for itself.
 STOREYS = {
     "runtime": [
         ["runtime/service/files", "runtime/service/mqtt"],
         ["runtime/service/screen"],
         ["runtime/service"],
         ["runtime/service/web"],
+        ["runtime/installation"],
         ["runtime/stream"],
         ["runtime/stream/capture"],
         ["runtime/stream/sources"],
+        ["runtime/remote"],
         ["runtime"],
-        ["runtime/pixels", "runtime/system"],
+        ["runtime/model_files", "runtime/pixels", "runtime/system"],
     ],
     "exporters": [
         ["exporters/export.py"],
@@ -38,10 +40,10 @@ STOREYS = {
         ["exporters/conversion", "exporters/tflite"],
         ["exporters/options.py", "exporters/errors.py"],
     ],
-    "benchmarks": [["benchmarks"]],
+    "benchmarks": [["benchmarks"], ["benchmarks/results"], ["benchmarks/probes"]],
     "sdk": [
         ["sdk/commands"],
-        ["sdk/commands/camera"],
+        ["sdk/commands/camera", "sdk/commands/device"],
         ["sdk/commands/options", "sdk/search"],
         ["sdk/pruning"],
         ["sdk/deployment"],

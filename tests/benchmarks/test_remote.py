@@ -18,14 +18,15 @@ import shapes
 import tiny_models
 from click.testing import CliRunner
 
-from leansight.benchmarks.remote import RemoteError, machine_at
+from leansight.benchmarks.remote import machine_at
 from leansight.runtime.errors import BundleError, DataError
+from leansight.runtime.remote.ssh import RemoteError
 from leansight.sdk.commands import cli
 from leansight.sdk.commands.bench import command
 
 MAIN = "from leansight.sdk.commands.cli import main; main()"
 SSHD_PATH = f"{os.environ['PATH']}:/usr/sbin"
-FAST = ("--runs", "8", "--warmup", "2")
+FAST = ("--runs", "8", "--most-seconds", "0")
 
 
 class Far:
@@ -324,7 +325,7 @@ def endless(bundle: Path, *, far: Far, on: str = "far") -> "subprocess.Popen[str
     options = ["--on", on, "--remote-python", far.python, "--runs", "1000000000"]
     command = [sys.executable, "-c", MAIN, "bench", str(bundle), "--format", "onnx", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    until(lambda: list(far.folder.glob("*/0/image.npy")))
+    until(lambda: list(far.folder.glob("*/0/images.npz")))
     until(lambda: len(far.processes()) >= 2)  # the launcher and the worker
     time.sleep(0.5)  # it measures, or is about to: either way nothing may stay
     return process

@@ -20,7 +20,7 @@ SMALLER: Final[Mapping[str, str]] = {
     " --set model.width=8 --set model.blocks=[1,1]",
     # After one epoch accuracy is chance's, and so is what int8 changes of it.
     "leansight export": "--accept-untrained --max-drop 100 --max-class-drop 100",
-    "leansight bench": "--runs 5 --warmup 1",
+    "leansight bench": "--runs 5",
     # No camera is plugged in here.
     "leansight stream": "--source drive.mp4",
 }

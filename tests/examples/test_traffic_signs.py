@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import tiny_models
+import torch
 from house import ROOT
 
 from leansight.runtime.bundle import Bundle, write_bundle
@@ -155,6 +157,41 @@ def test_signs_are_found_missed_and_made_up_alone_and_in_a_row(records: Records)
     assert counts["Belgium", "alone"] == [12, 9, 3, 3]
     assert counts["Belgium", "in a row"] == [12, 9, 3, 3]
     assert counts["Germany", "alone"] == [12, 12, 0, 0]
+
+
+@pytest.mark.slow
+def test_runs_are_compared_on_the_same_images(tmp_path: Path) -> None:
+    from leansight.runtime import read_image
+    from leansight.sdk import Run
+    from leansight.sdk.models.networks import network_input
+
+    signs, first = tmp_path / "signs", tmp_path / "first"
+    write_signs(signs)
+    (signs / "belgium").rename(signs / "southland")
+    write_run(first, signs)
+    shutil.copytree(first, tmp_path / "again")
+    recipe, results = "traffic-signs-small", ("--results", tmp_path / "results")
+    done = program("questions", signs, recipe, first, tmp_path / "again", *results)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "results" / "questions.json").read_text())
+    assert [row["network"] for row in rows] == ["first", "again"]
+    assert all(row[test]["videos"] == 12 for row in rows for test in ("Germany", "southland"))
+    assert all(row["shifted"]["above_first"]["mean"] == 0 for row in rows)
+
+    run = Run.load(first)
+    network, right = run.network().eval(), []
+    for file in sorted((signs / "germany").rglob("*.png")):
+        pixels = run.recipe.preprocessing(read_image(file))
+        logits = network(network_input(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        right.append(run.labels[int(logits.argmax())] == file.parent.name)
+    assert len(right) == 36
+    assert rows[0]["Germany"]["accuracy"]["mean"] == pytest.approx(np.mean(right), abs=1e-5)
+
+    lines = (first / "validation.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "again" / "validation.csv").write_text("".join([lines[0], *lines[2:]]))
+    done = program("questions", signs, recipe, tmp_path / "again", first, *results)
+    assert done.returncode == 1
+    assert "hold other images out: use --lists" in done.stderr
 
 
 # The network that is shipped

@@ -94,13 +94,20 @@ def test_a_bundle_for_many_labels(no_conversion: Converted, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("country", ["", "northland"])
 def test_the_temperature_is_that_of_the_files_that_are_shipped(
-    no_conversion: Converted, tmp_path: Path
+    country: str, no_conversion: Converted, tmp_path: Path
 ) -> None:
     given, seen = images(no_conversion), list[Verification]()
     classes = given.validation.classes.copy()
     classes[::5] = (classes[::5] + 1) % 3  # mistakes, of which it is sure
-    wrong = replace(given, validation=Images(given.validation.pixels, classes))
+    scored = np.arange(60) < (40 if country else 60)
+    wrong = replace(
+        given,
+        validation=Images(given.validation.pixels, classes),
+        scored=scored if country else None,
+        scored_country=country,
+    )
     reports = export_network(
         no_conversion.network,
         draft(tmp_path / "sure.bundle"),
@@ -111,12 +118,16 @@ def test_the_temperature_is_that_of_the_files_that_are_shipped(
     )
     bundle = Bundle.load(tmp_path / "sure.bundle")
     (tried,) = seen
-    found = find_temperature(tried.logits["tflite int8"], classes, [str(i) for i in range(60)])
+    found = find_temperature(
+        tried.logits["tflite int8"][scored], classes[scored], [str(i) for i in range(scored.sum())]
+    )
     assert found.temperature is not None
     assert bundle.decision == replace(draft(tmp_path).decision, temperature=found.temperature)
     assert found.temperature > 1.2
     scores = reports["validation"].scores
     assert scores is not None
+    assert (scores.images, scores.country) == (scored.sum(), country)
+    assert scores.shown == f"{scored.sum()} validation images" + " of northland" * bool(country)
     assert scores.cross_entropy < scores.unscaled
     assert bundle.metrics["validation"]["scores"]["temperature"] == found.temperature
     # What was verified, what the files say of themselves, and what golden photos give follow it.

@@ -25,9 +25,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 import cv2
 import numpy as np
 import shapes
+from hostile.attacks import forge
 from hostile.faults import Work, command, injections, run, writing_calls
 
 from leansight.runtime.bundle import Bundle
+from leansight.runtime.golden import check_golden
+from leansight.runtime.installation.versions import Installation
 from leansight.sdk.labelling.session import LabellingSession
 from leansight.sdk.runs.run import Run, RunConfig
 from leansight.sdk.training.checkpoints import LAST_CHECKPOINT, read_checkpoint
@@ -94,6 +97,14 @@ class Given:
         """A folder that holds `hard`, pictures that the bundle is not sure of."""
         words = ("stream", self.bundle, "--source", self.video, "--every-frame", "--threshold", 1)
         return self._made("examples/hard", *words, "--hard-examples").parent
+
+    @cached_property
+    def installed(self) -> Path:
+        """A folder that holds `signs`, where another bundle is installed."""
+        other = shutil.copytree(self.bundle, self.folder / "other.bundle")
+        forge(other, lambda manifest: manifest.update(name="other"))
+        Installation(self.folder / "installed" / "signs").install(Bundle.load(other))
+        return self.folder / "installed"
 
     @cached_property
     def begun(self) -> Path:
@@ -189,9 +200,26 @@ def label(given: Given) -> Scenario:
     )
 
 
+def install(given: Given) -> Scenario:
+    """A bundle in the place of another one."""
+    words = command("install", given.bundle, "--to", "signs")
+    wanted = Bundle.load(given.bundle).digest
+    check_golden(given.bundle)  # it has run here: no other process is started for it
+
+    def works(work: Path) -> str:
+        return Bundle.load(work / "signs" / "current").digest
+
+    return Scenario(
+        words,
+        lambda work: None if works(work) == wanted else words,
+        works,
+        before=given.installed,
+    )
+
+
 SCENARIOS = {
     made.__name__.replace("_", "-"): made
-    for made in (train, go_on, prune, export, evaluate, signs, video, stream, label)
+    for made in (train, go_on, prune, export, evaluate, signs, video, stream, label, install)
 }
 _RESUME = ("train", "--resume", "--workers", 0, "--out", "run")
 
@@ -277,7 +305,7 @@ def _begin(work: Path, scenario: Scenario) -> None:
     if scenario.before is None:
         work.mkdir()
     else:
-        shutil.copytree(scenario.before, work)
+        shutil.copytree(scenario.before, work, symlinks=True)
     (work / "tmp").mkdir()
 
 

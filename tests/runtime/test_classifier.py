@@ -180,7 +180,7 @@ def test_a_model_that_cannot_run_is_named_with_its_bundle(
 ) -> None:
     bundle = replace(Bundle.load(tiny_bundle), path=tmp_path / "text")
     write_bundle(bundle, {"model.tflite": b"this is no model, but its record is right"})
-    with pytest.raises(BundleError, match=r"^model.tflite of .*text is not a TFLite model"):
+    with pytest.raises(BundleError, match=r"^model.tflite of .*text is not run: it does not begin"):
         Classifier.load(bundle.path)
 
 

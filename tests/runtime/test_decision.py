@@ -19,6 +19,7 @@ from leansight.runtime.decision import (
     sigmoid,
     softmax,
 )
+from leansight.runtime.errors import BundleError
 
 LABELS = ("stop", "yield", "road work")
 # 1, 4 and 3 parts of 8: the logarithms of probabilities are logits that give them.
@@ -371,9 +372,14 @@ def test_a_negative_top_is_refused() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_value_that_is_no_finite_number_is_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="not a finite number"):
-        decide(np.array([0, bad, 1], np.float32), LABELS, DecisionPolicy())
+@pytest.mark.parametrize("task", ["classification", "multilabel"])
+def test_a_value_that_is_no_finite_number_is_a_status_and_no_label(bad: float, task: Task) -> None:
+    logits = np.array([0, bad, 1], np.float32)
+    prediction = decide(logits, LABELS, DecisionPolicy(), task=task)
+    assert (prediction.status, prediction.label, prediction.labels) == ("invalid output", None, ())
+    assert (prediction.score, prediction.top) == (0, ())
+    with pytest.raises(BundleError, match="not a finite number"):
+        DecisionRule(LABELS, DecisionPolicy(), task).probabilities(logits)
 
 
 @pytest.mark.parametrize("shape", [(2,), (4,), (1, 3), (3, 1), ()])

@@ -79,7 +79,7 @@ function show(status) {
 
 function showPrediction(prediction) {
   const labels = prediction?.labels ?? (prediction?.label ? [prediction.label] : []);
-  setText("label", labels.length ? labels.join(", ") : prediction ? "not sure" : works ? "…" : "no label");
+  setText("label", labels.length ? labels.join(", ") : prediction?.status === "invalid output" ? "invalid output" : prediction ? "not sure" : works ? "…" : "no label");
   byId("label").classList.toggle("none", !labels.length);
   setText("score", prediction ? percent(prediction.score) : "");
   byId("top").replaceChildren(...(prediction?.top ?? []).map(([label, score]) => {

@@ -1,30 +1,24 @@
 """The parent's side of a child: starts it, hears what it tells, and ends it."""
 
-import json
 import os
 import pickle
 import select
 import signal
 import socket
 import subprocess
-import sys
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from leansight.runtime.extras import require
 from leansight.runtime.stream.capture.frame_slot import FrameSlot
 from leansight.runtime.stream.sources.spec import SourceSpec
+from leansight.runtime.system.python_child import python_command
 from leansight.runtime.system.shared_memory import new_memory
 from leansight.runtime.system.standard_error import STANDARD_ERROR
 
 # How long a killed process may take; one that hangs in the kernel (state D) takes for ever.
 KILL_TIMEOUT_S: Final = 1.0
 _LONGEST_MESSAGE: Final = 65536
-# Not `multiprocessing`, which would run the user's script again in the new process.
-_START: Final = (
-    "import importlib, json, sys; path, module, *numbers = json.loads(sys.argv[1]); "
-    "sys.path[:] = path; importlib.import_module(module).main(*numbers)"
-)
 _CAPTURE: Final = "leansight.runtime.stream.capture.child"
 
 
@@ -87,7 +81,7 @@ class ChildProcess:
             pickled.write(job)
             pickled.seek(0)
             return subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, json.dumps([sys.path, module, *numbers])],
+                python_command(module, *numbers),
                 stdin=pickled,
                 stdout=STANDARD_ERROR,  # ours is for answers
                 pass_fds=[*numbers[1:], *([] if descriptor is None else [descriptor])],

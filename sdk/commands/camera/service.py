@@ -4,7 +4,6 @@ import getpass
 import grp
 import os
 import pwd
-import re
 import shlex
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from leansight.sdk.commands.options.outputs import WrittenPath
 from leansight.sdk.system.files import write_text
 from leansight.sdk.system.systemd import (
     UNITS,
+    check_name,
     limits_memory,
     require_systemd,
     systemctl,
@@ -82,7 +82,7 @@ def install(
     """Write the service that runs `leansight stream BUNDLE`, and start it now and at each boot."""
     if not only_print:
         require_systemd()
-    _check_name(name)
+    check_name(name)
     Bundle.load(bundle)
     options = [*stream_options, *(["--end-when-stuck"] if reboot_when_stuck else [])]
     asked = _parse(ctx, [str(bundle), *options])
@@ -118,7 +118,7 @@ def install(
 def uninstall(*, name: str) -> None:
     """Stop the service, and remove what `install` has written."""
     require_systemd()
-    _check_name(name)
+    check_name(name)
     file = _our_file(name)
     if not file.exists():
         raise LeansightError(f"there is no service {name}: {file} does not exist")
@@ -133,20 +133,12 @@ def uninstall(*, name: str) -> None:
 @click.pass_context
 def status(ctx: click.Context, *, name: str) -> None:
     """Tell whether the service runs, its state, and its last lines."""
-    _check_name(name)
+    check_name(name)
     words = ["systemctl", "status", "--no-pager", "--lines=10", name]
     try:
         ctx.exit(subprocess.run(words, check=False).returncode)
     except FileNotFoundError as error:
         raise LeansightError("there is no systemd here") from error
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise DataError(
-            f"{name!r} is no name of a service: letters, digits, _ and - may stand in it",
-            parameter="name",
-        )
 
 
 def _parse(ctx: click.Context, words: Sequence[str]) -> click.Context:

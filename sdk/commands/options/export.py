@@ -79,6 +79,12 @@ temperature_option = click.option(
     help="Temperature of the scores: a number, or fit, for the one that makes them true of the "
     "validation images.  [default: fit, but 1 where the network may have learnt these images]",
 )
+temperature_country_option = click.option(
+    "--temperature-country",
+    metavar="COUNTRY",
+    help="Fit the temperature on the validation images of this country alone: where drawn signs or "
+    "another camera's were learnt as well, on those that are like the ones to come.",
+)
 calibration_images_option = click.option(
     "--calibration-images",
     type=click.IntRange(min=1),

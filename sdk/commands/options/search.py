@@ -67,7 +67,7 @@ choice_options = options_of(
         click.option(
             "--widths",
             type=Several(int, "8,16"),
-            help="Numbers of filters in the stem to try (model.width).  "
+            help="Numbers of filters in the stem to try; later stages in proportion.  "
             "[default: RUN's, half of it]",
         ),
         click.option(

@@ -215,7 +215,7 @@ def test_a_bundle_with_layers_in_float_is_called_that_everywhere(
     card = bundle.read("README.md").decode()
     assert f"It computes in {called} (`{layers[0]}`" in card
     assert bundle.metrics["validation"]["float_layers"] == list(layers)
-    for result in measure_models(find_models([draft.path]), synthetic_image(), runs=4, warmup=0):
+    for result in measure_models(find_models([draft.path]), synthetic_image(), runs=4):
         assert (result.to_dict()["precision"], result.float_layers) == (called, len(layers))
     for kind in bundle.formats:
         assert check_golden(draft.path, model_format=kind).precision == called

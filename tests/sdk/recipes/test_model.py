@@ -117,6 +117,11 @@ def test_a_plain_network_that_cannot_be_is_refused(override: str, expected: str)
         load_recipe(SMALL, [*PLAIN, override])
 
 
+def test_a_width_beside_those_of_each_stage_is_refused() -> None:
+    with pytest.raises(DataError, match=r"model\.width must be left out: model\.widths says it"):
+        load_recipe(SMALL, [*PLAIN, "model.widths=[8, 16]", "model.width=24"])
+
+
 @pytest.mark.parametrize(
     "override",
     [

@@ -5,8 +5,8 @@ import pytest
 from fake_search import OWN, SPACE
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.recipes.load import load_recipe
-from leansight.sdk.search.space import Space, space_of
+from leansight.sdk.recipes.load import load_recipe, override
+from leansight.sdk.search.space import Space, space_of, width_setting
 
 
 def space(recipe: str = "traffic-signs-small", **given: Any) -> Space:  # noqa: ANN401 -- values of any option
@@ -37,12 +37,16 @@ def test_a_network_without_a_width_has_none_to_choose() -> None:
         space("traffic-signs-resnet50", widths=(8,))
 
 
-def test_a_network_with_a_width_for_each_stage_keeps_them() -> None:
-    recipe = load_recipe("traffic-signs-tiny", ["model.widths=[16, 32, 48, 64]"])
-    options: dict[str, Any] = dict.fromkeys(("sizes", "shares", "precisions", "threads"))
-    assert space_of(recipe, widths=None, timed=False, **options).widths == ()
-    with pytest.raises(DataError, match="plain-cnn has a width for each stage: leave them out"):
-        space_of(recipe, widths=(8,), timed=False, **options)
+def test_a_network_with_a_width_for_each_stage_keeps_their_proportion() -> None:
+    recipe = load_recipe("traffic-signs-tiny", ["model.blocks=[1, 1]", "model.widths=[24, 40]"])
+    options: dict[str, Any] = dict.fromkeys(("widths", "sizes", "shares", "precisions", "threads"))
+    found = space_of(recipe, timed=False, **options)
+    assert found.widths == (24, 12)
+    assert found.nearest(recipe).width == 24
+    changed = override(recipe, [width_setting(recipe.model, 12)])
+    assert changed.model.stage_widths == (12, 20)
+    staged = load_recipe("traffic-signs-small")
+    assert width_setting(staged.model, 12) == "model.width=12"
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ CASES = {
     "traffic-signs-small": Case(
         countries, "signs/germany", ("model.width=4", "preprocessing.size=32")
     ),
-    "traffic-signs-tiny": Case(countries, "signs/germany", ("model.width=4",)),
+    "traffic-signs-tiny": Case(countries, "signs/germany", ("model.widths=[4, 4, 8]",)),
     "traffic-signs-resnet50": Case(countries, "signs/germany", RESNET, exported=False),
     "traffic-signs-resnet50-scratch": Case(countries, "signs/germany", RESNET, exported=False),
     "masks-cnn": Case(classes, "flowers", ("preprocessing.size=64", "model.width=8")),

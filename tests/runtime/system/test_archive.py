@@ -11,11 +11,11 @@ from hostile.attacks import BUNDLES
 from hostile.cost import cost_of
 
 from leansight.exporters.packaging.golden import golden_file
-from leansight.runtime.archive import open_archive
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.golden import check_golden
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.system.archive import open_archive
 
 MOST_SECONDS, MOST_MEGABYTES = 1.0, 64.0
 

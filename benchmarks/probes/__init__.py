@@ -1,0 +1,1 @@
+"""What a process and its machine tell of themselves while something is measured."""

@@ -1,0 +1,1 @@
+"""What was measured: its types, its intervals, and how it is shown."""

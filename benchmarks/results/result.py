@@ -1,0 +1,208 @@
+"""What a benchmark found: a row for each model, what failed, who is faster, the machine."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, throttling
+from leansight.benchmarks.results.estimates import Estimate, Percentiles
+from leansight.runtime.interpreter import Format
+
+FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """The three steps of one image, and their sum frame by frame, in milliseconds."""
+
+    preprocess: Percentiles
+    inference: Percentiles
+    decision: Percentiles
+    total: Percentiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """How often a timed file is right on labelled images, with intervals over their videos.
+
+    `accuracy` is of all images, `balanced` the mean over the classes that are there. At the
+    file's own `threshold`, the share `kept`, and the share `right` of that; None where nothing
+    is kept. With many labels an image is right if all of its labels are, and `balanced` is None.
+    """
+
+    images: int
+    videos: int
+    accuracy: Estimate
+    balanced: Estimate | None
+    threshold: float
+    kept: Estimate
+    right: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkResult:
+    """What one model takes.
+
+    `precision` is "int8", "float32" or, with `float_layers` beside int8 ones, "int8, 3 layers
+    float32"; `parameters` and `macs` are counted on the exported graph (see `count_graph`).
+    `peak_rss_bytes` is above that of a process that has only imported numpy, None where the
+    system does not tell. `start_ms` is from the start of a process to its first result: to
+    import (`import_ms`), to load the model (`load_ms`), to classify once (`first_result_ms`),
+    medians over all launches. `undisturbed_ms` is what inference takes when no other program is
+    in its way: the low quantile of the processor's time, or with several threads of the
+    time that passed (`undisturbed_clock`). `counts`: instructions and cycles of a frame where
+    the kernel counts them. `runs` is the number of timed frames. `accuracy` is that of this very
+    file, where labelled images were given; `accuracy_failure` says why it is not known.
+    """
+
+    name: str
+    format: Format
+    precision: str
+    float_layers: int
+    size_bytes: int
+    parameters: int
+    macs: int
+    peak_rss_bytes: int | None
+    start_ms: float
+    import_ms: float
+    load_ms: float
+    first_result_ms: float
+    latency_ms: Latency
+    undisturbed_ms: Estimate
+    undisturbed_clock: Literal["processor", "wall"]
+    counts: dict[str, float]
+    bundle_digest: str | None
+    machine: str
+    threads: int
+    runs: int
+    accuracy: Accuracy | None = None
+    accuracy_failure: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name and the format, which tell the two files of a bundle apart."""
+        return f"{self.name} ({self.format})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A model that could not be measured, and why."""
+
+    name: str
+    format: Format
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two models by their places among the results.
+
+    `ratio` is the undisturbed inference time of the second by that of the first, from `pairs`
+    of blocks that ran one after the other.
+    """
+
+    first: int
+    second: int
+    ratio: Estimate
+    pairs: int
+
+    @property
+    def faster(self) -> int | None:
+        """The place of the faster one; None where the interval does not exclude a ratio of 1."""
+        if self.ratio.low is None or self.ratio.high is None:
+            return None
+        if self.ratio.low > 1:
+            return self.first
+        return self.second if self.ratio.high < 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """The machine, how it was before, during and after, and what was asked of it.
+
+    `frames` says which pictures were classified. `counters` says why instructions were not
+    counted, "" if they were. `pinned_to`: the cores that the threads were held on. `clock_ns`:
+    what it takes to read the clocks around a frame. `precision` is what was asked for,
+    `precision_reached` whether the undisturbed times and all ratios have it.
+    """
+
+    facts: MachineFacts
+    states: tuple[MachineState, ...]
+    frames: str
+    counters: str
+    pinned_to: tuple[int, ...]
+    clock_ns: int
+    precision: float | None
+    precision_reached: bool
+    seconds: float
+
+    @property
+    def throttled(self) -> str:
+        """How the machine slowed itself down meanwhile, which makes the figures worthless."""
+        return throttling(self.states)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """All that one benchmark found; comparisons are of all pairs of results."""
+
+    results: tuple[BenchmarkResult, ...]
+    failures: tuple[Failure, ...]
+    comparisons: tuple[Comparison, ...]
+    conditions: Conditions
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values: what a result file holds."""
+        return {
+            "format_version": FORMAT_VERSION,
+            **asdict(self),
+            "throttled": self.conditions.throttled,
+        }
+
+    def ranking(self) -> list[int]:
+        """Return the places of the results, from the fastest to the slowest."""
+        times = [result.undisturbed_ms.value for result in self.results]
+        return sorted(range(len(times)), key=times.__getitem__)
+
+    def verdicts(self) -> list[str]:
+        """Say of neighbours in the ranking which is faster, or that no difference is seen."""
+        ranking = self.ranking()
+        return [self._verdict(a, b) for a, b in itertools.pairwise(ranking)]
+
+    def compared(self, first: int, second: int) -> Comparison:
+        """Return the comparison of two results by their places, in this order or the other."""
+        return next(c for c in self.comparisons if {c.first, c.second} == {first, second})
+
+    def _verdict(self, first: int, second: int) -> str:
+        names = titles(self.results)
+        comparison = self.compared(first, second)
+        if comparison.faster is None:
+            return f"{names[first]} and {names[second]}: no difference seen"
+        slower = ({first, second} - {comparison.faster}).pop()
+        ratio = (
+            comparison.ratio if comparison.faster == comparison.first else inverse(comparison.ratio)
+        )
+        return (
+            f"{names[comparison.faster]} is faster than {names[slower]}: "
+            f"{ratio.value:.3g} times ({ratio.low:.3g} to {ratio.high:.3g})"
+        )
+
+
+def inverse(ratio: Estimate) -> Estimate:
+    """Return the ratio the other way round."""
+    low, high = (None if end is None else 1 / end for end in (ratio.high, ratio.low))
+    return Estimate(value=1 / ratio.value, low=low, high=high)
+
+
+def titles(results: Sequence[BenchmarkResult]) -> list[str]:
+    """Return a title for each result; what is given twice has a number."""
+    names = [result.title for result in results]
+    return [
+        f"{name} #{names[:n].count(name) + 1}" if names.count(name) > 1 else name
+        for n, name in enumerate(names)
+    ]

@@ -1,0 +1,197 @@
+"""Benchmark results as tables that a person reads."""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from leansight.benchmarks.results.estimates import Estimate
+from leansight.benchmarks.results.result import Benchmark, BenchmarkResult
+
+_PERCENTILES: Final = ("p50", "p90", "p99")
+
+
+def tables(found: Benchmark) -> Group:
+    """Return what each model takes, its latency, who is faster, and a legend.
+
+    Where models differ, the smallest value of a column has a star.
+    """
+    results = found.results
+    parts: list[RenderableType] = [
+        _costs(results),
+        _latency(results),
+        _undisturbed(found),
+        *([_accuracy(results)] if any(r.accuracy for r in results) else []),
+        *(Text(f"{verdict}.") for verdict in found.verdicts()),
+        *(Text(line, style="red") for line in failures(found)),
+        Text("\n".join(["", *notes(found)])),
+    ]
+    if found.conditions.throttled:
+        parts.append(
+            Text(f"INVALID: {found.conditions.throttled}. Cool it and repeat.", style="bold red")
+        )
+    return Group(*parts)
+
+
+def failures(found: Benchmark) -> list[str]:
+    """Say which models, and which accuracies, could not be measured, and why."""
+    return [
+        *(f"{f.name} ({f.format}) failed: {f.reason}" for f in found.failures),
+        *(
+            f"{r.title}, accuracy: {r.accuracy_failure}"
+            for r in found.results
+            if r.accuracy_failure
+        ),
+    ]
+
+
+def notes(found: Benchmark) -> list[str]:
+    """Return what has to be known to read the figures, as sentences."""
+    first, conditions = found.results[0], found.conditions
+    frames = f"{many(first.runs, 'frame')} each, {conditions.frames}"
+    lines = [
+        f"{first.machine}; {many(first.threads, 'thread')}; {frames}.",
+        f"Load average {_load(found)}.",
+    ]
+    if len(found.results) > 1:
+        lines[0] += " * is the best."
+    ram = "above an empty process" if first.peak_rss_bytes is not None else "known on Linux only"
+    lines.append(f"Peak RAM: {ram}.")
+    if first.undisturbed_clock == "wall":
+        lines.append("With several threads, other programs slow the undisturbed time as well.")
+    if not conditions.precision_reached:
+        lines.append(
+            f"The precision of {conditions.precision or 0:.0%} was not reached "
+            f"after {conditions.seconds:.0f} s."
+        )
+    if conditions.counters:
+        lines.append(f"Instructions and cycles: {conditions.counters}.")
+    return lines
+
+
+def _load(found: Benchmark) -> str:
+    loads = [s.load_average for s in found.conditions.states if s.load_average is not None]
+    return f"{min(loads):.1f} to {max(loads):.1f}" if loads else "not told"
+
+
+def _costs(results: Sequence[BenchmarkResult]) -> Table:
+    columns = {
+        "Size": _starred(results, "size_bytes", _bytes),
+        "Parameters": _starred(results, "parameters", scaled),
+        "MACs": _starred(results, "macs", scaled),
+        "Peak RAM": _starred(results, "peak_rss_bytes", _bytes),
+        "Start ms": _starred(results, "start_ms", "{:.0f}".format),
+    }
+    return _table(results, columns)
+
+
+def _latency(results: Sequence[BenchmarkResult]) -> Table:
+    columns = {
+        "ms": ["\n".join(_PERCENTILES)] * len(results),
+        "Preprocess": _step(results, "preprocess", best=""),
+        "Inference": _step(results, "inference"),
+        "Decision": _step(results, "decision", best=""),
+        "Total": _step(results, "total"),
+    }
+    return _table(results, columns)
+
+
+def _undisturbed(found: Benchmark) -> Table:
+    """Show the times that rank the models, each with its interval, and the ratio to the first."""
+    results = found.results
+    ratios = [found.compared(0, n).ratio for n in range(1, len(results))]
+    columns = {
+        "Undisturbed ms": _starred(results, "undisturbed_ms.value", "{:.3f}".format),
+        "95 %": [interval(r.undisturbed_ms, ".3f") for r in results],
+    }
+    if ratios:
+        columns["Ratio"] = ["1", *(f"{ratio.value:.3f}" for ratio in ratios)]
+        columns["95 % "] = ["", *(interval(ratio, ".3f") for ratio in ratios)]
+    if all(r.counts for r in results):
+        columns["Instructions"] = [scaled(r.counts["instructions"]) for r in results]
+    return _table(results, columns)
+
+
+def _accuracy(results: Sequence[BenchmarkResult]) -> Table:
+    """Show how often each timed file is right, with intervals over videos."""
+    thresholds = [r.accuracy and f"{r.accuracy.threshold:g}" for r in results]
+    columns = {
+        "Accuracy": _shares(results, "accuracy"),
+        "Balanced": _shares(results, "balanced"),
+        "Threshold": [threshold or "-" for threshold in thresholds],
+        "Kept": _shares(results, "kept"),
+        "Right of these": _shares(results, "right"),
+    }
+    return _table(results, columns)
+
+
+def _shares(results: Sequence[BenchmarkResult], field: str) -> list[str]:
+    return [percent(None if r.accuracy is None else getattr(r.accuracy, field)) for r in results]
+
+
+def percent(share: Estimate | None) -> str:
+    """Write a share as percents, its interval on a line below; "-" where there is none."""
+    if share is None or share.low is None or share.high is None:
+        return "-"
+    return f"{share.value:.1%}\n{100 * share.low:.1f} to {100 * share.high:.1f}"
+
+
+def interval(estimate: Estimate, digits: str) -> str:
+    """Write an interval as "1.20 to 1.31", "-" where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return "-"
+    return f"{estimate.low:{digits}} to {estimate.high:{digits}}"
+
+
+def _table(results: Sequence[BenchmarkResult], columns: dict[str, list[str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table.add_column("Model", overflow="fold")
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for result, cells in zip(results, zip(*columns.values(), strict=True), strict=True):
+        model = f"{result.name}\n{result.format} {result.precision}"
+        table.add_row(*map(Text, (model, *cells)))  # Text: a name's [brackets] are no markup
+    return table
+
+
+def _step(results: Sequence[BenchmarkResult], step: str, best: str = "*") -> list[str]:
+    """Return a cell of three lines for each result: the percentiles of one step."""
+    lines = [
+        _starred(results, f"latency_ms.{step}.{percentile}", "{:.3f}".format, best)
+        for percentile in _PERCENTILES
+    ]
+    return ["\n".join(cell) for cell in zip(*lines, strict=True)]
+
+
+def _starred(
+    results: Sequence[BenchmarkResult], field: str, text: Callable[[float], str], best: str = "*"
+) -> list[str]:
+    values = [attrgetter(field)(result) for result in results]
+    if None in values:
+        return ["-" if value is None else text(value) for value in values]
+    differ = len(set(values)) > 1
+    return [
+        text(value) + (best if differ and value == min(values) else " " * len(best))
+        for value in values
+    ]
+
+
+def _bytes(count: float) -> str:
+    return f"{scaled(count)}B"
+
+
+def scaled(count: float) -> str:
+    """Write 258500000 as "258.5 M", in steps of 1000."""
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if abs(count) >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} "
+
+
+def many(count: int, noun: str) -> str:
+    """Write "1 frame" and "2 frames"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

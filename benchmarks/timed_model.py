@@ -1,0 +1,130 @@
+"""A model that is measured: its launches, the blocks of frames of each, and what they sum up to."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from leansight.benchmarks.graph_count import GraphCount, count_graph
+from leansight.benchmarks.machines import Launch, Machine, RunningModel
+from leansight.benchmarks.models import Model
+from leansight.benchmarks.results.estimates import (
+    Floats,
+    estimate_median,
+    percentiles_of,
+    undisturbed_of,
+)
+from leansight.benchmarks.results.result import BenchmarkResult, Failure, Latency
+from leansight.benchmarks.worker import STEPS, TIMES
+from leansight.runtime.errors import BundleError
+
+_WARM_UP_S: Final = 3.0  # at most
+_STARTING: Final = ("import_ms", "load_ms", "first_result_ms")
+
+
+class TimedModel:
+    """A model, its launches so far, and the blocks of each."""
+
+    def __init__(self, model: Model, launch: Launch, threads: int) -> None:
+        self.failure = ""
+        self.starts: list[dict[str, Any]] = []
+        self._model, self._launch, self._threads = model, launch, threads
+        self._launches: list[list[dict[str, Any]]] = []
+        self._count: GraphCount | None = None
+        self._size_bytes = 0
+        self._running: RunningModel
+
+    def launch(self, stack: ExitStack) -> None:
+        """Start a process and warm it up; it ends with the stack."""
+        if not self.failure:
+            with self._noting_failure():
+                self._running = stack.enter_context(self._launch())
+                self.starts.append(dict(self._running.start))
+                self._launches.append([])
+                if self._count is None:
+                    data = self._model.read()
+                    self._size_bytes = len(data)
+                    self._count = count_graph(data, self._model.format, name=self._model.name)
+                self._running.ask({"warm_up_s": _WARM_UP_S})
+
+    def time_block(self, frames: int, *, first: int) -> None:
+        """Let the process classify a block of frames, which begins at the picture `first`."""
+        if not self.failure:
+            with self._noting_failure():
+                block = self._running.ask({"frames": frames, "first": first})
+                self._launches[-1].append(block)
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BundleError as error:
+            self.failure = str(error)
+
+    def as_failure(self) -> Failure:
+        """Say why there is no result."""
+        return Failure(name=self._model.name, format=self._model.format, reason=self.failure)
+
+    def times_ms(self, clock: str) -> Floats:
+        """Return the times by one of `TIMES`, (launches, rounds, frames)."""
+        blocks = [[block["times_ns"][clock] for block in launch] for launch in self._launches]
+        return np.asarray(blocks) / 1e6
+
+    @property
+    def undisturbed_clock(self) -> Literal["processor", "wall"]:
+        """A thread's own clock sees no other program, and no other thread."""
+        return "processor" if self._threads == 1 else "wall"
+
+    def undisturbed_ms(self) -> Floats:
+        """Return the undisturbed inference time of each block, (launches, rounds)."""
+        clock = "processor" if self.undisturbed_clock == "processor" else "inference"
+        return undisturbed_of(self.times_ms(clock))
+
+    def result(self, place: Machine) -> BenchmarkResult:
+        """Sum up all frames."""
+        assert self._count is not None
+        steps = {step: self.times_ms(step) for step in STEPS}
+        steps["total"] = np.sum(list(steps.values()), axis=0)
+        starts = {
+            name: float(np.median([start[name] for start in self.starts])) for name in _STARTING
+        }
+        start_ms = [sum(start[name] for name in _STARTING) for start in self.starts]
+        return BenchmarkResult(
+            name=self._model.name,
+            format=self._model.format,
+            precision=self._count.precision_text,
+            float_layers=self._count.float_layers,
+            size_bytes=self._size_bytes,
+            parameters=self._count.parameters,
+            macs=self._count.macs,
+            peak_rss_bytes=self._peak_above(place.empty_bytes),
+            start_ms=float(np.median(start_ms)),
+            import_ms=starts["import_ms"],
+            load_ms=starts["load_ms"],
+            first_result_ms=starts["first_result_ms"],
+            latency_ms=Latency(**{step: percentiles_of(times) for step, times in steps.items()}),
+            undisturbed_ms=estimate_median(self.undisturbed_ms()),
+            undisturbed_clock=self.undisturbed_clock,
+            counts=self._counts_a_frame(),
+            bundle_digest=self._model.digest,
+            machine=place.facts.name,
+            threads=self._threads,
+            runs=steps["total"].size,
+        )
+
+    def _peak_above(self, empty_bytes: int | None) -> int | None:
+        peaks: list[int | None] = [
+            block["peak_rss_bytes"] for launch in self._launches for block in launch
+        ]
+        known = [peak for peak in peaks if peak is not None]
+        return max(known) - empty_bytes if known and empty_bytes is not None else None
+
+    def _counts_a_frame(self) -> dict[str, float]:
+        """Return the median count of a frame of each block."""
+        blocks = [block for launch in self._launches for block in launch]
+        frames = len(blocks[0]["times_ns"][TIMES[0]])
+        return {
+            name: float(np.median([block["counts"][name] / frames for block in blocks]))
+            for name in blocks[0]["counts"]
+        }

@@ -1,0 +1,1 @@
+"""The commands that bring a bundle to a machine, and back."""

@@ -1,0 +1,119 @@
+"""Does a bundle reach all machines, or stop at the first that fails, and say so in one line?"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_models
+from click.testing import CliRunner
+
+from leansight.runtime.bundle import Bundle
+from leansight.runtime.errors import LeansightError
+from leansight.runtime.remote.ssh import RemoteError
+from leansight.sdk.commands import cli
+from leansight.sdk.deployment.deploy import Deployment, deploy
+
+MACHINES = ("pi@a", "pi@b", "pi@c", "pi@d")
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path) -> Bundle:
+    return Bundle.load(tiny_models.golden_bundle(tiny_bundle))
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of machines behind an `ssh` that stays here; on one, `HOST.sh` is run first."""
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(
+        "#!/bin/sh\n"
+        'while [ "$1" != -- ]; do shift; done; host=$2; shift 2\n'
+        f"mkdir -p {tmp_path}/far/$host && cd {tmp_path}/far/$host || exit 255\n"
+        "echo Welcome\n"  # what a shell's start-up files say is none of ours
+        f'[ -f {tmp_path}/$host.sh ] && . {tmp_path}/$host.sh\nexec sh -c "$*"\n'
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ssh.parent), prepend=os.pathsep)
+    return tmp_path / "far"
+
+
+def to_all(bundle: Bundle, *, wave: int = 1, timeout_s: float = 60) -> Deployment:
+    return deploy(
+        bundle,
+        MACHINES,
+        ("--to", "signs"),
+        wave=wave,
+        remote_python=sys.executable,
+        timeout_s=timeout_s,
+    )
+
+
+def reached(far: Path) -> list[str]:
+    return sorted(path.name for path in far.iterdir())
+
+
+def test_every_machine_gets_the_bundle(far: Path, bundle: Bundle) -> None:
+    done = to_all(bundle, wave=3)
+    assert (sorted(done.installed), done.failed, done.skipped) == ([*MACHINES], {}, [])
+    for machine in MACHINES:
+        assert Bundle.load(far / machine / "signs" / "current").digest == bundle.digest
+
+
+@pytest.mark.parametrize(("wave", "left"), [(1, ["pi@c", "pi@d"]), (2, ["pi@d"])])
+def test_where_one_fails_no_other_wave_begins(
+    far: Path, bundle: Bundle, wave: int, left: list[str]
+) -> None:
+    (far.parent / "pi@b.sh").write_text("touch signs\n")  # a file is in the way
+    done = to_all(bundle, wave=wave)
+    assert (list(done.failed), done.skipped) == (["pi@b"], left)
+    assert str(done.failed["pi@b"]).startswith("pi@b: ")
+    assert reached(far) == sorted({*MACHINES} - {*left})
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("exit 255", r"^pi@a is not reached: nothing was said$"),
+        ("echo 'Permission denied' >&2; exit 255", r"^pi@a accepts no key of this machine"),
+        ("exit 127", r"^there is no .*python.* on pi@a"),
+        ("echo 'leansight: no room' >&2; exit 1", r"^pi@a: no room$"),
+        ("exit 0", r"^pi@a does not say that it has installed this bundle$"),
+        ('echo \'{"digest": "another"}\'; exit 0', r"^pi@a does not say that it has"),
+        ("echo '[[[['; exit 0", r"^pi@a does not say that it has"),
+        ("yes; exit 0", r"^pi@a "),
+        ("exec sleep 1000", r"^pi@a has not answered for 2 s$"),
+    ],
+)
+@pytest.mark.usefixtures("far")
+def test_a_far_side_that_fails_lies_or_is_silent_ends_in_one_line(
+    bundle: Bundle, script: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pi@a.sh").write_text(script)
+    done = to_all(bundle, timeout_s=2)
+    assert list(done.failed) == ["pi@a"]
+    with pytest.raises(LeansightError, match=reason) as raised:
+        raise done.failed["pi@a"]
+    assert len(str(raised.value).splitlines()) == 1
+    assert done.skipped == [*MACHINES[1:]]
+
+
+def test_a_name_that_is_none_is_refused_before_anything_is_sent(far: Path, bundle: Bundle) -> None:
+    with pytest.raises(RemoteError, match="is no machine"):
+        deploy(bundle, ("pi@a", "-oProxyCommand=true"), ("--to", "signs"))
+    assert not far.exists()
+
+
+@pytest.mark.usefixtures("far")
+def test_the_command_says_what_became_of_each(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "pi@b.sh").write_text("printf 'leansight: \\033]0;owned\\007' >&2; exit 1\n")
+    words = ["deploy", bundle.path, "--to", "signs", "--remote-python", sys.executable]
+    on = [word for machine in MACHINES for word in ("--on", machine)]
+    done = CliRunner().invoke(cli.leansight, [str(word) for word in (*words, *on)])
+    assert done.exit_code == 1
+    assert done.stdout == "pi@a: installed\n"
+    assert done.stderr.splitlines() == [
+        "leansight: pi@b: \\x1b]0;owned\\x07",
+        "left as they were: pi@c, pi@d",
+    ]
