@@ -31,7 +31,7 @@ class GraphReader:
         self, model: onnx.ModelProto, source: onnx.ModelProto, name: str, *, channels_last: bool
     ) -> None:
         self._model = model
-        self._sources = {
+        self._sources: dict[str, onnx.NodeProto] = {
             key: node for node in source.graph.node for key in (node.name, *node.output) if key
         }
         self._readers = {used: node for node in model.graph.node for used in node.input}
@@ -127,11 +127,12 @@ class GraphReader:
     def _own_node(self, node: onnx.NodeProto) -> onnx.NodeProto:
         """Return the node of the user's file that one stands for: ONNX Runtime makes some anew."""
         made = node
-        while not (own := self._sources.get(made.output[0]) or self._sources.get(made.name)):
+        while not self._sources.keys() & {made.name, made.output[0]}:
             if made.output[0] not in self._readers:
                 return node
             made = self._readers[made.output[0]]
-        return own
+        key = made.output[0] if made.output[0] in self._sources else made.name
+        return self._sources[key]
 
     def _computed(self, node: onnx.NodeProto) -> dict[str, Constant]:
         """Return what a node gives for every image alike, where ONNX Runtime has left it."""
