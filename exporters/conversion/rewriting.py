@@ -188,8 +188,9 @@ def drop_expansion(module: fx.GraphModule, node: fx.Node) -> None:
         return
     source, shape = input_of(node), node.meta["val"].shape
     for user in node.users:
-        others = [part for part in user.all_input_nodes if part is not node]
-        if user.target not in BROADCASTING or [o.meta["val"].shape for o in others] != [shape]:
+        others = [part.meta.get("val") for part in user.all_input_nodes if part is not node]
+        known = [other.shape for other in others if other is not None]
+        if user.target not in BROADCASTING or known != [shape]:
             return
     if source.meta["val"].ndim == len(shape):
         replace(module, node, source)

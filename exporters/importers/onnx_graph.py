@@ -22,10 +22,19 @@ _OURS: Final = frozenset({"", "ai.onnx"})
 
 
 class GraphReader:
-    """Writes an ONNX graph as a torch graph, node by node."""
+    """Writes an ONNX graph as a torch graph, node by node.
 
-    def __init__(self, model: onnx.ModelProto, name: str, *, channels_last: bool) -> None:
+    `model` is what ONNX Runtime made of the user's `source`, whose nodes messages name.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, source: onnx.ModelProto, name: str, *, channels_last: bool
+    ) -> None:
         self._model = model
+        self._sources: dict[str, onnx.NodeProto] = {
+            key: node for node in source.graph.node for key in (node.name, *node.output) if key
+        }
+        self._readers = {used: node for node in model.graph.node for used in node.input}
         self._name = name
         self._root = nn.Module()
         self._graph = fx.Graph()
@@ -94,17 +103,19 @@ class GraphReader:
         if node.domain in _OURS and not any(isinstance(value, Activation) for value in inputs):
             self._values |= self._computed(node)
             return
+        own = self._own_node(node)
         if node.domain not in _OURS or node.op_type not in OPERATORS:
-            domain = f"{node.domain}." if node.domain not in _OURS else ""
+            domain = f"{own.domain}." if own.domain not in _OURS else ""
             raise ConversionError(
-                f"{self._name} has the operator {domain}{node.op_type} "
-                f"({node.name or node.output[0]}), which leansight does not read"
+                f"{self._name} has the operator {domain}{own.op_type} "
+                f"({own.name or own.output[0]}), which leansight does not read"
             )
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         step = Step(
             graph=self._graph,
             root=self._root,
             node=node,
+            name=f"{self._name}: {own.op_type} {own.name or own.output[0]}",
             inputs=inputs,
             shapes=[self._shapes[name] for name in node.output if name],
             attributes=attributes,
@@ -112,6 +123,16 @@ class GraphReader:
         results = OPERATORS[node.op_type](step)
         for name, value in zip(node.output, _listed(results), strict=False):
             self._values[name] = replace(value, shape=self._shapes[name])
+
+    def _own_node(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """Return the node of the user's file that one stands for: ONNX Runtime makes some anew."""
+        made = node
+        while not self._sources.keys() & {made.name, made.output[0]}:
+            if made.output[0] not in self._readers:
+                return node
+            made = self._readers[made.output[0]]
+        key = made.output[0] if made.output[0] in self._sources else made.name
+        return self._sources[key]
 
     def _computed(self, node: onnx.NodeProto) -> dict[str, Constant]:
         """Return what a node gives for every image alike, where ONNX Runtime has left it."""

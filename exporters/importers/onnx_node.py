@@ -39,19 +39,18 @@ class Activation:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One ONNX node with what it is given, and the torch graph that it is written to."""
+    """One ONNX node with what it is given, and the torch graph that it is written to.
+
+    `name` is how messages call it: the user's file, and the node there.
+    """
 
     graph: fx.Graph
     root: torch.nn.Module
     node: onnx.NodeProto
+    name: str
     inputs: Sequence[Activation | Constant | None]
     shapes: Sequence[tuple[int, ...]]
     attributes: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """How messages call the node."""
-        return f"{self.node.op_type} {self.node.name or self.node.output[0]}"
 
     def refuse(self, why: str) -> ConversionError:
         """Return the error that says why the node cannot be read."""

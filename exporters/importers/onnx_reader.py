@@ -96,7 +96,7 @@ def read_onnx(path: Path, *, size: int | None, channels: int, name: str = "") ->
     whole = model.SerializeToString()
     simplified = _simplified(whole, name)
     end = _cut_end(simplified)
-    network, outputs = GraphReader(simplified, name, channels_last=channels_last).read()
+    network, outputs = GraphReader(simplified, model, name, channels_last=channels_last).read()
     return OnnxClassifier(
         name=name,
         network=network,

@@ -122,5 +122,14 @@ def test_images_that_look_at_each_other_are_refused(tmp_path: Path) -> None:
     file = tokens(File())
     file.then("Transpose", perm=[2, 1, 0]).then("Softmax", axis=-1)
     file.then("Transpose", perm=[2, 1, 0])
-    with pytest.raises(ConversionError, match=r"the_Softmax_4: it mixes the images of a batch"):
+    with pytest.raises(ConversionError, match=r"f\.onnx: Softmax the_Softmax_4: it mixes the im"):
         read_onnx(places(file).save(tmp_path), size=None, channels=3)
+
+
+def test_a_node_that_onnx_runtime_made_is_called_as_in_the_file(tmp_path: Path) -> None:
+    # ONNX Runtime makes a reshape, a Gemm and a reshape of the product and the sum.
+    file = tokens(File()).then("Transpose", perm=[1, 2, 0])
+    file.then("MatMul", file.constant(numbers(1, 4))).then("Add", file.constant(numbers(4)))
+    file.then("ReduceMean", axes=[0, 1], keepdims=0)
+    with pytest.raises(ConversionError, match=r"f\.onnx: Add the_Add_5: it mixes the images"):
+        read_onnx(file.save(tmp_path), size=None, channels=3)
