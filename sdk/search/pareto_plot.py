@@ -155,9 +155,8 @@ def _scale(axes: "Axes", axis: "Axis", objective: Objective, values: Sequence[fl
 
     if objective.unit == "%":
         room = _ROOM * max(1.0, max(values) - min(values))
-        axis.set_view_interval(
-            min(values) - room, min(max(values), 100 - room / 2) + room, ignore=True
-        )
+        ends = min(values) - room, min(max(values), 100 - room / 2) + room
+        (axes.set_xlim if axis is axes.xaxis else axes.set_ylim)(*ends)
         return
     if min(values) <= 0 or max(values) < _LOG_FROM * min(values):
         return

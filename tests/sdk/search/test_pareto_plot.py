@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -97,3 +98,15 @@ def test_one_objective_has_a_picture_too(name: str, tmp_path: Path) -> None:
     )
     assert cv2.imread(str(picture)) is not None
     assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
+
+
+def test_shares_end_at_the_whole() -> None:
+    alike = [replace(s, values=s.values | {"accuracy": 0.999}) for s in shown(0, 3)]
+    objectives = (OBJECTIVES["accuracy"], OBJECTIVES["size"])
+    figure = pareto_picture.draw(alike, objectives, title="A", note="B")
+    figure.draw_without_rendering()
+    (panel,) = (
+        a for a in figure.findobj(Axes) if isinstance(a, Axes) and "right" in a.get_ylabel()
+    )
+    least, greatest = panel.get_ylim()
+    assert 99 < least < 99.9 < greatest < 100.2
