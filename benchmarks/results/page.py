@@ -63,7 +63,7 @@ def draw_pareto(found: Benchmark) -> str:
     axes.set_ylabel("accuracy, %" if judged else "size, KB")
     axes.margins(0.15)  # room for the largest dots
     if not judged and largest < _ONE_DECADE * min(result.size_bytes for result in results):
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.2 * largest / 1000)
     elif not judged:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
