@@ -45,6 +45,7 @@ class Settings:
         most_s: seconds after which no more frames are added.
         threads: processor threads of the interpreter.
         hang_s: a model that is silent for longer has failed.
+        profile: whether to ask for the times of single operations as well.
 
     Raises:
         ValueError: fewer than one frame.
@@ -56,6 +57,7 @@ class Settings:
     most_s: float = 60.0
     threads: int = 1
     hang_s: float = 60.0
+    profile: bool = True
 
     def __post_init__(self) -> None:
         if self.frames < 1:
@@ -110,10 +112,13 @@ def benchmark(
         np.savez(pictures, *images)
         timed = []
         for number, given in enumerate(models):
-            model = given.in_one_file(folder / str(number))
-            launch = place.bring(model, pictures, threads=settings.threads, hang_s=settings.hang_s)
-            timed.append(TimedModel(model, stack.enter_context(launch), settings.threads))
+            one = given.in_one_file(folder / str(number))
+            launch = place.bring(one, pictures, threads=settings.threads, hang_s=settings.hang_s)
+            timed.append(TimedModel(one, stack.enter_context(launch), settings.threads))
         states = list(_sittings(timed, place, settings, advanced))
+        if settings.profile:
+            for model in timed:
+                model.profile()
     found = [model for model in timed if not model.failure]
     if not found:
         raise BundleError(timed[0].failure)
@@ -159,7 +164,7 @@ def measure_models(
         BundleError: a model cannot be run, or its process died.
 
     """
-    settings = Settings(frames=runs, threads=threads, precision=None)
+    settings = Settings(frames=runs, threads=threads, precision=None, profile=False)
     found = benchmark(models, [image], settings, on=on)
     for failure in found.failures:
         raise BundleError(failure.reason)

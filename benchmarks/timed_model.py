@@ -21,6 +21,7 @@ from leansight.benchmarks.worker import STEPS, TIMES
 from leansight.runtime.errors import BundleError
 
 _WARM_UP_S: Final = 3.0  # at most
+_PROFILED_FRAMES: Final = 50
 _STARTING: Final = ("import_ms", "load_ms", "first_result_ms")
 
 
@@ -33,6 +34,7 @@ class TimedModel:
         self._model, self._launch, self._threads = model, launch, threads
         self._launches: list[list[dict[str, Any]]] = []
         self._count: GraphCount | None = None
+        self._layer_times: tuple[tuple[str, str, float], ...] = ()
         self._size_bytes = self._compressed_bytes = 0
         self._running: RunningModel
 
@@ -56,6 +58,13 @@ class TimedModel:
             with self._noting_failure():
                 block = self._running.ask({"frames": frames, "first": first})
                 self._launches[-1].append(block)
+
+    def profile(self) -> None:
+        """Launch the process once more, for the times of the operations where it can tell them."""
+        if not self.failure and self._model.format == "onnx":
+            with self._noting_failure(), self._launch() as running:
+                times = running.ask({"profile": _PROFILED_FRAMES})["layer_times"]
+                self._layer_times = tuple((name, kind, ms) for name, kind, ms in times)
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:
@@ -122,7 +131,11 @@ class TimedModel:
         """Return what the result is made of."""
         assert self._count is not None
         quantiles = np.quantile(self.times_ms("inference"), np.linspace(0, 1, 101))
-        return Detail(layers=self._count.layers, quantiles_ms=tuple(quantiles.round(6).tolist()))
+        return Detail(
+            layers=self._count.layers,
+            layer_times=self._layer_times,
+            quantiles_ms=tuple(quantiles.round(6).tolist()),
+        )
 
     def _above(self, empty_bytes: Mapping[str, int | None], kind: str) -> int | None:
         """Return the most memory of a kind above an empty process, of all blocks."""

@@ -4,7 +4,8 @@ It imports only leansight.runtime, so that its memory is what the classifier tak
 in JSON lines on stdout: once when its first result is there, then once for each line on
 stdin. {"warm_up_s": 3} asks for unmeasured frames until they get no faster, or that many seconds;
 {"frames": 10, "first": 0} for a block of timed frames, which begins at that picture;
-{"pixels": FILE} for the logits of prepared images (.npy). What cannot be run is answered with
+{"pixels": FILE} for the logits of prepared images (.npy); {"profile": 50} for the times of the
+operations, of so many frames, where the runtime can tell. What cannot be run is answered with
 {"error": ...}.
 """
 
@@ -14,10 +15,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
+from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, decide
 from leansight.runtime.errors import BundleError, LeansightError
@@ -25,6 +27,9 @@ from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
 from leansight.runtime.preprocessing import CHANNELS, Image, Preprocessing
 from leansight.runtime.system.kernel import hold_on_cores, own_memory_bytes
 from leansight.runtime.system.processor_counters import ProcessCounters
+
+if TYPE_CHECKING:
+    from leansight.benchmarks.probes.layer_times import LayerTimes
 
 STEPS: Final = ("preprocess", "inference", "decision")
 TIMES: Final = (*STEPS, "processor")
@@ -60,7 +65,11 @@ def main(arguments: list[str]) -> int:
                 clock_ns=clock_ns(),
             )
             for line in sys.stdin:
-                _answer(**serve(json.loads(line), classifier, images, counters))
+                request = json.loads(line)
+                if "profile" in request:
+                    _answer(layer_times=profile(Path(path), int(threads), request["profile"]))
+                else:
+                    _answer(**serve(request, classifier, images, counters))
     except (LeansightError, OSError, ValueError) as error:
         place = "" if isinstance(error, LeansightError) else f"{path}: "
         _answer(error=place + " ".join(str(error).split()))
@@ -91,6 +100,14 @@ def serve(
         "counts": {name: after[name] - before[name] for name in after},
         "memory_bytes": own_memory_bytes(),
     }
+
+
+def profile(path: Path, threads: int, frames: int) -> "LayerTimes":
+    """Return the times of the operations of an ONNX model, bare or in a bundle."""
+    from leansight.benchmarks.probes.layer_times import onnx_layer_times  # memory is measured
+
+    model = path.read_bytes() if is_bare_model(path) else Bundle.load(path).read("model.onnx")
+    return onnx_layer_times(model, threads=threads, frames=frames)
 
 
 def warm_up(classifier: Classifier, images: Sequence[Image], limit_s: float) -> int:

@@ -61,8 +61,12 @@ def draw_pareto(found: Benchmark) -> str:
             axes.plot([time.value] * 2, [100 * share.low, 100 * share.high], color=colour)
     _time_axis(axes, "undisturbed inference, ms")
     axes.set_ylabel("accuracy, %" if judged else "size, KB")
-    if not judged:
+    axes.margins(0.15)  # room for the largest dots
+    if not judged and largest < _ONE_DECADE * min(result.size_bytes for result in results):
+        axes.set_ylim(0, 1.2 * largest / 1000)
+    elif not judged:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     _legend(axes)
     return _svg(figure)
 

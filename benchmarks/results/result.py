@@ -108,11 +108,14 @@ class LayerCount:
 class Detail:
     """What a row is made of: the graph's operations, and how its frames are distributed.
 
+    `layer_times`: (name, operation, milliseconds) of what the runtime runs, after its own fusions;
+    none where it does not tell (LiteRT), or was not asked.
     `quantiles_ms`: inference on the wall's clock, from the fastest frame to the slowest in
     hundredths of all frames.
     """
 
     layers: tuple[LayerCount, ...]
+    layer_times: tuple[tuple[str, str, float], ...]
     quantiles_ms: tuple[float, ...]
 
 

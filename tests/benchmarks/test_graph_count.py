@@ -298,6 +298,27 @@ def test_a_missing_onnx_says_what_to_type(
 
 # A real network
 
+# The int8 network of examples/traffic_signs: results, times products that each sums up.
+SHIPPED_LAYERS = [
+    (24 * 24 * 32, 9 * 3),  # the first convolution takes every second pixel of 48 x 48
+    *[(24 * 24 * 32, 9 * 32)] * 2,
+    (12 * 12 * 48, 9 * 32),
+    *[(12 * 12 * 48, 9 * 48)] * 3,
+    (6 * 6 * 64, 9 * 48),
+    (21, 64),
+]
+
+
+@pytest.mark.parametrize("model_format", ["tflite", "onnx"])
+def test_the_shipped_network_is_counted_layer_by_layer_as_by_hand(model_format: Format) -> None:
+    bundle = Path(__file__).parents[2] / "examples" / "traffic_signs" / "signs.bundle"
+    count = count_graph((bundle / f"model.{model_format}").read_bytes(), model_format)
+    expected = [results * products for results, products in SHIPPED_LAYERS]
+    assert [layer.macs for layer in count.layers] == expected
+    assert count.macs == sum(expected) == 23_059_776
+    assert count.precision_text == "int8"
+    assert all(layer.is_int8 for layer in count.layers)
+
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the converters' own

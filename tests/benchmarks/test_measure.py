@@ -214,7 +214,14 @@ def test_peak_ram_is_not_that_of_the_process_that_measures(files: Path) -> None:
     [
         (
             "leansight.benchmarks.worker",
-            {"onnx", "rich", "leansight.benchmarks.graph_count", "click"},
+            {
+                "onnx",
+                "rich",
+                "leansight.benchmarks.graph_count",
+                "click",
+                "statistics",
+                "subprocess",
+            },
         ),
         ("leansight.sdk.commands.bench", {"onnx", "rich", "leansight.benchmarks.measure", "cv2"}),
     ],

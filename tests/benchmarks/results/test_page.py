@@ -70,6 +70,8 @@ def test_the_page_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
         "90.0 %",
         "1 CONV_2D first",
         "6.0 M",
+        "1 QLinearConv conv1",
+        "75.0 %",
     ):
         assert words in page.text
     assert "INVALID" not in page.text
