@@ -19,7 +19,7 @@ from leansight.benchmarks.machines import Launch, Machine, RunningModel, ThisMac
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, facts_from
 from leansight.benchmarks.ssh import RemoteError, RemotePython, said_in
-from leansight.runtime.bundle import MANIFEST, Bundle
+from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError
 
 _GOODBYE_S: Final = 15
@@ -166,5 +166,5 @@ def _files(path: Path, place: str) -> Iterator[tuple[str, bytes]]:
     if not path.is_dir():
         yield place, path.read_bytes()
         return
-    for name in (MANIFEST, *Bundle.load(path).files):
-        yield f"{place}/{name}", (path / name).read_bytes()
+    for name, data in Bundle.load(path).contents().items():
+        yield f"{place}/{name}", data

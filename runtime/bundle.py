@@ -6,18 +6,20 @@ their SHA-256 and size. Nothing in it is executable and nothing is unpickled.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Literal, get_args
 
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import BundleError
+from leansight.runtime.extras import require
 from leansight.runtime.interpreter import FORMATS, Format, has_interpreter
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.runtime.system.archive import DAMAGED_ZIP, open_archive
 from leansight.runtime.system.regular_files import open_regular, read_regular
 from leansight.runtime.system.whole_files import whole_folder
+from leansight.runtime.trust.policy import MOST_BYTES, POLICY, SIGNATURE, trusted_keys
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "bundle.json"
@@ -121,7 +123,58 @@ class Bundle:
             raise BundleError(f"{path / MANIFEST} does not describe a bundle: {reason}") from error
         for name in bundle.files:
             bundle.read(name)
+        bundle.require_trust()
         return bundle
+
+    def require_trust(self, keys: Sequence[Path] | None = None) -> str:
+        """Return by which key the bundle is signed: the SHA-256 of its PEM.
+
+        Args:
+            keys: files of public keys; by default those of this machine's policy
+                (`/etc/leansight/trust.toml`). Where there is none, nothing is asked, and "" is
+                returned.
+
+        Raises:
+            BundleError: it is not signed by one of the keys, or not as it was signed.
+            MissingExtraError: cryptography is not installed.
+
+        """
+        try:
+            chosen = trusted_keys() if keys is None else keys
+            pems = None if chosen is None else [key.read_bytes() for key in chosen]
+        except (ValueError, OSError) as error:
+            raise BundleError(f"{POLICY} or a key that it names cannot be read: {error}") from error
+        if pems is None:
+            return ""
+        require("cryptography", package="cryptography", extra="sign")
+        from leansight.runtime.trust.signature import check
+
+        signature = self.signature()
+        if signature is None:
+            raise BundleError(f"{self.path} is not signed: this machine loads only signed bundles")
+        try:
+            return check(signature, self.digests(), pems)
+        except ValueError as error:
+            if isinstance(error, BundleError):
+                raise
+            raise BundleError(f"{self.path} is not trusted: {error}") from error
+
+    def signature(self) -> bytes | None:
+        """Return the file `model.sig` of the bundle, None if it is not signed."""
+        try:
+            return _read_member(self.path, SIGNATURE, MOST_BYTES)
+        except BundleError as error:
+            if isinstance(error.__cause__, FileNotFoundError | KeyError):
+                return None
+            raise
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each file that a signature covers: all but the signature."""
+        recorded = {name: record.sha256 for name, record in self.files.items()}
+        recorded[MANIFEST] = FileRecord.of(self.manifest()).sha256
+        others = dict.fromkeys(_member_names(self.path), "") | recorded
+        others.pop(SIGNATURE, None)
+        return others
 
     @property
     def precision_text(self) -> str:
@@ -150,6 +203,17 @@ class Bundle:
         if _read_manifest(self.path)["digest"] != self.digest:
             raise BundleError(f"{self.path} has been replaced since it was loaded")
         return _read_member(self.path, MANIFEST, _MANIFEST_BYTES)
+
+    def contents(self) -> dict[str, bytes]:
+        """Return all that a copy needs: the files, the manifest, and the signature if any.
+
+        Raises:
+            BundleError: a file is not as it was when the bundle was loaded.
+
+        """
+        found = {MANIFEST: self.manifest(), **{name: self.read(name) for name in self.files}}
+        signature = self.signature()
+        return found if signature is None else found | {SIGNATURE: signature}
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; BundleError if they are not those that `bundle.json` records."""
@@ -260,6 +324,17 @@ def _read_member(path: Path, name: str, limit: int) -> bytes:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{path / name} is damaged: {error}. Copy the bundle again") from error
+
+
+def _member_names(path: Path) -> list[str]:
+    """Return the names of all files of a bundle, also of those that it does not mention."""
+    if path.is_dir():
+        files = (file for file in path.rglob("*") if not file.is_dir() or file.is_symlink())
+        return [str(file.relative_to(path)) for file in files]
+    with open_regular(path) as file, open_archive(file) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+    folder = min((n for n in names if PurePosixPath(n).name == MANIFEST), key=len)
+    return [name.removeprefix(folder.removesuffix(MANIFEST)) for name in names]
 
 
 def _read_zipped(path: Path, name: str, limit: int) -> bytes:

@@ -18,7 +18,7 @@ class BrokenPackageError(LeansightError, ImportError):
 
 
 class BundleError(LeansightError, ValueError):
-    """A bundle or model file is missing, damaged, tampered with, or not what it says it is."""
+    """A bundle or model file is missing, damaged, not trusted, or not what it says it is."""
 
 
 class DataError(LeansightError, ValueError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from leansight.runtime.bundle import MANIFEST, Bundle
+from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError, DataError
 from leansight.runtime.golden import check_golden
 from leansight.runtime.system.links import alone_in, make_folder, switch_link
@@ -122,12 +122,11 @@ class Installation:
     def _write(self, number: int, previous: int | None, bundle: Bundle) -> None:
         """Write a version whole, from files that are checked as they are read."""
         make_folder(self.folder / _VERSIONS)
-        manifest = bundle.manifest()
+        contents = bundle.contents()
         with whole_folder(self._folder_of(number)) as part:
             (part / _BUNDLE).mkdir()
-            (part / _BUNDLE / MANIFEST).write_bytes(manifest)
-            for name in bundle.files:
-                (part / _BUNDLE / name).write_bytes(bundle.read(name))
+            for name, data in contents.items():
+                (part / _BUNDLE / name).write_bytes(data)
             (part / _HISTORY).write_text(json.dumps({"previous": previous}))
 
     def _switch_to(self, number: int) -> None:

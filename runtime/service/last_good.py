@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from leansight.runtime.bundle import MANIFEST, Bundle
+from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError
 from leansight.runtime.stream.classified_stream import StreamResult
 from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
@@ -52,10 +52,10 @@ def copy_bundle(bundle: Bundle, file: Path) -> None:
         BundleError: the bundle was replaced or changed since it was loaded.
 
     """
+    contents = bundle.contents()
     with whole_file(file) as part, zipfile.ZipFile(part, "w") as archive:
-        archive.writestr(MANIFEST, bundle.manifest())
-        for name in bundle.files:
-            archive.writestr(name, bundle.read(name))
+        for name, data in contents.items():
+            archive.writestr(name, data)
 
 
 def _digest_of(file: Path) -> str:

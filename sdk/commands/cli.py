@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "service": "leansight.sdk.commands.camera.service",
     "bench": "leansight.sdk.commands.bench",
     "check": "leansight.sdk.commands.check",
+    "sign": "leansight.sdk.commands.device.sign",
+    "verify": "leansight.sdk.commands.device.verify",
     "deploy": "leansight.sdk.commands.device.deploy",
     "install": "leansight.sdk.commands.device.install",
     "rollback": "leansight.sdk.commands.device.rollback",

@@ -29,7 +29,7 @@ STOREYS = {
         ["runtime/stream/capture"],
         ["runtime/stream/sources"],
         ["runtime"],
-        ["runtime/model_files", "runtime/pixels", "runtime/system"],
+        ["runtime/model_files", "runtime/pixels", "runtime/system", "runtime/trust"],
     ],
     "exporters": [
         ["exporters/export.py"],

@@ -1,0 +1,1 @@
+"""Whose bundles are loaded: signatures of OpenSSF model signing, and a policy."""
