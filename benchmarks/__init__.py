@@ -16,17 +16,22 @@ if TYPE_CHECKING:
     from leansight.benchmarks.probes.conditions import MachineFacts, MachineState
     from leansight.benchmarks.remote import machine_at
     from leansight.benchmarks.results.estimates import Estimate, Percentiles
+    from leansight.benchmarks.results.page import write_page
+    from leansight.benchmarks.results.regression import Change, compare_results, read_result_file
     from leansight.benchmarks.results.result import (
         Accuracy,
         Benchmark,
         BenchmarkResult,
         Comparison,
         Conditions,
+        Detail,
         Failure,
         Latency,
+        LayerCount,
     )
     from leansight.benchmarks.results.table import tables
-    from leansight.runtime.remote.ssh import RemoteError
+    from leansight.benchmarks.results.texts import csv_text, markdown_text
+    from leansight.benchmarks.ssh import RemoteError
 else:
     __getattr__, __dir__ = import_on_first_use(
         __name__,
@@ -37,13 +42,17 @@ else:
             "models": "Model find_models",
             "picture": "synthetic_image",
             "remote": "machine_at",
-            "leansight.runtime.remote.ssh": "RemoteError",
+            "ssh": "RemoteError",
             "probes.conditions": "MachineFacts MachineState",
             "results.estimates": "Estimate Percentiles",
             "results.result": (
-                "Accuracy Benchmark BenchmarkResult Comparison Conditions Failure Latency"
+                "Accuracy Benchmark BenchmarkResult Comparison Conditions Detail Failure "
+                "Latency LayerCount"
             ),
+            "results.page": "write_page",
+            "results.regression": "Change compare_results read_result_file",
             "results.table": "tables",
+            "results.texts": "csv_text markdown_text",
         },
         extra="bench",
     )
@@ -52,12 +61,15 @@ __all__ = [
     "Accuracy",
     "Benchmark",
     "BenchmarkResult",
+    "Change",
     "Comparison",
     "Conditions",
+    "Detail",
     "Estimate",
     "Failure",
     "GraphCount",
     "Latency",
+    "LayerCount",
     "Machine",
     "MachineFacts",
     "MachineState",
@@ -66,10 +78,15 @@ __all__ = [
     "RemoteError",
     "Settings",
     "benchmark",
+    "compare_results",
     "count_graph",
+    "csv_text",
     "find_models",
     "machine_at",
+    "markdown_text",
     "measure_models",
+    "read_result_file",
     "synthetic_image",
     "tables",
+    "write_page",
 ]

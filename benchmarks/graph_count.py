@@ -10,9 +10,10 @@ which converters add where a layer has none. So a network has one count in both 
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from leansight.benchmarks.results.result import LayerCount
 from leansight.runtime.bundle import Precision, describe_precision
 from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.extras import require
@@ -26,13 +27,14 @@ class GraphCount:
     """What one inference of a graph takes; precision is "int8" if a convolution's weights are.
 
     Where there is no convolution, the weights of the other layers decide. `float_layers` counts
-    the layers of an int8 graph whose weights are not of 8 bits.
+    the layers of an int8 graph whose weights are not of 8 bits. `layers` are the single operations.
     """
 
     parameters: int
     macs: int
     precision: Precision
     float_layers: int = 0
+    layers: tuple[LayerCount, ...] = field(default=(), compare=False)
 
     @property
     def precision_text(self) -> str:
@@ -70,6 +72,7 @@ class _Operation:
     """An operation that multiplies or adds; operands that are computed have no constant."""
 
     name: str
+    result: str
     macs: int
     weights: Sequence[_Constant]
     added: Sequence[_Constant]
@@ -79,7 +82,7 @@ def _total(operations: Sequence[_Operation]) -> GraphCount:
     counted = {c.key: c.elements for operation in operations for c in operation.weights}
     counted |= {c.key: c.elements for o in operations for c in o.added if not c.is_zero}
     layers = [o for o in operations if o.weights]
-    in_float = [o for o in layers if not all(c.is_8_bit for c in o.weights)]
+    in_float = [o for o in layers if not _is_8_bit(o)]
     convolutions = [o for o in layers if "conv" in o.name.lower()]
     is_int8 = any(o not in in_float for o in convolutions or layers)
     return GraphCount(
@@ -87,7 +90,16 @@ def _total(operations: Sequence[_Operation]) -> GraphCount:
         macs=sum(operation.macs for operation in operations),
         precision="int8" if is_int8 else "float32",
         float_layers=len(in_float) if is_int8 else 0,
+        layers=tuple(
+            LayerCount(name=o.result, operation=o.name, macs=o.macs, is_int8=_is_8_bit(o))
+            for o in operations
+            if o.macs
+        ),
     )
+
+
+def _is_8_bit(operation: _Operation) -> bool:
+    return bool(operation.weights) and all(c.is_8_bit for c in operation.weights)
 
 
 # Where each operation has its weights and what is added to its products (bias).
@@ -134,6 +146,7 @@ def _onnx_operations(model: bytes) -> Iterator[_Operation]:
             operands = [constants.get(name) for name in node.input]
             yield _Operation(
                 name=node.op_type,
+                result=node.output[0],
                 macs=_onnx_macs(onnx, node, shapes),
                 weights=_picked(operands, weights),
                 added=_picked(operands, added),
@@ -214,6 +227,7 @@ def _tflite_operations(model: bytes) -> Iterator[_Operation]:
             weights, added = _TFLITE_OPERANDS[name]
             yield _Operation(
                 name=name,
+                result=graph.tensors[operator.outputs[0]].name.decode(errors="replace"),
                 macs=_tflite_macs(name, operator, graph.tensors),
                 weights=_picked(operands, weights),
                 added=_picked(operands, added),
@@ -254,7 +268,7 @@ def _tflite_macs(name: str, operator: Any, tensors: Any) -> int:
 
 def _elementwise(name: str, operands: Sequence[_Constant | None]) -> _Operation:
     added = [c for c in operands if c is not None and c.elements > 1]
-    return _Operation(name=name, macs=0, weights=[], added=added)
+    return _Operation(name=name, result="", macs=0, weights=[], added=added)
 
 
 def _picked(operands: Sequence[_Constant | None], places: Sequence[int]) -> list[_Constant]:

@@ -41,8 +41,8 @@ class Machine(Protocol):
         """What the machine is."""
 
     @property
-    def empty_bytes(self) -> int | None:
-        """The peak memory of a process that has only imported numpy, None if it is not told."""
+    def empty_bytes(self) -> dict[str, int | None]:
+        """The memory of a process that has only imported numpy (see `memory_bytes`)."""
 
     def state(self) -> MachineState:
         """Return how the machine is now."""
@@ -66,7 +66,7 @@ class ThisMachine:
         return read_facts()
 
     @cached_property
-    def empty_bytes(self) -> int | None:
+    def empty_bytes(self) -> dict[str, int | None]:
         """See `Machine`."""
         return empty_process_bytes()
 

@@ -18,9 +18,9 @@ from typing import IO, Any, Final, Self
 from leansight.benchmarks.machines import Launch, Machine, RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, facts_from
+from leansight.benchmarks.ssh import RemoteError, RemotePython, said_in
 from leansight.runtime.bundle import MANIFEST, Bundle
 from leansight.runtime.errors import BundleError
-from leansight.runtime.remote.ssh import RemoteError, RemotePython, said_in
 
 _GOODBYE_S: Final = 15
 
@@ -114,7 +114,7 @@ class RemoteMachine:
         self._ssh.kill()
         self._ssh.communicate()
 
-    def _greeting(self) -> tuple[MachineFacts, int | None]:
+    def _greeting(self) -> tuple[MachineFacts, dict[str, int | None]]:
         """Return what the machine is and what an empty process takes there."""
         assert self._ssh.stdout is not None
         for line in self._ssh.stdout:

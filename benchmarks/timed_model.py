@@ -1,6 +1,7 @@
 """A model that is measured: its launches, the blocks of frames of each, and what they sum up to."""
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Literal
 
@@ -15,7 +16,7 @@ from leansight.benchmarks.results.estimates import (
     percentiles_of,
     undisturbed_of,
 )
-from leansight.benchmarks.results.result import BenchmarkResult, Failure, Latency
+from leansight.benchmarks.results.result import BenchmarkResult, Detail, Failure, Latency
 from leansight.benchmarks.worker import STEPS, TIMES
 from leansight.runtime.errors import BundleError
 
@@ -32,7 +33,7 @@ class TimedModel:
         self._model, self._launch, self._threads = model, launch, threads
         self._launches: list[list[dict[str, Any]]] = []
         self._count: GraphCount | None = None
-        self._size_bytes = 0
+        self._size_bytes = self._compressed_bytes = 0
         self._running: RunningModel
 
     def launch(self, stack: ExitStack) -> None:
@@ -45,6 +46,7 @@ class TimedModel:
                 if self._count is None:
                     data = self._model.read()
                     self._size_bytes = len(data)
+                    self._compressed_bytes = len(zlib.compress(data, level=9))
                     self._count = count_graph(data, self._model.format, name=self._model.name)
                 self._running.ask({"warm_up_s": _WARM_UP_S})
 
@@ -98,7 +100,10 @@ class TimedModel:
             size_bytes=self._size_bytes,
             parameters=self._count.parameters,
             macs=self._count.macs,
-            peak_rss_bytes=self._peak_above(place.empty_bytes),
+            compressed_bytes=self._compressed_bytes,
+            peak_rss_bytes=self._above(place.empty_bytes, "peak_rss"),
+            steady_rss_bytes=self._above(place.empty_bytes, "rss"),
+            steady_pss_bytes=self._above(place.empty_bytes, "pss"),
             start_ms=float(np.median(start_ms)),
             import_ms=starts["import_ms"],
             load_ms=starts["load_ms"],
@@ -113,12 +118,18 @@ class TimedModel:
             runs=steps["total"].size,
         )
 
-    def _peak_above(self, empty_bytes: int | None) -> int | None:
-        peaks: list[int | None] = [
-            block["peak_rss_bytes"] for launch in self._launches for block in launch
-        ]
-        known = [peak for peak in peaks if peak is not None]
-        return max(known) - empty_bytes if known and empty_bytes is not None else None
+    def detail(self) -> Detail:
+        """Return what the result is made of."""
+        assert self._count is not None
+        quantiles = np.quantile(self.times_ms("inference"), np.linspace(0, 1, 101))
+        return Detail(layers=self._count.layers, quantiles_ms=tuple(quantiles.round(6).tolist()))
+
+    def _above(self, empty_bytes: Mapping[str, int | None], kind: str) -> int | None:
+        """Return the most memory of a kind above an empty process, of all blocks."""
+        blocks = [block for launch in self._launches for block in launch]
+        sizes: list[int | None] = [block["memory_bytes"][kind] for block in blocks]
+        known, empty = [size for size in sizes if size is not None], empty_bytes[kind]
+        return max(known) - empty if known and empty is not None else None
 
     def _counts_a_frame(self) -> dict[str, float]:
         """Return the median count of a frame of each block."""

@@ -23,7 +23,7 @@ from leansight.runtime.decision import DecisionPolicy, decide
 from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
 from leansight.runtime.preprocessing import CHANNELS, Image, Preprocessing
-from leansight.runtime.system.kernel import hold_on_cores, own_peak_rss_bytes
+from leansight.runtime.system.kernel import hold_on_cores, own_memory_bytes
 from leansight.runtime.system.processor_counters import ProcessCounters
 
 STEPS: Final = ("preprocess", "inference", "decision")
@@ -89,7 +89,7 @@ def serve(
     return {
         "times_ns": dict(zip(TIMES, zip(*times_ns, strict=True), strict=True)),
         "counts": {name: after[name] - before[name] for name in after},
-        "peak_rss_bytes": own_peak_rss_bytes(),
+        "memory_bytes": own_memory_bytes(),
     }
 
 

@@ -9,9 +9,14 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import IO, Any, Self
+from pathlib import Path
+from typing import IO, Any, Self, cast
 
+from leansight.benchmarks.worker import is_bare_model
+from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError
+from leansight.runtime.first_load import require_runnable
+from leansight.runtime.interpreter import Format
 
 
 class WorkerProcess:
@@ -27,6 +32,7 @@ class WorkerProcess:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            self._run_once()
             # -P: no file of the user's folder may take the place of a module.
             command = [sys.executable, "-P", "-m", "leansight.benchmarks.worker"]
             command += [*self._arguments, str(time.monotonic_ns())]
@@ -41,6 +47,12 @@ class WorkerProcess:
         with self._open:
             self._process.kill()
             self._process.communicate()
+
+    def _run_once(self) -> None:
+        """Let a bundle have its first run before the clock runs; BundleError if it fails."""
+        path, model_format, *_ = self._arguments
+        if not is_bare_model(Path(path)):
+            require_runnable(Bundle.load(path), cast("Format", model_format))
 
     @property
     def stdout(self) -> IO[str]:

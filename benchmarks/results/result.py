@@ -46,14 +46,16 @@ class BenchmarkResult:
 
     `precision` is "int8", "float32" or, with `float_layers` beside int8 ones, "int8, 3 layers
     float32"; `parameters` and `macs` are counted on the exported graph (see `count_graph`).
-    `peak_rss_bytes` is above that of a process that has only imported numpy, None where the
-    system does not tell. `start_ms` is from the start of a process to its first result: to
-    import (`import_ms`), to load the model (`load_ms`), to classify once (`first_result_ms`),
-    medians over all launches. `undisturbed_ms` is what inference takes when no other program is
-    in its way: the low quantile of the processor's time, or with several threads of the
-    time that passed (`undisturbed_clock`). `counts`: instructions and cycles of a frame where
-    the kernel counts them. `runs` is the number of timed frames. `accuracy` is that of this very
-    file, where labelled images were given; `accuracy_failure` says why it is not known.
+    `compressed_bytes` is the file's size in a zip. Memory is above that of a process that has only
+    imported numpy, None where the system does not tell: at most (`peak_rss_bytes`), and between
+    frames (`steady_rss_bytes`; `steady_pss_bytes` shares pages among the processes that have
+    them). `start_ms` is from the start of a process to its first result: to import (`import_ms`),
+    to load the model (`load_ms`), to classify once (`first_result_ms`), medians over all launches.
+    `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
+    of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
+    `counts`: instructions and cycles of a frame where the kernel counts them. `runs` is the number
+    of timed frames. `accuracy` is that of this very file, where labelled images were given;
+    `accuracy_failure` says why it is not known.
     """
 
     name: str
@@ -61,9 +63,12 @@ class BenchmarkResult:
     precision: str
     float_layers: int
     size_bytes: int
+    compressed_bytes: int
     parameters: int
     macs: int
     peak_rss_bytes: int | None
+    steady_rss_bytes: int | None
+    steady_pss_bytes: int | None
     start_ms: float
     import_ms: float
     load_ms: float
@@ -87,6 +92,28 @@ class BenchmarkResult:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCount:
+    """What one operation of a graph takes: those that multiply, in their order in the graph."""
+
+    name: str
+    operation: str
+    macs: int
+    is_int8: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """What a row is made of: the graph's operations, and how its frames are distributed.
+
+    `quantiles_ms`: inference on the wall's clock, from the fastest frame to the slowest in
+    hundredths of all frames.
+    """
+
+    layers: tuple[LayerCount, ...]
+    quantiles_ms: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +176,10 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """All that one benchmark found; comparisons are of all pairs of results."""
+    """All that one benchmark found: `details` of each result, `comparisons` of all pairs."""
 
     results: tuple[BenchmarkResult, ...]
+    details: tuple[Detail, ...]
     failures: tuple[Failure, ...]
     comparisons: tuple[Comparison, ...]
     conditions: Conditions

@@ -28,7 +28,7 @@ def tables(found: Benchmark) -> Group:
         *([_accuracy(results)] if any(r.accuracy for r in results) else []),
         *(Text(f"{verdict}.") for verdict in found.verdicts()),
         *(Text(line, style="red") for line in failures(found)),
-        Text("\n".join(["", *notes(found)])),
+        Text("\n".join(["", *notes(found), *["* is the best."] * (len(results) > 1)])),
     ]
     if found.conditions.throttled:
         parts.append(
@@ -57,8 +57,6 @@ def notes(found: Benchmark) -> list[str]:
         f"{first.machine}; {many(first.threads, 'thread')}; {frames}.",
         f"Load average {_load(found)}.",
     ]
-    if len(found.results) > 1:
-        lines[0] += " * is the best."
     ram = "above an empty process" if first.peak_rss_bytes is not None else "known on Linux only"
     lines.append(f"Peak RAM: {ram}.")
     if first.undisturbed_clock == "wall":

@@ -94,8 +94,8 @@ class Installation:
         before = self.current_number()
         if before is not None and self._digest_of(before) == bundle.digest:
             return self._version(before)
-        number = max(self._numbers(), default=0) + 1
         self._remove_old(keep - 1)
+        number = max(self._numbers(), default=0) + 1
         self._write(number, before, bundle)
         try:
             self._switch_to(number)

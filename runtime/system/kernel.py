@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 STATUS: Final = Path("/proc/self/status")
+ROLLUP: Final = Path("/proc/self/smaps_rollup")
 _BOARD: Final = Path("/proc/device-tree/model")
 _PROCESSORS: Final = Path("/proc/cpuinfo")
 _TIMES: Final = Path("/proc/stat")
@@ -22,9 +23,24 @@ def peak_rss_bytes(status: str) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def own_peak_rss_bytes() -> int | None:
-    """Return the peak resident memory of this process, None where the kernel does not tell."""
-    return peak_rss_bytes(STATUS.read_text()) if STATUS.exists() else None
+def memory_bytes(status: str, rollup: str) -> dict[str, int | None]:
+    """Return what the texts of a `STATUS` and a `ROLLUP` tell, None for what they do not.
+
+    `peak_rss`, `rss`: pages of the process, whoever else has them as well; `pss`: each page by
+    the number of processes that have it, which sums up to what is taken of a machine.
+    """
+    found = {
+        "rss": re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE),
+        "pss": re.search(r"^Pss:\s+(\d+) kB$", rollup, re.MULTILINE),
+    }
+    sizes = {name: int(match[1]) * 1024 if match else None for name, match in found.items()}
+    return {"peak_rss": peak_rss_bytes(status), **sizes}
+
+
+def own_memory_bytes() -> dict[str, int | None]:
+    """Return the memory of this process: see `memory_bytes`."""
+    texts = [path.read_text() if path.exists() else "" for path in (STATUS, ROLLUP)]
+    return memory_bytes(*texts)
 
 
 def board_or_processor() -> str:

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +19,77 @@ from leansight.sdk.commands.options.images import choose_samples, require_images
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 from leansight.sdk.commands.options.percent import Percent
 from leansight.sdk.commands.options.remote import on_option, remote_python_option
-from leansight.sdk.system.files import write_json
+from leansight.sdk.system.files import require_writable, write_json, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from leansight.benchmarks.results.result import Benchmark
     from leansight.sdk.data.samples import Sample
 
 
-@click.command(epilog="Example: leansight bench float.bundle int8.bundle --on pi@raspberrypi.local")
-@click.argument("models", type=click.Path(path_type=Path), nargs=-1, required=True)
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    "leansight bench compare", epilog="Example: leansight bench compare old.json new.json"
+)
+@click.argument("old", type=_PATH)
+@click.argument("new", type=_PATH)
+@click.option(
+    "--allow",
+    type=Percent(),
+    default="5%",
+    show_default=True,
+    help="How much longer, larger or heavier a model may have become.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of all changes.")
+def compare(*, old: Path, new: Path, allow: float, as_json: bool) -> None:
+    """Compare two files of `leansight bench --out`; exit code 1 if a model has become worse.
+
+    A time is worse if it is longer by more than --allow and the intervals do not overlap; a size
+    or a count if it is larger by more; an accuracy if the intervals do not overlap.
+    """
+    from leansight.benchmarks.results.regression import compare_results, read_result_file
+
+    changes = compare_results(read_result_file(old), read_result_file(new), allowed=allow)
+    if as_json:
+        click.echo(json.dumps([asdict(change) for change in changes], indent=2))
+    else:
+        for change in changes:
+            click.echo(
+                f"{change.verdict:<6} {change.model}: {change.figure} "
+                f"{change.old:.6g} -> {change.new:.6g}"
+            )
+    if any(change.verdict == "worse" for change in changes):
+        sys.exit(1)
+
+
+class _BenchCommand(click.Command):
+    """The command, or `compare` where that is the first word: a model may be called anything."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        """Parse the words by the command that they are for."""
+        if args[:1] == ["compare"]:
+            return compare.make_context(f"{info_name} compare", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that the words were parsed by."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
+@click.command(
+    cls=_BenchCommand,
+    epilog="Example: leansight bench float.bundle int8.bundle --on pi@raspberrypi.local",
+)
+@click.argument("models", type=_PATH, nargs=-1, required=True)
 @click.option(
     "--runs",
     type=click.IntRange(min=1),
@@ -70,19 +133,20 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--image",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     help="The picture to classify.  [default: shades and noise, 640 x 480 pixels]",
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     help="Labelled images: time on them, and tell how often each file is right.",
 )
 @on_option
 @remote_python_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Write all that was measured to this JSON file."
-)
+@click.option("--out", type=_PATH, help="Write all that was measured to this JSON file.")
+@click.option("--html", type=_PATH, help="Write a page with pictures, in one file.")
+@click.option("--csv", "csv_file", type=_PATH, help="Write a line for each model.")
+@click.option("--markdown", type=_PATH, help="Write a table for a page or a pull request.")
 @click.option(
     "--json",
     "as_json",
@@ -103,6 +167,9 @@ def command(
     on: str | None,
     remote_python: str | None,
     out: Path | None,
+    html: Path | None,
+    csv_file: Path | None,
+    markdown: Path | None,
     as_json: bool,
 ) -> None:
     """Measure MODELS: bundles (each format they hold), or bare .tflite and .onnx files.
@@ -116,6 +183,9 @@ def command(
     With --data, the files that are timed are judged as well, on this machine: accuracy, balanced
     accuracy, and what the bundle's threshold keeps, with intervals over videos. The classes of a
     bare file are those of the images, in alphabetical order.
+
+    Two files of --out are compared by `leansight bench compare OLD NEW`, whose exit code is 1 if
+    a model has become slower, larger or less often right.
     """
     progress = require("rich.progress", package="rich", extra="bench")
     from rich.console import Console
@@ -127,6 +197,7 @@ def command(
     from leansight.sdk.system.console import console
 
     _refuse_runs(models)
+    _check_outputs(out, html, csv_file, markdown)
     settings = Settings(
         frames=runs,
         precision=precision,
@@ -161,12 +232,41 @@ def command(
         measured = with_accuracy(
             measured, found, data, samples, threads=threads, hang_s=hang_seconds
         )
-    if out is not None:
-        write_json(out, measured.to_dict())
+    _write_files(measured, out=out, html=html, csv_file=csv_file, markdown=markdown)
     if as_json:
         click.echo(json.dumps([result.to_dict() for result in measured.results], indent=2))
     else:
         Console().print(tables(measured))
+
+
+def _check_outputs(*files: Path | None) -> None:
+    """Find out before anything is measured whether the files can be written."""
+    for file in files:
+        if file is not None:
+            require_writable(file)
+    if files[1] is not None:
+        check_installed("matplotlib", "jinja2", extra="bench")
+
+
+def _write_files(
+    measured: "Benchmark",
+    *,
+    out: Path | None,
+    html: Path | None,
+    csv_file: Path | None,
+    markdown: Path | None,
+) -> None:
+    from leansight.benchmarks.results.page import write_page
+    from leansight.benchmarks.results.texts import csv_text, markdown_text
+
+    if out is not None:
+        write_json(out, measured.to_dict())
+    if csv_file is not None:
+        write_text(csv_file, csv_text(measured))
+    if markdown is not None:
+        write_text(markdown, markdown_text(measured))
+    if html is not None:
+        write_page(measured, html)
 
 
 def _labelled(data: Path | None) -> "Sequence[Sample]":

@@ -28,7 +28,6 @@ STOREYS = {
         ["runtime/stream"],
         ["runtime/stream/capture"],
         ["runtime/stream/sources"],
-        ["runtime/remote"],
         ["runtime"],
         ["runtime/model_files", "runtime/pixels", "runtime/system"],
     ],

@@ -14,6 +14,8 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 OF_OTHER_PROGRAMS = {
     "runtime/errors.py": {"--system-site-packages"},  # of python -m venv
     "runtime/extras.py": {"--force-reinstall", "--reinstall"},  # of pip and of apt
+    "runtime/installation/trial.py": {"--property"},  # of systemctl
+    "sdk/deployment/deploy.py": {"--json"},  # of leansight install there
     "sdk/studies/executors.py": {"--head"},  # ray start --head
     "sdk/system/systemd.py": {"--version"},  # of systemctl
 }

@@ -128,7 +128,7 @@ def test_the_command_lists_its_sub_commands() -> None:
     assert [line.split()[0] for line in listed if line.startswith("  ")] == [
         *("data", "recipes", "train", "study", "prune", "optimize"),
         *("evaluate", "export", "certify", "classify", "stream", "label", "service"),
-        *("bench", "check"),
+        *("bench", "check", "deploy", "install", "rollback"),
     ]
 
 

@@ -138,6 +138,17 @@ def test_onnx_gemm_with_both_operands_transposed() -> None:
     assert (count.macs, count.parameters) == (5 * 3 * 7, 3 * 7)
 
 
+@pytest.mark.parametrize("model_format", ["tflite", "onnx"])
+def test_layers_are_the_operations_that_multiply_in_their_order(
+    model_format: Format, tiny_tflite: bytes, tiny_onnx: bytes
+) -> None:
+    model = {"tflite": tiny_tflite, "onnx": tiny_onnx}[model_format]
+    layers = count_graph(model, model_format).layers
+    assert sum(layer.macs for layer in layers) == tiny_models.STRIPES_MACS
+    assert "conv" in layers[0].operation.lower()
+    assert all(layer.name and not layer.is_int8 for layer in layers)
+
+
 # What is a parameter
 
 

@@ -23,12 +23,12 @@ from leansight.benchmarks.results.result import BenchmarkResult
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import BundleError, DataError, MissingExtraError
 from leansight.runtime.interpreter import Format
-from leansight.runtime.system.kernel import peak_rss_bytes
 from leansight.sdk.commands.bench import command
 
 KEYS = [
-    *("name", "format", "precision", "float_layers", "size_bytes", "parameters", "macs"),
-    *("peak_rss_bytes", "start_ms", "import_ms", "load_ms", "first_result_ms"),
+    *("name", "format", "precision", "float_layers", "size_bytes", "compressed_bytes"),
+    *("parameters", "macs", "peak_rss_bytes", "steady_rss_bytes", "steady_pss_bytes"),
+    *("start_ms", "import_ms", "load_ms", "first_result_ms"),
     *("latency_ms", "undisturbed_ms", "undisturbed_clock", "counts"),
     *("bundle_digest", "machine", "threads", "runs", "accuracy", "accuracy_failure"),
 ]
@@ -195,6 +195,11 @@ def test_peak_ram_rises_by_what_a_model_allocates(tmp_path: Path) -> None:
     assert large.peak_rss_bytes is not None
     allocated = 64 * 400**2 * 4
     assert 0.9 < (large.peak_rss_bytes - small.peak_rss_bytes) / allocated < 1.2
+    # Nothing of it is given back between frames, and no other process has it.
+    assert large.steady_pss_bytes is not None
+    assert small.steady_pss_bytes is not None
+    assert 0.9 < (large.steady_pss_bytes - small.steady_pss_bytes) / allocated < 1.2
+    assert large.compressed_bytes < large.size_bytes
 
 
 def test_peak_ram_is_not_that_of_the_process_that_measures(files: Path) -> None:
@@ -202,11 +207,6 @@ def test_peak_ram_is_not_that_of_the_process_that_measures(files: Path) -> None:
     (result,) = bench(files / "tiny.tflite", runs=1)
     assert result.peak_rss_bytes is not None
     assert 5e6 < result.peak_rss_bytes < ballast.nbytes / 2
-
-
-def test_peak_ram_is_read_from_the_status_or_unknown() -> None:
-    assert peak_rss_bytes("VmPeak:\t  99 kB\nVmHWM:\t  2096 kB\nnonsense") == 2096 * 1024
-    assert peak_rss_bytes("") is None
 
 
 @pytest.mark.parametrize(
@@ -365,6 +365,28 @@ def test_a_missing_rich_says_what_to_type(files: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'leansight\[bench\]'"):
         CliRunner().invoke(command, [str(files / "tiny.onnx")], catch_exceptions=False)
+
+
+def test_all_files_are_written_of_one_measurement(files: Path) -> None:
+    names = ("bench.json", "bench.html", "bench.csv", "bench.md")
+    flags = ("--out", "--html", "--csv", "--markdown")
+    asked = [word for f, n in zip(flags, names, strict=True) for word in (f, str(files / n))]
+    arguments = [str(files / "tiny.tflite"), "--runs", "1", "--most-seconds", "0", *asked]
+    CliRunner().invoke(command, arguments, catch_exceptions=False)
+    found = json.loads((files / "bench.json").read_text())
+    p50 = found["results"][0]["latency_ms"]["total"]["p50"]
+    assert len(found["details"][0]["quantiles_ms"]) == 101
+    assert f"{p50:.3f}" in (files / "bench.html").read_text()
+    assert f"{p50:.3f}" in (files / "bench.md").read_text()
+    assert str(p50) in (files / "bench.csv").read_text()
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_timed(files: Path) -> None:
+    nowhere = files / "tiny.onnx" / "bench.json"
+    with pytest.raises(DataError, match=r"bench.json cannot be written"):
+        CliRunner().invoke(
+            command, [str(files / "tiny.onnx"), "--out", str(nowhere)], catch_exceptions=False
+        )
 
 
 def test_no_runs_are_a_mistake(files: Path) -> None:

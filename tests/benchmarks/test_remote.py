@@ -19,8 +19,8 @@ import tiny_models
 from click.testing import CliRunner
 
 from leansight.benchmarks.remote import machine_at
+from leansight.benchmarks.ssh import RemoteError
 from leansight.runtime.errors import BundleError, DataError
-from leansight.runtime.remote.ssh import RemoteError
 from leansight.sdk.commands import cli
 from leansight.sdk.commands.bench import command
 

@@ -57,7 +57,7 @@ def command(
     leansight deploy signs.bundle --on pi@garden --to signs
     leansight deploy signs.bundle --on pi@garden --on pi@gate --to signs --service leansight
     """
-    from leansight.sdk.deployment.deploy import TRANSFER_S, deploy
+    from leansight.sdk.commands.device.waves import TRANSFER_S, deploy
 
     options = ["--to", folder, "--trial", str(trial_s)]
     if service is not None:

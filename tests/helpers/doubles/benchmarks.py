@@ -10,8 +10,10 @@ from leansight.benchmarks.results.result import (
     BenchmarkResult,
     Comparison,
     Conditions,
+    Detail,
     Failure,
     Latency,
+    LayerCount,
 )
 
 STEPS = ("preprocess", "inference", "decision", "total")
@@ -53,9 +55,12 @@ def a_result(name: str, inference_ms: float, **values: object) -> BenchmarkResul
         precision="int8",
         float_layers=0,
         size_bytes=545_100,
+        compressed_bytes=400_000,
         parameters=545_000,
         macs=258_500_000,
         peak_rss_bytes=41_000_000,
+        steady_rss_bytes=40_000_000,
+        steady_pss_bytes=30_000_000,
         start_ms=100.0,
         import_ms=60.0,
         load_ms=30.0,
@@ -82,6 +87,16 @@ def a_benchmark(
     times = [result.undisturbed_ms.value for result in results]
     return Benchmark(
         results=results,
+        details=tuple(
+            Detail(
+                layers=(
+                    LayerCount(name="first", operation="CONV_2D", macs=6_000_000, is_int8=True),
+                    LayerCount(name="logits", operation="FULLY_CONNECTED", macs=43, is_int8=False),
+                ),
+                quantiles_ms=tuple(time * (1 + n / 100) for n in range(101)),
+            )
+            for time in times
+        ),
         failures=tuple(failures),
         comparisons=tuple(
             Comparison(first=i, second=j, ratio=around(times[j] / times[i], share), pairs=20)

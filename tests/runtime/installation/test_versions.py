@@ -95,7 +95,8 @@ def test_after_a_way_back_the_version_that_was_left_is_not_kept(
     installation.install(bundles[1])
     installation.roll_back()
     version = installation.install(bundles[2])
-    assert (version.number, version.previous, versions(installation)) == (3, 1, {"1", "3"})
+    assert (version.number, version.previous, versions(installation)) == (2, 1, {"1", "2"})
+    assert Bundle.load(installation.link).digest == bundles[2].digest
 
 
 def test_a_bundle_that_gives_something_else_here_is_not_put_to_work(

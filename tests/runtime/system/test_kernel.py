@@ -4,7 +4,12 @@ import sys
 
 import pytest
 
-from leansight.runtime.system.kernel import processor_flags, stolen_s
+from leansight.runtime.system.kernel import (
+    memory_bytes,
+    own_memory_bytes,
+    processor_flags,
+    stolen_s,
+)
 
 HELD = """
 import os
@@ -26,3 +31,25 @@ def test_what_the_kernel_tells_of_the_processor() -> None:
     assert all(flag.strip() == flag and flag for flag in processor_flags())
     stolen = stolen_s()
     assert stolen is None or stolen >= 0
+
+
+def test_memory_is_read_from_what_the_kernel_tells_or_unknown() -> None:
+    status = "VmPeak:\t  99 kB\nVmHWM:\t  2096 kB\nVmRSS:\t  2000 kB\nnonsense"
+    rollup = "5583-7ffd ---p 0 00:00 0 [rollup]\nRss: 2000 kB\nPss:    1500 kB\nPss_Dirty: 7 kB"
+    assert memory_bytes(status, rollup) == {
+        "peak_rss": 2096 * 1024,
+        "rss": 2000 * 1024,
+        "pss": 1500 * 1024,
+    }
+    assert memory_bytes("", "") == {"peak_rss": None, "rss": None, "pss": None}
+
+
+def test_memory_rises_by_what_a_process_fills() -> None:
+    before = own_memory_bytes()
+    if None in before.values():
+        pytest.skip("the kernel of this system does not tell")
+    filled = bytearray(b"x" * 50_000_000)
+    after = own_memory_bytes()
+    for kind in ("rss", "pss"):
+        risen = (after[kind] or 0) - (before[kind] or 0)
+        assert risen == pytest.approx(len(filled), rel=0.03)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+from leansight.benchmarks.ssh import RemoteError, RemotePython, said_in
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import LeansightError
-from leansight.runtime.remote.ssh import RemoteError, RemotePython, said_in
 from leansight.runtime.service.last_good import copy_bundle
 from leansight.runtime.system.whole_files import scratch_folder
 

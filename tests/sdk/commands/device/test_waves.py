@@ -8,11 +8,11 @@ import pytest
 import tiny_models
 from click.testing import CliRunner
 
+from leansight.benchmarks.ssh import RemoteError
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import LeansightError
-from leansight.runtime.remote.ssh import RemoteError
 from leansight.sdk.commands import cli
-from leansight.sdk.deployment.deploy import Deployment, deploy
+from leansight.sdk.commands.device.waves import Deployment, deploy
 
 MACHINES = ("pi@a", "pi@b", "pi@c", "pi@d")
 

@@ -1,0 +1,166 @@
+"""A benchmark as one page that needs no other file and no network."""
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from leansight.benchmarks.results.result import Benchmark, Detail, titles
+from leansight.benchmarks.results.table import failures, interval, notes, scaled
+from leansight.runtime.extras import require
+from leansight.runtime.system.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS: Final = ("#2f6690", "#e08e45", "#5b8e7d", "#a4508b", "#c44536", "#6b705c")
+_FLOAT_COLOUR: Final = "#e08e45"
+_ONE_DECADE: Final = 10  # of a logarithmic axis: without more numbers it would have one or none
+_AREA: Final = 900.0  # of the largest file's dot, in square points
+
+
+def write_page(found: Benchmark, path: Path) -> None:
+    """Write the page; matplotlib draws its pictures."""
+    jinja2 = require("jinja2", package="jinja2", extra="bench")
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        files("leansight.benchmarks.results").joinpath("page.html").read_text()
+    )
+    names = titles(found.results)
+    html: str = page.render(
+        found=found,
+        names=names,
+        notes=notes(found),
+        failures=failures(found),
+        pareto=draw_pareto(found),
+        distributions=draw_distributions(found),
+        memory=draw_memory(found),
+        layers=[draw_layers(detail) for detail in found.details],
+        scaled=scaled,
+        interval=interval,
+    )
+    write_whole(path, html.encode())
+
+
+def draw_pareto(found: Benchmark) -> str:
+    """Draw accuracy over the undisturbed time, the file's size as the area; else size over time."""
+    figure, axes = _figure(7, 4.2)
+    results = found.results
+    judged = all(result.accuracy for result in results)
+    largest = max(result.size_bytes for result in results)
+    for number, (name, result) in enumerate(zip(titles(results), results, strict=True)):
+        share = result.accuracy.accuracy if result.accuracy and judged else None
+        height = 100 * share.value if share else result.size_bytes / 1000
+        time, colour = result.undisturbed_ms, _colour(number)
+        axes.scatter(
+            time.value, height, s=max(_AREA * result.size_bytes / largest, 12), color=colour,
+            alpha=0.6, label=_plain(f"{name}, {scaled(result.size_bytes)}B"),
+        )  # fmt: skip
+        if share and share.low is not None and share.high is not None:
+            axes.plot([time.value] * 2, [100 * share.low, 100 * share.high], color=colour)
+    _time_axis(axes, "undisturbed inference, ms")
+    axes.set_ylabel("accuracy, %" if judged else "size, KB")
+    if not judged:
+        axes.set_yscale("log")
+    _legend(axes)
+    return _svg(figure)
+
+
+def draw_distributions(found: Benchmark) -> str:
+    """Draw which share of frames is done within which time, on the wall's clock."""
+    figure, axes = _figure(7, 4.2)
+    for number, (name, detail) in enumerate(zip(titles(found.results), found.details, strict=True)):
+        axes.plot(detail.quantiles_ms, range(101), color=_colour(number), label=_plain(name))
+        axes.axvline(
+            found.results[number].undisturbed_ms.value, color=_colour(number), linestyle=":"
+        )
+    _time_axis(axes, "inference as it passed, ms (dotted: undisturbed)")
+    axes.set_ylabel("frames that are done, %")
+    _legend(axes)
+    return _svg(figure)
+
+
+def draw_memory(found: Benchmark) -> str:
+    """Draw the peak memory above an empty process; "" where the system does not tell it."""
+    peaks = [result.peak_rss_bytes for result in found.results]
+    known = [peak / 1e6 for peak in peaks if peak is not None]
+    if len(known) < len(peaks):
+        return ""
+    names = [_plain(name) for name in titles(found.results)]
+    return _bars(
+        list(range(len(names))), known, [_colour(n) for n in range(len(names))],
+        "peak memory above an empty process, MB", lambda axes: axes.set_yticks(
+            range(len(names)), names
+        ),
+    )  # fmt: skip
+
+
+def draw_layers(detail: Detail) -> str:
+    """Draw the MACs of each operation in the order of the graph; float ones in another colour."""
+    if not detail.layers:
+        return ""
+    return _bars(
+        list(range(1, len(detail.layers) + 1)),
+        [layer.macs / 1e6 for layer in detail.layers],
+        [_COLOURS[0] if layer.is_int8 else _FLOAT_COLOUR for layer in detail.layers],
+        "million MACs (blue: int8, orange: float)",
+        lambda axes: axes.set_ylabel("operation"),
+    )
+
+
+def _bars(
+    places: Sequence[int],
+    widths: Sequence[float],
+    colours: Sequence[str],
+    xlabel: str,
+    finish: "Callable[[Axes], object]",
+) -> str:
+    figure, axes = _figure(7, min(0.9 + 0.22 * len(places), 9))
+    axes.barh(places, widths, color=colours)
+    axes.invert_yaxis()
+    axes.set_xlabel(xlabel)
+    finish(axes)
+    return _svg(figure)
+
+
+def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+    figures = require("matplotlib.figure", package="matplotlib", extra="bench")
+    figure: Figure = figures.Figure((width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _time_axis(axes: "Axes", label: str) -> None:
+    """Make the axis logarithmic, with numbers as people write them."""
+    axes.set(xscale="log", xlabel=label)
+    axes.xaxis.set_major_formatter("{x:g}")
+    low, high = axes.get_xlim()
+    if high / low < _ONE_DECADE:
+        axes.xaxis.set_minor_formatter("{x:g}")
+
+
+def _legend(axes: "Axes") -> None:
+    """Write the names below the picture: those of models are long."""
+    legend = axes.legend(
+        loc="upper left", bbox_to_anchor=(0, -0.16), frameon=False, fontsize="small", ncols=1
+    )
+    for handle in legend.legend_handles:
+        if handle is not None and hasattr(handle, "set_sizes"):
+            handle.set_sizes([40])
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]
+
+
+def _plain(name: str) -> str:
+    """Keep matplotlib from reading a formula in a name."""
+    return name.replace("$", r"\$")
+
+
+def _svg(figure: "Figure") -> str:
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]

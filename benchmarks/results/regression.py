@@ -1,0 +1,130 @@
+"""Whether a newer benchmark is worse than an older one: for a CI that has to stop."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from leansight.benchmarks.results.result import FORMAT_VERSION
+from leansight.runtime.errors import DataError
+
+Row = Mapping[str, Any]
+_COUNTS: Final = {"size_bytes": "size", "macs": "MACs", "peak_rss_bytes": "peak RAM"}
+_SHARES: Final = {"accuracy": "accuracy", "balanced": "balanced accuracy", "kept": "share kept"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A figure of a model in both benchmarks; `verdict` is what the difference shows."""
+
+    model: str
+    figure: str
+    old: float
+    new: float
+    verdict: Literal["worse", "better", "same"]
+
+
+def read_result_file(path: Path) -> Row:
+    """Return what `leansight bench --out` wrote.
+
+    Raises:
+        DataError: it is no such file, or the machine throttled, which makes its times worthless.
+
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no result file of `leansight bench --out`: {error}") from error
+    if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"{path} is no result file of `leansight bench --out` of this version: measure again"
+        )
+    if found["throttled"]:
+        raise DataError(f"{path} is worthless: {found['throttled']}. Cool the board, measure again")
+    return found
+
+
+def compare_results(old: Row, new: Row, *, allowed: float) -> list[Change]:
+    """Return how each model of the old benchmark has changed.
+
+    A time is worse or better if its ratio is further from 1 than `allowed` (0.05 for 5 %) and the
+    95 % intervals do not overlap; a share, if the intervals do not overlap; a count of bytes or
+    MACs, if its ratio is. A model that is missing in the new benchmark, or failed there, is worse.
+
+    Raises:
+        DataError: other machines, or other numbers of threads: their times say nothing.
+
+    """
+    _require_same_machine(old, new)
+    now = {(row["name"], row["format"]): row for row in new["results"]}
+    changes: list[Change] = []
+    for row in old["results"]:
+        model, later = f"{row['name']} ({row['format']})", now.get((row["name"], row["format"]))
+        if later is None:
+            gone = Change(model=model, figure="measured", old=1, new=0, verdict="worse")
+            changes.append(gone)
+        else:
+            changes += _changes(model, row, later, allowed)
+    return changes
+
+
+def _require_same_machine(old: Row, new: Row) -> None:
+    places = [
+        (found["conditions"]["facts"]["name"], {row["threads"] for row in found["results"]})
+        for found in (old, new)
+    ]
+    if places[0] != places[1]:
+        before, after = (
+            f"{name} with {', '.join(map(str, sorted(threads)))} threads"
+            for name, threads in places
+        )
+        raise DataError(f"one was measured on {before}, the other on {after}: measure on one")
+
+
+def _changes(model: str, old: Row, new: Row, allowed: float) -> Iterator[Change]:
+    time, later = old["undisturbed_ms"], new["undisturbed_ms"]
+    yield Change(
+        model=model,
+        figure="undisturbed ms",
+        old=time["value"],
+        new=later["value"],
+        verdict=_of_ratio(later["value"] / time["value"], allowed)
+        if _apart(time, later)
+        else "same",
+    )
+    for field, figure in _COUNTS.items():
+        before, after = old[field], new[field]
+        if before and after is not None:
+            verdict = _of_ratio(after / before, allowed)
+            yield Change(model=model, figure=figure, old=before, new=after, verdict=verdict)
+    if old["accuracy"] and new["accuracy"]:
+        for field, figure in _SHARES.items():
+            share, then = old["accuracy"][field], new["accuracy"][field]
+            if share and then:
+                yield _of_share(model, figure, share, then)
+
+
+def _of_share(model: str, figure: str, old: Row, new: Row) -> Change:
+    before, after = old["value"], new["value"]
+    verdict: Literal["worse", "better", "same"] = "worse" if after < before else "better"
+    return Change(
+        model=model,
+        figure=figure,
+        old=before,
+        new=after,
+        verdict=verdict if _apart(old, new) else "same",
+    )
+
+
+def _of_ratio(ratio: float, allowed: float) -> Literal["worse", "better", "same"]:
+    if ratio > 1 + allowed:
+        return "worse"
+    return "better" if ratio < 1 / (1 + allowed) else "same"
+
+
+def _apart(old: Row, new: Row) -> bool:
+    """Say whether two intervals do not overlap; without an interval nothing is known."""
+    if None in (old["low"], new["low"]):
+        return False
+    return bool(old["high"] < new["low"] or new["high"] < old["low"])

@@ -1,0 +1,91 @@
+import html.parser
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from doubles.benchmarks import STATE, a_benchmark, a_result, around
+
+from leansight.benchmarks.results.page import write_page
+from leansight.benchmarks.results.result import Accuracy, Benchmark, Failure
+
+
+class Page(html.parser.HTMLParser):
+    """The tags of a page that stay open, where it fetches from, its headings and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in {"meta", "br", "img"}:
+            self.open.append(tag)
+        # In SVG, a reference inside of the page begins with "#".
+        sources = [v for k, v in attrs if k in {"src", "href", "xlink:href"} and v]
+        self.fetched += [source for source in sources if not source.startswith("#")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_of(found: Benchmark, folder: Path) -> Page:
+    write_page(found, folder / "bench.html")
+    return Page((folder / "bench.html").read_text())
+
+
+ACCURACY = Accuracy(
+    images=900,
+    videos=90,
+    accuracy=around(0.9),
+    balanced=None,
+    threshold=0.9,
+    kept=around(0.8),
+    right=None,
+)
+
+
+def test_the_page_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
+    found = a_benchmark(
+        a_result("first <b>", 4.0, accuracy=ACCURACY),
+        a_result("second $x$", 1.0, accuracy=ACCURACY),
+        failures=[Failure(name="bad", format="onnx", reason="out of luck")],
+    )
+    page = page_of(found, tmp_path)
+    assert page.open == []
+    assert page.fetched == []
+    for words in (
+        "first <b> (tflite)",
+        "second $x$ (tflite) is faster than first <b> (tflite): 4 times",
+        "bad (onnx) failed: out of luck",
+        "90.0 %",
+        "1 CONV_2D first",
+        "6.0 M",
+    ):
+        assert words in page.text
+    assert "INVALID" not in page.text
+    style = "".join(re.findall(r"url\(([^)]*)\)", (tmp_path / "bench.html").read_text()))
+    assert "http" not in style
+
+
+def test_without_labelled_images_or_memory_there_are_no_such_pictures(tmp_path: Path) -> None:
+    plain = page_of(a_benchmark(a_result("a", 1.0, peak_rss_bytes=None)), tmp_path)
+    assert "How often they are right" not in plain.text
+    assert "Memory" not in plain.text
+    assert "What is worth its time" in plain.text
+
+
+@pytest.mark.parametrize("bits", [0b1, 0b100])
+def test_a_run_that_throttled_is_marked(tmp_path: Path, bits: int) -> None:
+    states = (STATE, replace(STATE, throttled_bits=bits))
+    page = page_of(a_benchmark(a_result("a", 1.0), states=states), tmp_path)
+    assert "INVALID: the board was throttled" in page.text

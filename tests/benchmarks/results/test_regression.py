@@ -1,0 +1,103 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from doubles.benchmarks import FACTS, STATE, a_benchmark, a_result
+
+from leansight.benchmarks.results.estimates import Estimate
+from leansight.benchmarks.results.regression import compare_results, read_result_file
+from leansight.benchmarks.results.result import Accuracy, Benchmark
+from leansight.runtime.errors import DataError
+from leansight.sdk.commands.bench import command
+
+
+def written(found: Benchmark) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(found.to_dict()))
+    return values
+
+
+def verdicts(old: Benchmark, new: Benchmark) -> dict[str, str]:
+    changes = compare_results(written(old), written(new), allowed=0.05)
+    return {change.figure: change.verdict for change in changes}
+
+
+OLD = a_benchmark(a_result("a", 2.0))
+
+
+@pytest.mark.parametrize(
+    ("ms", "low", "high", "verdict"),
+    [
+        (2.2, 2.19, 2.21, "worse"),
+        (1.8, 1.79, 1.81, "better"),
+        (2.08, 2.07, 2.09, "same"),  # 4 %: no more than is allowed
+        (2.2, 2.0, 2.4, "same"),  # the intervals overlap
+        (2.2, None, None, "same"),
+    ],
+)
+def test_a_time_is_worse_only_where_the_intervals_show_it(
+    ms: float, low: float | None, high: float | None, verdict: str
+) -> None:
+    time = Estimate(value=ms, low=low, high=high)
+    new = a_benchmark(a_result("a", 2.0, undisturbed_ms=time))
+    assert verdicts(OLD, new)["undisturbed ms"] == verdict
+
+
+def test_counts_and_shares_have_verdicts_of_their_own() -> None:
+    def judged(share: float) -> Accuracy:
+        of = Estimate(value=share, low=share - 0.01, high=share + 0.01)
+        return Accuracy(
+            images=900, videos=90, accuracy=of, balanced=None, threshold=0.9, kept=of, right=of
+        )
+
+    old = a_benchmark(a_result("a", 2.0, accuracy=judged(0.95)))
+    new = a_benchmark(a_result("a", 2.0, accuracy=judged(0.9), size_bytes=600_000, macs=1000))
+    assert verdicts(old, new) == {
+        "undisturbed ms": "same",
+        "size": "worse",
+        "MACs": "better",
+        "peak RAM": "same",
+        "accuracy": "worse",
+        "share kept": "worse",
+    }
+
+
+def test_a_model_that_is_gone_is_worse() -> None:
+    assert verdicts(OLD, a_benchmark(a_result("b", 2.0))) == {"measured": "worse"}
+
+
+def test_times_of_two_machines_are_refused() -> None:
+    elsewhere = a_benchmark(a_result("a", 2.0), facts=replace(FACTS, name="another board"))
+    with pytest.raises(DataError, match=r"one was measured on a board .* on another board"):
+        verdicts(OLD, elsewhere)
+
+
+def save(folder: Path, name: str, found: Benchmark) -> str:
+    path = folder / name
+    path.write_text(json.dumps(found.to_dict()))
+    return str(path)
+
+
+@pytest.mark.parametrize(("ms", "code", "word"), [(2.0, 0, "same"), (3.0, 1, "worse")])
+def test_the_exit_code_is_for_ci(tmp_path: Path, ms: float, code: int, word: str) -> None:
+    files = [
+        save(tmp_path, "old.json", OLD),
+        save(tmp_path, "new.json", a_benchmark(a_result("a", ms))),
+    ]
+    done = CliRunner().invoke(command, ["compare", *files])
+    assert done.exit_code == code
+    assert f"{word:<6} a (tflite): undisturbed ms 2 -> {ms:g}" in done.output
+    as_json = CliRunner().invoke(command, ["compare", *files, "--json"])
+    assert json.loads(as_json.stdout)[0]["verdict"] == word
+
+
+def test_a_run_that_throttled_and_a_file_that_is_none_are_refused(tmp_path: Path) -> None:
+    hot = a_benchmark(a_result("a", 1.0), states=(STATE, replace(STATE, throttled_bits=4)))
+    with pytest.raises(DataError, match=r"hot.json is worthless: the board was throttled"):
+        read_result_file(Path(save(tmp_path, "hot.json", hot)))
+    (tmp_path / "list.json").write_text("[]")
+    for name in ("list.json", "gone.json"):
+        with pytest.raises(DataError, match=rf"{name} is no result file of `leansight bench"):
+            read_result_file(tmp_path / name)
