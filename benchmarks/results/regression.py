@@ -35,10 +35,10 @@ def read_result_file(path: Path) -> Row:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no result file of `leansight bench --out`: {error}") from error
+        raise DataError(f"{path} is no result file of `leansight bench`: {error}") from error
     if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
         raise DataError(
-            f"{path} is no result file of `leansight bench --out` of this version: measure again"
+            f"{path} is no result file of `leansight bench` of this version: measure again"
         )
     if found["throttled"]:
         raise DataError(f"{path} is worthless: {found['throttled']}. Cool the board, measure again")

@@ -17,7 +17,7 @@ SMALLER: Final[Mapping[str, str]] = {
     "leansight data video": "--seconds 2",
     "leansight train": "--epochs 1 --set training.batch_size=16 --set preprocessing.size=32"
     " --set model.name=resnet-custom --set model.body_batch_norm=false --set model.pretrained=false"
-    " --set model.width=8 --set model.blocks=[1,1]",
+    " --set model.widths=[] --set model.stem_stride=1 --set model.width=8 --set model.blocks=[1,1]",
     # After one epoch accuracy is chance's, and so is what int8 changes of it.
     "leansight export": "--accept-untrained --max-drop 100 --max-class-drop 100",
     "leansight bench": "--runs 5",

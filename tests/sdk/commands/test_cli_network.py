@@ -19,7 +19,7 @@ from leansight.runtime.bundle import Bundle
     "words",
     [
         ["classify", "BUNDLE", "photo.png", "--format", "onnx"],
-        ["bench", "BUNDLE", "--format", "onnx", "--runs", "2"],
+        ["bench", "BUNDLE", "--format", "onnx", "--runs", "2", "--most-seconds", "0"],
     ],
     ids=lambda words: words[0],
 )
