@@ -26,7 +26,7 @@ _NEXT_TO_NOTHING: Final = 1e-30  # a weight
 
 @dataclass(frozen=True, kw_only=True)
 class FloatGraphs:
-    """One float32 network as two files: ONNX takes (1, C, S, S), TFLite takes (1, S, S, C).
+    """One float32 network as two files: ONNX takes (1, C, H, W), TFLite takes (1, H, W, C).
 
     Both take (pixel - 128) / 128, as every leansight network does. `folded` is what both were
     made from, in torch.
@@ -43,7 +43,7 @@ class FloatGraphs:
 
 
 def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
-    """Return the two graphs of a network that takes (N, C, S, S) float32.
+    """Return the two graphs of a network that takes (N, C, H, W) float32.
 
     Batch norms are folded once, before either conversion, so that both files hold the same
     weights bit for bit.
@@ -52,13 +52,18 @@ def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
         ConversionError: litert-torch cannot write an operator of it.
 
     """
-    size, channels = preprocessing.size, preprocessing.channels
-    return convert_folded(fold(network, torch.zeros(1, channels, size, size)), preprocessing)
+    return convert_folded(fold(network, example_image(preprocessing)), preprocessing)
+
+
+def example_image(preprocessing: Preprocessing, count: int = 1) -> Tensor:
+    """Return as many empty images as a network takes them, (N, C, H, W) float32."""
+    size = preprocessing.height, preprocessing.width
+    return torch.zeros(count, preprocessing.channels, *size)
 
 
 def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> FloatGraphs:
     """Return the two graphs of a network that is folded already, such as one that learnt on."""
-    size, channels = preprocessing.size, preprocessing.channels
+    image = example_image(preprocessing)
     padded = copy.deepcopy(folded)
     pad_before_pooling(padded)
     _tell_idle_layers_apart(padded)
@@ -66,8 +71,8 @@ def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> Floa
     for constant in (*padded.parameters(), *padded.buffers()):
         constant.data = constant.data.contiguous()
     return FloatGraphs(
-        onnx=_to_onnx(folded, torch.zeros(1, channels, size, size)),
-        tflite=_to_tflite(padded, torch.zeros(1, size, size, channels)),
+        onnx=_to_onnx(folded, image),
+        tflite=_to_tflite(padded, image.movedim(1, 3).contiguous()),
         folded=folded,
     )
 
