@@ -14,16 +14,15 @@ from leansight.runtime.decision import softmax
 def test_several_outputs_are_listed_and_one_is_chosen(tmp_path: Path) -> None:
     network = File().classes(3)
     logits, features = network.last, network.nodes[-2].output[0]
+    alone = network.save(tmp_path).rename(tmp_path / "alone.onnx")
     file = network.save(tmp_path, outputs=[features, logits])
-    with pytest.raises(
-        ConversionError, match=r"has 2 outputs \(t1_0 .*, t2_0 .*\): name the"
-    ) as raised:
+    with pytest.raises(ConversionError, match=r"2 outputs \(t1_0, t2_0\): name the") as raised:
         read_onnx(file, size=8, channels=3)
     assert raised.value.parameter == "output"
     with pytest.raises(ConversionError, match=r"has no output scores: there is t1_0, t2_0$"):
         read_onnx(file, size=8, channels=3, output="scores")
     images = pictures(4, 8)
-    exact = runtime(network.save(tmp_path), images)
+    exact = runtime(alone, images)
     classifier = read_onnx(file, size=8, channels=3, output=logits)
     np.testing.assert_allclose(given(classifier, images), exact, atol=1e-5)
     np.testing.assert_allclose(classifier.run(images.transpose(0, 2, 3, 1)), exact, atol=1e-6)
@@ -52,7 +51,7 @@ def test_a_choice_at_the_end_is_left_out_and_told(
     scores = network.save(tmp_path).rename(tmp_path / "scores.onnx")
     match choice:
         case "ArgMax":
-            network.then("ArgMax", axis=1, keepdims=0).then("Cast", to=6)
+            network.then("ArgMax", axis=1, keepdims=0).then("Cast", to=1)
         case "TopK":
             network.node("TopK", network.last, network.constant([2], np.int64), outputs=2)
         case _:
@@ -72,7 +71,5 @@ def test_a_choice_at_the_end_is_left_out_and_told(
 def test_an_argmax_over_a_picture_gives_no_class(tmp_path: Path) -> None:
     network = File()
     network.then("Conv", network.constant(numbers(4, 3, 1, 1))).then("ArgMax", axis=1)
-    with pytest.raises(
-        ConversionError, match="gives 1×4×8×8 numbers for an image, not one a class"
-    ):
+    with pytest.raises(ConversionError, match="gives 1×4×8×8 numbers for an image, not"):
         read_onnx(network.save(tmp_path), size=8, channels=3)

@@ -24,7 +24,7 @@ def network(opset: int = 17) -> File:
 
 
 def in_precision(plain: Path, name: str, *, casts: bool) -> Path:
-    """Write weights and types in another precision; with `casts` at the ends alone it is float32."""
+    """Write weights and types in another precision; with `casts` its ends are float32."""
     model, kind = onnx.load(plain), KINDS[name]
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     for tensor in model.graph.initializer:

@@ -62,9 +62,7 @@ def test_layouts_of_one_processor_are_refused_by_name(tmp_path: Path) -> None:
     model = onnx.load(path)
     model.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))
     onnx.save(model, path)
-    with pytest.raises(
-        ConversionError, match=r"nchwc.Conv \(packed\), .* Give the one from before"
-    ):
+    with pytest.raises(ConversionError, match=r"nchwc.Conv \(packed\), .* Give the one from"):
         read_onnx(path, size=None, channels=3)
 
 

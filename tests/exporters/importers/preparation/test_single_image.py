@@ -50,15 +50,8 @@ def in_windows() -> File:
 def enlarged() -> File:
     file = File((BATCH, 3, 6, 8))
     sizes = file.constant([BATCH, 3, 12, 16], np.int64)
-    file.then(
-        "Resize",
-        "",
-        "",
-        sizes,
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
+    places = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    file.then("Resize", "", "", sizes, mode="nearest", **places)
     file.then("Conv", file.constant(numbers(4, 3, 3, 3))).then("Relu")
     return file.classes(4, 5)
 
