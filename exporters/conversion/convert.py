@@ -14,7 +14,12 @@ from torch import Tensor, fx, nn
 
 from leansight.exporters.conversion.folding import fold
 from leansight.exporters.conversion.rewriting import pad_before_pooling
-from leansight.exporters.conversion.torch_graph import layer_constants, layers
+from leansight.exporters.conversion.torch_graph import (
+    ATEN,
+    add_constants,
+    layer_constants,
+    layers,
+)
 from leansight.exporters.errors import ConversionError
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
@@ -67,6 +72,7 @@ def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> Floa
     padded = copy.deepcopy(folded)
     pad_before_pooling(padded)
     _tell_idle_layers_apart(padded)
+    _give_dense_layers_a_bias(padded)
     # litert-torch 0.10 takes two constants for one where it has copied each to bring it in order.
     for constant in (*padded.parameters(), *padded.buffers()):
         constant.data = constant.data.contiguous()
@@ -91,6 +97,27 @@ def _tell_idle_layers_apart(module: fx.GraphModule) -> None:
         idle = (flat == 0).all(1)
         flat[idle, 0] = number * _NEXT_TO_NOTHING
         weights.copy_(flat.reshape(weights.shape))
+
+
+@torch.no_grad()
+def _give_dense_layers_a_bias(module: fx.GraphModule) -> None:
+    """Give a dense layer that two others read, as a hard-swish does, next to no bias for none.
+
+    litert-torch 0.10 writes one without, or with zeros, as a product of matrices, and fails where
+    this is read as features and as a picture.
+    """
+    for node in layers(module):
+        weights, bias = layer_constants(module, node)
+        if node.target is not ATEN.linear.default or weights is None or len(node.users) < 2:  # noqa: PLR2004
+            continue
+        if bias is None:
+            (constant,) = add_constants(
+                module, node, torch.full(weights.shape[:1], _NEXT_TO_NOTHING)
+            )
+            node.args = (*node.args[:2], constant)
+        elif not bias.any():
+            bias.fill_(_NEXT_TO_NOTHING)
+    module.recompile()
 
 
 def _to_onnx(network: nn.Module, example: Tensor) -> bytes:
