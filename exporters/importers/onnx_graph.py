@@ -37,6 +37,7 @@ class GraphReader:
         }
         self._readers = {used: node for node in model.graph.node for used in node.input}
         self._name = name
+        self._opset = max(o.version for o in model.opset_import if o.domain in _OURS)
         self._root = nn.Module()
         self._graph = fx.Graph()
         self._shapes = {
@@ -116,6 +117,7 @@ class GraphReader:
             inputs=inputs,
             shapes=[self._shapes[name] for name in node.output if name],
             attributes=attributes,
+            opset=self._opset,
         )
         results = OPERATORS[node.op_type](step)
         for name, value in zip(node.output, _listed(results), strict=False):
