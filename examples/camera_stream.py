@@ -26,7 +26,7 @@ def main() -> None:
     classifier = runtime.Classifier.load(args.bundle)
     with runtime.CameraStream(args.source) as frames:
         for result in runtime.ClassifiedStream(frames, classifier):
-            line = {"frame": result.frame.number} if result.frame else {}
+            line: dict[str, object] = {"frame": result.frame.number} if result.frame else {}
             if result.prediction:
                 line |= result.prediction.to_dict()
             if result.health.state != "running":
