@@ -39,7 +39,7 @@ def require_same(
     ten times what float32 itself makes of the network, measured in float64; that is told.
 
     Raises:
-        ConversionError: it differs by more.
+        ConversionError: it differs by more, or the file gives numbers that are not finite.
 
     """
     pixels = pixels[:: -(-len(pixels) // _IMAGES)]
@@ -48,6 +48,11 @@ def require_same(
     logits = predict(copy.deepcopy(module), pixels, lambda done, _: progress(step, done, 2 * count))
     wanted = map(normalisation, pixels)
     outputs = classifier.run(wanted, lambda done: progress(step, count + done, 2 * count))
+    if wrong := int((~np.isfinite(outputs)).any(axis=1).sum()):
+        raise ConversionError(
+            f"{classifier.name} gives NaN or infinite numbers for {wrong} of {count} images: its "
+            "weights hold such numbers, or become too large. Take weights of an earlier epoch"
+        )
     difference = largest_difference(classifier, logits, outputs)
     if difference <= _TOLERANCE:
         return difference

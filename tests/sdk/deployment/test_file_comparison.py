@@ -88,3 +88,9 @@ def test_of_many_images_some_are_compared() -> None:
     pixels = np.resize(PIXELS, (1000, 4, 4, 3))
     differ(noise=0.0, shift=0.0, pixels=pixels, progress=lambda _, __, n: totals.add(n))
     assert totals == {2 * 125}  # every eighth image, in torch and in the file
+
+
+@pytest.mark.parametrize("shift", [np.nan, np.inf])
+def test_a_file_that_gives_no_numbers_is_told_from_a_wrong_conversion(shift: float) -> None:
+    with pytest.raises(ConversionError, match="gives NaN or infinite numbers for 20 of 20 images"):
+        differ(noise=0.0, shift=shift)
