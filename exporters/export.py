@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from leansight.exporters.conversion.convert import FloatGraphs, convert
+from leansight.exporters.conversion.convert import FloatGraphs, convert, example_image
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.normalisation import NormalisedNetwork
@@ -43,7 +43,7 @@ from leansight.runtime.preprocessing import Image
 class ExportImages:
     """The images that an export needs.
 
-    `calibration` (N, S, S, C) uint8 finds the ranges and comes from training; `validation`
+    `calibration` (N, H, W, C) uint8 finds the ranges and comes from training; `validation`
     decides whether the bundle is written; `test` is only reported; `golden` are a few photos
     as a camera gives them, (H, W, 3) uint8 BGR, that travel with the bundle. `training` gives
     more images of training, for quantization-aware training.
@@ -84,7 +84,7 @@ def export_network(
     people get wrong is tried, if its accuracy on the validation images is below 95 %.
 
     Args:
-        network: takes (N, C, S, S) float32 of (pixel - 128) / 128, returns logits (N, K).
+        network: takes (N, C, H, W) float32 of (pixel - 128) / 128, returns logits (N, K).
         draft: path, name, labels, task, preprocessing, decision, precision and provenance; of its
             reference what the photos tell, to which the answers are added; the temperature of its
             decision holds where none can be fitted.
@@ -162,8 +162,7 @@ def _write(
 
 @torch.no_grad()
 def _require_logits(network: nn.Module, draft: Bundle) -> None:
-    size, channels = draft.preprocessing.size, draft.preprocessing.channels
-    logits: object = network.eval()(torch.zeros(2, channels, size, size))
+    logits: object = network.eval()(example_image(draft.preprocessing, 2))
     given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits)}"
     if given != (wanted := (2, len(draft.labels))):
         raise ConversionError(

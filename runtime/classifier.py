@@ -165,8 +165,8 @@ class Classifier:
 
     def warm_up(self) -> None:
         """Classify a black image: the libraries are then loaded, and their memory is taken."""
-        size = self.preprocessing.size
-        self(np.zeros((2 * size, 2 * size, 3), np.uint8))
+        height, width = 2 * self.preprocessing.height, 2 * self.preprocessing.width
+        self(np.zeros((height, width, 3), np.uint8))
 
     def close(self) -> None:
         """Give the model's memory back; later calls raise ValueError."""

@@ -108,8 +108,8 @@ def main(parent: int, path: str, digest: str, model_format: Format) -> None:
     limit_this_process(processor_s=PROCESSOR_S)
     bundle = Bundle.load(path)
     import_interpreter(model_format)
-    size = 2 * bundle.preprocessing.size
-    bundle.preprocessing(np.zeros((size, size, 3), np.uint8))
+    height, width = 2 * bundle.preprocessing.height, 2 * bundle.preprocessing.width
+    bundle.preprocessing(np.zeros((height, width, 3), np.uint8))
     _tell(READY)
     try:
         _run(bundle, model_format)

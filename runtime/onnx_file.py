@@ -1,5 +1,6 @@
 """An ONNX file read whole, with the weights that it keeps in files beside it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,24 @@ def weight_files(path: Path) -> list[Path]:
     onnx, model = _parse(path)
     names = {
         entry.value
-        for tensor in model.graph.initializer
+        for tensor in _tensors(model.graph)
         if onnx.external_data_helper.uses_external_data(tensor)
         for entry in tensor.external_data
         if entry.key == "location"
     }
     return [path.parent / name for name in sorted(names)]
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Yield the weights of a graph, and the constants in its nodes and in the graphs of these."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(inner)
 
 
 def _parse(path: Path) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ Interpolation = Literal["area", "linear", "nearest"]
 
 CHANNELS: Final[Mapping[Colour, int]] = {"gray": 1, "rgb": 3}
 MAX_SIZE: Final = 1 << 12  # pixels of a side: more is a slip of the keyboard
+MAX_ASPECT: Final = 32  # a letterbox of a longer one is nearly all bars, which cost time
 MAX_TILES: Final = 1 << 8
 # Every network sees (pixel - 128) / 128, in [-1, 1): as int8 that is exactly pixel - 128 with
 # scale 1/128, so a quantized graph needs no arithmetic for it (docs/decisions/0002).
@@ -52,7 +53,11 @@ class Clahe:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Turns a photo of any size into the `(1, size, size, channels)` uint8 batch of a network.
+    """Turns a photo of any size into the `(1, height, width, channels)` uint8 batch of a network.
+
+    `size` is the side of a square, or (height, width), in pixels: 1 to 4096, neither more than 32
+    times the other. `stretch` changes the photo's proportions, `centre-crop` takes the largest
+    part from its middle that has the network's, `letterbox` puts black bars beside it.
 
     The order is fit, colour, resize, CLAHE: CLAHE after the resize costs the same for every
     camera. `area` averages whole blocks of pixels first, then interpolates the rest of the way;
@@ -68,7 +73,7 @@ class Preprocessing:
     no power of two, they differ between processors.
     """
 
-    size: int
+    size: int | tuple[int, int]
     colour: Colour = "rgb"
     clahe: Clahe | None = None
     fit: Fit = "stretch"
@@ -77,10 +82,7 @@ class Preprocessing:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"preprocessing.size must be a whole number from 1, not {self.size}")
-        if self.size > MAX_SIZE:
-            raise ValueError(f"preprocessing.size must be at most {MAX_SIZE}, not {self.size}")
+        object.__setattr__(self, "size", _checked_size(self.size))
         for name, value, allowed in (
             ("colour", self.colour, get_args(Colour)),
             ("fit", self.fit, get_args(Fit)),
@@ -98,6 +100,23 @@ class Preprocessing:
             raise ValueError(
                 f"preprocessing.version is {self.version!r}; this leansight knows 1 and {VERSION}"
             )
+        if self.version < VERSION and self.height != self.width:
+            raise ValueError(f"preprocessing.size {self.size} needs version {VERSION}, not 1")
+
+    @property
+    def height(self) -> int:
+        """Pixels from the top to the bottom of what the network sees."""
+        return self.size if isinstance(self.size, int) else self.size[0]
+
+    @property
+    def width(self) -> int:
+        """Pixels from the left to the right of what the network sees."""
+        return self.size if isinstance(self.size, int) else self.size[1]
+
+    @property
+    def size_text(self) -> str:
+        """Height × width, as people read it: 96×128."""
+        return f"{self.height}×{self.width}"
 
     @property
     def channels(self) -> int:
@@ -106,8 +125,8 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """The batch that a call returns: (1, size, size, channels)."""
-        return (1, self.size, self.size, self.channels)
+        """The batch that a call returns: (1, height, width, channels)."""
+        return (1, self.height, self.width, self.channels)
 
     def __call__(self, image: Image) -> Image:
         """Prepare one image.
@@ -116,7 +135,7 @@ class Preprocessing:
             image: (H, W, 3) uint8 in OpenCV's BGR order, or (H, W) uint8 gray; at least 1 × 1.
 
         Returns:
-            (1, size, size, channels) uint8, contiguous; RGB order, then the edges.
+            (1, height, width, channels) uint8, contiguous; RGB order, then the edges.
 
         Raises:
             ValueError: another shape or dtype.
@@ -133,7 +152,8 @@ class Preprocessing:
     def _settings(self) -> compiled.Settings:
         clahe = self.clahe or Clahe()
         return compiled.Settings.of(
-            size=self.size,
+            height=self.height,
+            width=self.width,
             gray=self.colour == "gray",
             fit=self.fit,
             interpolation=self.interpolation,
@@ -144,16 +164,16 @@ class Preprocessing:
 
     def _with_opencv(self, image: Image) -> Image:
         cv2 = opencv()
-        old = self.version < VERSION
+        old, size = self.version < VERSION, (self.height, self.width)
         resized = with_opencv.resized_version_1 if old else with_opencv.resized
         equalised = with_opencv.equalised_version_1 if old else with_opencv.equalised
         if self.colour == "gray":
             image = with_opencv.gray(cv2, image)
         if self.fit == "letterbox" and not old:
-            pixels = with_opencv.letterboxed(cv2, image, self.size, self.interpolation)
+            pixels = with_opencv.letterboxed(cv2, image, size, self.interpolation)
         else:
-            fitted = with_opencv.fitted(image, self.fit)
-            pixels = resized(cv2, fitted, self.size, self.interpolation)
+            fitted = with_opencv.fitted(image, self.fit, size)
+            pixels = resized(cv2, fitted, size, self.interpolation)
         if self.colour == "rgb":
             pixels = with_opencv.rgb(cv2, pixels)
         if self.clahe is not None:
@@ -164,7 +184,8 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, as plain JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        return values if isinstance(self.size, int) else values | {"size": list(self.size)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
@@ -178,6 +199,24 @@ class Preprocessing:
         clahe = values.get("clahe")
         known = {"version": 1, **values, "clahe": None if clahe is None else Clahe(**clahe)}
         return cls(**known)
+
+
+def _checked_size(size: object) -> int | tuple[int, int]:
+    """Return the side of a square, or (height, width); ValueError for anything else."""
+    sides = size if isinstance(size, list | tuple) else (size, size)
+    if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):  # noqa: PLR2004
+        raise ValueError(
+            "preprocessing.size must be a whole number from 1, or two, height and width, not "
+            + str(size)[:40]
+        )
+    height, width = sides
+    if max(sides) > MAX_SIZE:
+        raise ValueError(f"preprocessing.size must be at most {MAX_SIZE}, not {size}")
+    if max(sides) > MAX_ASPECT * min(sides):
+        raise ValueError(
+            f"preprocessing.size: no side can be over {MAX_ASPECT} times the other, as in {size}"
+        )
+    return height if height == width else (height, width)
 
 
 def check_image(image: Image) -> None:

@@ -74,4 +74,6 @@ def _values(hint: Any) -> str:  # noqa: ANN401 -- a type
         return "one of " + ", ".join(f'`"{value}"`' for value in get_args(hint))
     if get_origin(hint) is tuple:
         return f"a list, each of it {_values(get_args(hint)[0])}"
+    if NoneType not in get_args(hint) and len(get_args(hint)) > 1:
+        return ", or ".join(map(_values, get_args(hint)))
     return "a table, or left out" if NoneType in get_args(hint) else "a table"

@@ -14,7 +14,12 @@ from torch import Tensor, fx, nn
 
 from leansight.exporters.conversion.folding import fold
 from leansight.exporters.conversion.rewriting import pad_before_pooling
-from leansight.exporters.conversion.torch_graph import layer_constants, layers
+from leansight.exporters.conversion.torch_graph import (
+    ATEN,
+    add_constants,
+    layer_constants,
+    layers,
+)
 from leansight.exporters.errors import ConversionError
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
@@ -26,7 +31,7 @@ _NEXT_TO_NOTHING: Final = 1e-30  # a weight
 
 @dataclass(frozen=True, kw_only=True)
 class FloatGraphs:
-    """One float32 network as two files: ONNX takes (1, C, S, S), TFLite takes (1, S, S, C).
+    """One float32 network as two files: ONNX takes (1, C, H, W), TFLite takes (1, H, W, C).
 
     Both take (pixel - 128) / 128, as every leansight network does. `folded` is what both were
     made from, in torch.
@@ -43,7 +48,7 @@ class FloatGraphs:
 
 
 def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
-    """Return the two graphs of a network that takes (N, C, S, S) float32.
+    """Return the two graphs of a network that takes (N, C, H, W) float32.
 
     Batch norms are folded once, before either conversion, so that both files hold the same
     weights bit for bit.
@@ -52,22 +57,28 @@ def convert(network: nn.Module, preprocessing: Preprocessing) -> FloatGraphs:
         ConversionError: litert-torch cannot write an operator of it.
 
     """
-    size, channels = preprocessing.size, preprocessing.channels
-    return convert_folded(fold(network, torch.zeros(1, channels, size, size)), preprocessing)
+    return convert_folded(fold(network, example_image(preprocessing)), preprocessing)
+
+
+def example_image(preprocessing: Preprocessing, count: int = 1) -> Tensor:
+    """Return as many empty images as a network takes them, (N, C, H, W) float32."""
+    size = preprocessing.height, preprocessing.width
+    return torch.zeros(count, preprocessing.channels, *size)
 
 
 def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> FloatGraphs:
     """Return the two graphs of a network that is folded already, such as one that learnt on."""
-    size, channels = preprocessing.size, preprocessing.channels
+    image = example_image(preprocessing)
     padded = copy.deepcopy(folded)
     pad_before_pooling(padded)
     _tell_idle_layers_apart(padded)
+    _give_dense_layers_a_bias(padded)
     # litert-torch 0.10 takes two constants for one where it has copied each to bring it in order.
     for constant in (*padded.parameters(), *padded.buffers()):
         constant.data = constant.data.contiguous()
     return FloatGraphs(
-        onnx=_to_onnx(folded, torch.zeros(1, channels, size, size)),
-        tflite=_to_tflite(padded, torch.zeros(1, size, size, channels)),
+        onnx=_to_onnx(folded, image),
+        tflite=_to_tflite(padded, image.movedim(1, 3).contiguous()),
         folded=folded,
     )
 
@@ -86,6 +97,27 @@ def _tell_idle_layers_apart(module: fx.GraphModule) -> None:
         idle = (flat == 0).all(1)
         flat[idle, 0] = number * _NEXT_TO_NOTHING
         weights.copy_(flat.reshape(weights.shape))
+
+
+@torch.no_grad()
+def _give_dense_layers_a_bias(module: fx.GraphModule) -> None:
+    """Give a dense layer that two others read, as a hard-swish does, next to no bias for none.
+
+    litert-torch 0.10 writes one without, or with zeros, as a product of matrices, and fails where
+    this is read as features and as a picture.
+    """
+    for node in layers(module):
+        weights, bias = layer_constants(module, node)
+        if node.target is not ATEN.linear.default or weights is None or len(node.users) < 2:  # noqa: PLR2004
+            continue
+        if bias is None:
+            (constant,) = add_constants(
+                module, node, torch.full(weights.shape[:1], _NEXT_TO_NOTHING)
+            )
+            node.args = (*node.args[:2], constant)
+        elif not bias.any():
+            bias.fill_(_NEXT_TO_NOTHING)
+    module.recompile()
 
 
 def _to_onnx(network: nn.Module, example: Tensor) -> bytes:

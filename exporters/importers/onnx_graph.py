@@ -17,6 +17,7 @@ from torch.nn import functional
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.onnx_node import Activation, Constant, Step
 from leansight.exporters.importers.onnx_operators import OPERATORS
+from leansight.exporters.importers.preparation.fused_operators import DOMAIN
 
 _OURS: Final = frozenset({"", "ai.onnx"})
 
@@ -36,6 +37,7 @@ class GraphReader:
         }
         self._readers = {used: node for node in model.graph.node for used in node.input}
         self._name = name
+        self._opset = max(o.version for o in model.opset_import if o.domain in _OURS)
         self._root = nn.Module()
         self._graph = fx.Graph()
         self._shapes = {
@@ -105,11 +107,7 @@ class GraphReader:
             return
         own = self._own_node(node)
         if node.domain not in _OURS or node.op_type not in OPERATORS:
-            domain = f"{own.domain}." if own.domain not in _OURS else ""
-            raise ConversionError(
-                f"{self._name} has the operator {domain}{own.op_type} "
-                f"({own.name or own.output[0]}), which leansight does not read"
-            )
+            raise self._unread(own)
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         step = Step(
             graph=self._graph,
@@ -119,10 +117,25 @@ class GraphReader:
             inputs=inputs,
             shapes=[self._shapes[name] for name in node.output if name],
             attributes=attributes,
+            opset=self._opset,
         )
         results = OPERATORS[node.op_type](step)
         for name, value in zip(node.output, _listed(results), strict=False):
             self._values[name] = replace(value, shape=self._shapes[name])
+
+    def _unread(self, node: onnx.NodeProto) -> ConversionError:
+        """Return the error for a node of the user's file whose operator is not known."""
+        domain = f"{node.domain}." if node.domain not in _OURS else ""
+        hint = ""
+        if node.domain.startswith(DOMAIN):
+            hint = (
+                ": ONNX Runtime has optimized this file. Give the one from before that, or save it "
+                "with ORT_ENABLE_BASIC"
+            )
+        return ConversionError(
+            f"{self._name} has the operator {domain}{node.op_type} "
+            f"({node.name or node.output[0]}), which leansight does not read{hint}"
+        )
 
     def _own_node(self, node: onnx.NodeProto) -> onnx.NodeProto:
         """Return the node of the user's file that one stands for: ONNX Runtime makes some anew."""

@@ -122,12 +122,34 @@ def _average_pool(step: Step) -> Activation:
     if _pair(step, "dilations") != (1, 1):
         raise step.refuse("dilations are not read")
     counted = bool(step.attributes.get("count_include_pad", 0))
-    node, padding = _padded(step, source, kernel, strides, (1, 1), 0.0)
-    if node is not source.node and not counted:
-        raise step.refuse("a mean that leaves out padding of unequal sides is not read")
     ceil = bool(step.attributes.get("ceil_mode", 0))
+    sides = [_sides(step, at, source.shape[2 + at], kernel[at], strides[at], 1) for at in (0, 1)]
+    if not counted and any(before != after for before, after in sides):
+        # Of what is left out, more after the picture than before it is a window that begins in it.
+        padding, ceil = (sides[0][0], sides[1][0]), True
+        _require_places(step, source.shape[2:], kernel, strides, padding)
+        node = source.node
+    else:
+        node, padding = _padded(step, source, kernel, strides, (1, 1), 0.0)
     arguments = (node, kernel, strides, padding, ceil, counted)
     return step.call(functional.avg_pool2d, *arguments, positive=source.positive)
+
+
+def _require_places(
+    step: Step,
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[int],
+) -> None:
+    """Raise ConversionError unless windows up to the last that begins in the picture are all."""
+    for axis, size in enumerate(sizes):
+        reach = size + 2 * padding[axis] - kernel[axis]
+        count = -(-reach // strides[axis]) + 1
+        if (count - 1) * strides[axis] >= size + padding[axis]:
+            count -= 1
+        if count != step.shapes[0][2 + axis]:
+            raise step.refuse("a mean that leaves out more padding before than after is not read")
 
 
 # Kernels and their padding

@@ -41,7 +41,8 @@ class Activation:
 class Step:
     """One ONNX node with what it is given, and the torch graph that it is written to.
 
-    `name` is how messages call it: the user's file, and the node there.
+    `name` is how messages call it: the user's file, and the node there; `opset` is the version of
+    ONNX's operators that it is written in.
     """
 
     graph: fx.Graph
@@ -51,6 +52,7 @@ class Step:
     inputs: Sequence[Activation | Constant | None]
     shapes: Sequence[tuple[int, ...]]
     attributes: Mapping[str, Any]
+    opset: int
 
     def refuse(self, why: str) -> ConversionError:
         """Return the error that says why the node cannot be read."""

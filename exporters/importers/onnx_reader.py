@@ -1,7 +1,8 @@
 """A classifier as an ONNX file, read into a torch network."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 from onnx import helper
 from torch import fx
 
-from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.onnx_graph import GraphReader
+from leansight.exporters.importers.preparation.chosen_output import MOVES, choose_output
+from leansight.exporters.importers.preparation.float32 import as_float32
+from leansight.exporters.importers.preparation.fused_operators import split_fused
+from leansight.exporters.importers.preparation.image_input import ImageInput, fix_input, set_lengths
+from leansight.exporters.importers.preparation.single_image import take_one_image
 from leansight.runtime.decision import sigmoid, softmax
 from leansight.runtime.errors import BundleError
 from leansight.runtime.extras import onnx_runtime
@@ -26,30 +31,37 @@ _ENDS: Final[Mapping[str, End]] = {
     "LogSoftmax": "log-softmax",
     "Sigmoid": "sigmoid",
 }
-# What may come after a softmax without changing its numbers.
-_MOVES: Final = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Cast"})
 _QUANTIZED: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"})
-_LAYOUTS: Final = {False: (1, 2, 3), True: (3, 1, 2)}  # where channels, height and width are
+_NUMPY: Final = {  # what ONNX Runtime calls an input's type
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxClassifier:
     """A classifier as it came and as torch.
 
-    `network` takes what the file takes, channels first, (N, C, S, S) float32, and gives logits
+    `network` takes what the file takes, channels first, (N, C, H, W) float32, and gives logits
     (N, K): a softmax or sigmoid at the `end` is left out, and one output alone becomes two.
-    `model` is the file for one image, `input` its input, (1, S, S, C) where it is `channels_last`.
+    `model` is the file with that output, for `batch` images of its own type at once, `input` its
+    input, (batch, H, W, C) where it is `channels_last`; `size` is the side of square images, or
+    (H, W). `notes` say what of the file was left out or changed, `computes_in` what it computed in.
     """
 
     name: str
     network: fx.GraphModule
     model: bytes
     input: str
-    size: int
+    size: int | tuple[int, int]
     channels: int
     outputs: int
     channels_last: bool
     end: End
+    batch: int = 1
+    notes: tuple[str, ...] = ()
+    computes_in: str = "float32"
 
     def logits(self) -> int:
         """Return how many logits the network gives."""
@@ -60,43 +72,71 @@ class OnnxClassifier:
         images: Iterable[NDArray[np.float32]],
         progress: Callable[[int], None] = lambda _: None,
     ) -> NDArray[np.float64]:
-        """Return what the file itself gives for normalised images (S, S, C): (N, K).
+        """Return what the file itself gives for normalised images (H, W, C): (N, K).
 
         `progress` is told how many are done.
         """
         session = _session(self.model, self.name)
-        results = []
-        for done, image in enumerate(images, start=1):
-            one = image if self.channels_last else image.transpose(2, 0, 1)
-            (result,) = session.run(None, {self.input: np.ascontiguousarray(one[None])})
-            results.append(result.reshape(-1))
-            progress(done)
+        kind = _NUMPY[session.get_inputs()[0].type]
+        ordered = (each if self.channels_last else each.transpose(2, 0, 1) for each in images)
+        results: list[NDArray[np.floating]] = []
+        for some in _batches(ordered, self.batch):
+            # A network for several images at once sees the last one again where there are less.
+            full = np.stack([*some, *some[-1:] * (self.batch - len(some))]).astype(kind)
+            (result,) = session.run(None, {self.input: full})
+            results += list(result.reshape(self.batch, -1)[: len(some)])
+            progress(len(results))
         return np.stack(results).astype(np.float64)
 
 
-def read_onnx(path: Path, *, size: int | None, channels: int, name: str = "") -> OnnxClassifier:
-    """Read a float ONNX classifier of square images with so many channels.
+def read_onnx(
+    path: Path,
+    *,
+    size: int | tuple[int, int] | None,
+    channels: int,
+    name: str = "",
+    output: str | None = None,
+) -> OnnxClassifier:
+    """Read a float ONNX classifier of images with so many channels.
 
     Args:
         path: the file.
-        size: S in pixels; None: as the file says.
+        size: of the images in pixels, the side of a square or (height, width); None: as the file
+            says.
         channels: C.
         name: what messages call the file.
+        output: the name of the output that gives a number for each class; None: the only one.
 
     Raises:
         BundleError: it is no ONNX file, or the file of its weights is missing.
-        ConversionError: it does not take one image or give one number a class, or holds an
+        ConversionError: it does not take images or give one number a class, or holds an
             operator that is not read; the message names it.
 
     """
     name = name or str(path)
     model = _load(path, name)
-    image = _only_input(model, name)
-    channels_last, size = _fix_sizes(image, size, channels, name)
+    choice = choose_output(model, output, name)
+    image = fix_input(model, size, channels, name)
     whole = model.SerializeToString()
-    simplified = _simplified(whole, name)
+    notes = [choice] * bool(choice)
+    if precision := as_float32(model):
+        if precision != "float16":  # ONNX Runtime computes others on no processor
+            whole = model.SerializeToString()
+        notes.append(f"computes in {precision}, and is read as float32")
+    if fused := split_fused(model):
+        notes.append(
+            f"holds {', '.join(sorted(fused))} of ONNX Runtime's, read as what they stand for"
+        )
+    simplified = _simplified(model.SerializeToString(), name)
+    if image.batch > 1:
+        simplified = _for_one_image(simplified, image, name)
+        notes.append(f"takes {image.batch} images at once, and is read for one")
     end = _cut_end(simplified)
-    network, outputs = GraphReader(simplified, model, name, channels_last=channels_last).read()
+    if end != "logits":
+        notes.append(f"ends in a {end}, which is left out: it follows in the decision")
+    reader = GraphReader(simplified, model, name, channels_last=image.channels_last)
+    network, outputs = reader.read()
+    size = image.height if image.height == image.width else (image.height, image.width)
     return OnnxClassifier(
         name=name,
         network=network,
@@ -105,8 +145,11 @@ def read_onnx(path: Path, *, size: int | None, channels: int, name: str = "") ->
         size=size,
         channels=channels,
         outputs=outputs,
-        channels_last=channels_last,
+        channels_last=image.channels_last,
         end=end,
+        batch=image.batch,
+        notes=tuple(notes),
+        computes_in=precision or "float32",
     )
 
 
@@ -121,57 +164,20 @@ def _load(path: Path, name: str) -> onnx.ModelProto:
     return model
 
 
-def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
-    """Return the one input of a graph that has one output; ConversionError for others."""
-    weights = {initializer.name for initializer in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    for what, values in (("input", inputs), ("output", model.graph.output)):
-        if len(values) != 1:
-            names = ", ".join(value.name for value in values)
-            raise ConversionError(f"{name} has {len(values)} {what}s ({names}), not one")
-    image: onnx.ValueInfoProto = inputs[0]
-    kind = image.type.tensor_type
-    if kind.elem_type != onnx.TensorProto.FLOAT or len(kind.shape.dim) != IMAGE_AXES:
-        given = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-        raise ConversionError(
-            f"{name} takes {given} with {len(kind.shape.dim)} axes ({image.name}), not images: "
-            "float with 4"
-        )
-    return image
+def _for_one_image(model: onnx.ModelProto, image: ImageInput, name: str) -> onnx.ModelProto:
+    """Return a simplified graph for one of the images that it takes at once."""
+    take_one_image(model, image.batch, name)
+    set_lengths(model, replace(image, batch=1).shape)
+    return _with_shapes(model)
 
 
-def _fix_sizes(
-    image: onnx.ValueInfoProto, size: int | None, channels: int, name: str
-) -> tuple[bool, int]:
-    """Let the input be of one image; return whether its channels are last, and its side."""
-    dims = image.type.tensor_type.shape.dim
-    given = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
-    shown = "×".join("?" if n is None else str(n) for n in given)
-    if given[0] not in (None, 1):
-        raise ConversionError(
-            f"{name} takes {given[0]} images at once ({shown}): export it for one, or any number"
-        )
-    layouts = [last for last, axes in _LAYOUTS.items() if given[axes[0]] == channels]
-    if not layouts:
-        raise ConversionError(
-            f"{name} takes {shown}, which has no axis of {channels} channels: choose another colour"
-            + (", or export it with a fixed number" if None in given[1:] else ""),
-            parameter="colour",
-        )
-    channels_last = layouts[0]
-    sides = {given[axis] for axis in _LAYOUTS[channels_last][1:]} - {None}
-    if size is None and len(sides) == 1:
-        (size,) = sides
-    if size is None:
-        raise ConversionError(
-            f"{name} takes {shown}: say how large its images are", parameter="size"
-        )
-    if sides - {size}:
-        raise ConversionError(f"{name} takes {shown}, not images of {size}×{size} pixels")
-    fixed = [1, size, size, channels] if channels_last else [1, channels, size, size]
-    for dim, value in zip(dims, fixed, strict=True):
-        dim.dim_value = value
-    return channels_last, size
+def _batches(
+    images: Iterable[NDArray[np.float32]], size: int
+) -> Iterator[list[NDArray[np.float32]]]:
+    """Yield lists of up to `size` images; itertools.batched needs Python 3.12."""
+    left = iter(images)
+    while some := list(islice(left, size)):
+        yield some
 
 
 def _session(model: bytes, name: str, *, simplify_into: str = "") -> Any:
@@ -201,14 +207,18 @@ def _simplified(model: bytes, name: str) -> onnx.ModelProto:
             # Of an operator that it has written out only at its end, such as GroupNormalization.
             _session(simplified.SerializeToString(), name, simplify_into=str(file))
             simplified = onnx.load(file)
-        return onnx.shape_inference.infer_shapes(simplified, data_prop=True)
+        return _with_shapes(simplified)
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
 
 
 def _cut_end(model: onnx.ModelProto) -> End:
     """Leave out a softmax or sigmoid that ends the graph, and say which it was."""
     producers = {name: node for node in model.graph.node for name in node.output}
     node = producers.get(model.graph.output[0].name)
-    while node is not None and node.op_type in _MOVES:
+    while node is not None and node.op_type in MOVES:
         node = producers.get(node.input[0])
     if node is None or node.op_type not in _ENDS:
         return "logits"

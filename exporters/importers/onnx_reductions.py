@@ -1,5 +1,6 @@
 """ONNX's means, sums and maxima over axes, and the softmax, as torch functions."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -8,6 +9,8 @@ from torch.nn import functional
 
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.importers.onnx_node import Activation, Step
+
+_ONE_AXIS: Final = 13  # the version from which a softmax is taken over one axis
 
 
 def _global_average_pool(step: Step) -> Activation:
@@ -53,9 +56,12 @@ def _length(x: torch.Tensor, dims: tuple[int, ...], keep: bool) -> torch.Tensor:
 
 def _softmax(step: Step) -> Activation:
     source = step.activation()
-    axis = step.attributes.get("axis", -1) % len(source.shape)
+    old = step.opset < _ONE_AXIS
+    axis = step.attributes.get("axis", 1 if old else -1) % len(source.shape)
     if axis == source.batch:
         raise step.refuse("it mixes the images of a batch")
+    if old and math.prod(source.shape[axis + 1 :]) > 1:
+        raise step.refuse(f"before version {_ONE_AXIS} it is taken over several axes at once")
     return step.like(source, functional.softmax, source.node, source.order[axis], positive=True)
 
 

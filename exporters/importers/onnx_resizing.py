@@ -9,13 +9,17 @@ from torch.nn import functional
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.importers.onnx_node import Activation, Step
 
+_WITH_COORDINATES: Final = 11  # the version from which a Resize says where pixels lie
 _HALF_PIXEL: Final = frozenset({"half_pixel", "pytorch_half_pixel"})
 
 
 def _resize(step: Step) -> Activation:
     source = step.plain(axes=IMAGE_AXES)
     kind = step.attributes.get("mode", b"nearest").decode()
+    kind = "linear" if kind == "bilinear" else kind
     where = step.attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
+    if step.opset < _WITH_COORDINATES:
+        where = "asymmetric"
     size = step.shapes[0][2:]
     if step.shapes[0][:2] != source.shape[:2] or step.attributes.get("antialias", 0):
         raise step.refuse("only height and width are resized, without antialiasing")
@@ -35,6 +39,8 @@ def _takes_lower(step: Step, where: str, before: tuple[int, ...], after: tuple[i
     With a whole factor all ways of rounding come to that.
     """
     rounding: str = step.attributes.get("nearest_mode", b"round_prefer_floor").decode()
+    if step.opset < _WITH_COORDINATES:
+        rounding = "floor"
     whole = all(new % old == 0 for old, new in zip(before, after, strict=True))
     if where == "asymmetric":
         return rounding == "floor"
@@ -69,4 +75,5 @@ RESIZING: Final[Mapping[str, Callable[[Step], Activation]]] = {
     "DepthToSpace": _depth_to_space,
     "Resize": _resize,
     "SpaceToDepth": _space_to_depth,
+    "Upsample": _resize,
 }

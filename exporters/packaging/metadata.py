@@ -110,9 +110,9 @@ def summary(bundle: Bundle) -> str:
 
 
 def _preparation(preprocessing: Preprocessing) -> str:
-    size, clahe = preprocessing.size, preprocessing.clahe
+    clahe, wide = preprocessing.clahe, preprocessing.width
     how = f"{preprocessing.fit}, {preprocessing.interpolation}"
-    steps = [f"{preprocessing.colour}, made {size}x{size} ({how})"]
+    steps = [f"{preprocessing.colour}, made {preprocessing.height}x{wide} ({how})"]
     if clahe is not None:
         steps.append(f"then CLAHE (clip limit {clahe.clip_limit:g}, {clahe.tiles}x{clahe.tiles})")
     if preprocessing.difference_of_gaussians:
@@ -194,13 +194,13 @@ def _metadata(bundle: Bundle) -> bytes:
 
 
 def _input(preprocessing: Preprocessing) -> _Table:
-    side = np.uint32(preprocessing.size)
+    height, width = np.uint32(preprocessing.height), np.uint32(preprocessing.width)
     # A tool that knows RGB would put something else into a fourth channel.
     edges = preprocessing.difference_of_gaussians
     colours = UNKNOWN_COLOUR_SPACE if edges else COLOUR_SPACES[preprocessing.colour]
     image = {
         "color_space": colours,
-        "default_size": ("ImageSize", {"width": side, "height": side}),
+        "default_size": ("ImageSize", {"width": width, "height": height}),
     }
     normalization = {
         "mean": np.array([PIXEL_ZERO], np.float32),

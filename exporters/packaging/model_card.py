@@ -24,7 +24,7 @@ An image classifier made with leansight (task: {bundle.task}), for {len(bundle.l
 {", ".join(bundle.labels)}.
 
 It takes a photo of any size (with transparent pixels on white), makes it
-{preprocessing.size}×{preprocessing.size}
+{preprocessing.size_text}
 {preprocessing.colour} ({preprocessing.fit}, {contrast}), and {_says(bundle)}.
 
 It computes in {bundle.precision_text}{_named_layers(bundle)}.

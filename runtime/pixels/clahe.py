@@ -16,16 +16,19 @@ Pixels = NDArray[np.uint8]
 
 
 def equalised(plane: Pixels, *, clip_limit: float, tiles: int) -> Pixels:
-    """Return a square of levels (S, S) equalised in `tiles` by `tiles` regions.
+    """Return a plane of levels (H, W) equalised in `tiles` by `tiles` regions.
 
-    A region's side is S / tiles, rounded up; what lies beyond the last pixel is reflected at it.
+    A region's sides are H / tiles and W / tiles, rounded up; what lies beyond the last pixel is
+    reflected at it.
     """
-    size = len(plane)
-    side = -(-size // tiles)
-    inside = _reflected(np.arange(tiles * side), size)
-    regions = plane[inside[:, None], inside].reshape(tiles, side, tiles, side).swapaxes(1, 2)
-    tables = _tables(regions.reshape(tiles * tiles, side * side), clip_limit)
-    return _mixed(plane, tables.reshape(tiles, tiles, LEVELS).astype(np.int64), side)
+    high, wide = (-(-length // tiles) for length in plane.shape)
+    rows, columns = (
+        _reflected(np.arange(tiles * side), length)
+        for side, length in zip((high, wide), plane.shape, strict=True)
+    )
+    regions = plane[rows[:, None], columns].reshape(tiles, high, tiles, wide).swapaxes(1, 2)
+    tables = _tables(regions.reshape(tiles * tiles, high * wide), clip_limit)
+    return _mixed(plane, tables.reshape(tiles, tiles, LEVELS).astype(np.int64), (high, wide))
 
 
 def _reflected(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:
@@ -53,18 +56,31 @@ def _tables(regions: Pixels, clip_limit: float) -> Pixels:
     return tables
 
 
-def _mixed(plane: Pixels, tables: NDArray[np.int64], side: int) -> Pixels:
+def _mixed(plane: Pixels, tables: NDArray[np.int64], sides: tuple[int, int]) -> Pixels:
     """Return for each pixel the mix of the tables (tiles, tiles, 256) around it."""
-    whole = 2 * side  # the middle of a tile may lie between two pixels
-    first, weight = np.divmod(2 * np.arange(len(plane)) - side, whole)
-    second = np.minimum(first + 1, len(tables) - 1)
-    first = np.maximum(first, 0)
-    upper, lower = (
-        tables[rows[:, None], first, plane] * (whole - weight)
-        + tables[rows[:, None], second, plane] * weight
-        for rows in (first, second)
+    tiles = len(tables)
+    (above, below, down), (left, right, across) = (
+        _around(length, tiles, side) for length, side in zip(plane.shape, sides, strict=True)
     )
-    total = upper * (whole - weight)[:, None] + lower * weight[:, None] + whole**2 // 2
-    levels, left_over = np.divmod(total, whole**2)
+    high, wide = (2 * side for side in sides)
+    upper, lower = (
+        tables[rows[:, None], left, plane] * (wide - across)
+        + tables[rows[:, None], right, plane] * across
+        for rows in (above, below)
+    )
+    whole = high * wide
+    total = upper * (high - down)[:, None] + lower * down[:, None] + whole // 2
+    levels, left_over = np.divmod(total, whole)
     mixed: Pixels = (levels - (levels & (left_over == 0))).astype(np.uint8)
     return mixed
+
+
+def _around(
+    length: int, tiles: int, side: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the two tiles around each pixel of a side, and how many parts the second has.
+
+    Of 2 * side parts, for the middle of a tile may lie between two pixels.
+    """
+    first, parts = np.divmod(2 * np.arange(length) - side, 2 * side)
+    return np.maximum(first, 0), np.minimum(first + 1, tiles - 1), parts

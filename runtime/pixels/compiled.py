@@ -29,7 +29,8 @@ class Settings(ctypes.Structure):
     """What is done to an image, as prepare.c takes it."""
 
     _fields_ = (
-        ("size", ctypes.c_int32),
+        ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32),
         ("gray", ctypes.c_int32),
         ("fit", ctypes.c_int32),
         ("interpolation", ctypes.c_int32),
@@ -42,7 +43,8 @@ class Settings(ctypes.Structure):
     def of(
         cls,
         *,
-        size: int,
+        height: int,
+        width: int,
         gray: bool,
         fit: str,
         interpolation: str,
@@ -52,7 +54,7 @@ class Settings(ctypes.Structure):
     ) -> "Settings":
         """Name the values; 0 tiles are no CLAHE."""
         numbers = (_FITS.index(fit), _INTERPOLATIONS.index(interpolation))
-        return cls(size, gray, *numbers, tiles, edges, clip_limit)
+        return cls(height, width, gray, *numbers, tiles, edges, clip_limit)
 
 
 @functools.cache

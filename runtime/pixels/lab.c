@@ -114,7 +114,7 @@ static void to_srgb(const byte *restrict lightness, const byte *restrict a, cons
 
 int equalise_rgb(byte *rgb, const Settings *settings)
 {
-    const int64_t pixels = (int64_t)settings->size * settings->size;
+    const int64_t pixels = (int64_t)settings->height * settings->width;
     byte *lightness = malloc((size_t)pixels * 3);
     if (!lightness)
         return NO_MEMORY;

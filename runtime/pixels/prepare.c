@@ -20,13 +20,13 @@ static void to_rgb_order(byte *pixels, int64_t count, int depth)
 }
 
 /* Prepares an image of height * width pixels of 1 or 3 channels (blue, green, red), whose rows
- * begin `stride` bytes apart. `out` has room for size * size pixels of all channels.
+ * begin `stride` bytes apart. `out` has room for all channels of the result.
  * Returns 0, or 1 if there is no memory. */
 EXPORTED int leansight_prepare(const byte *image, int64_t height, int64_t width, int64_t stride,
                                int channels, const Settings *settings, byte *out)
 {
     const int depth = settings->gray ? 1 : 3;
-    const int64_t count = (int64_t)settings->size * settings->size;
+    const int64_t count = (int64_t)settings->height * settings->width;
     byte *pixels = settings->edges ? malloc((size_t)(count * depth)) : out;
     if (!pixels)
         return NO_MEMORY;
@@ -38,7 +38,7 @@ EXPORTED int leansight_prepare(const byte *image, int64_t height, int64_t width,
     if (status == OK && settings->tiles)
         status = settings->gray ? equalise_plane(pixels, settings) : equalise_rgb(pixels, settings);
     if (status == OK && settings->edges)
-        status = add_edges(pixels, depth, settings->size, out);
+        status = add_edges(pixels, depth, settings->height, settings->width, out);
     if (pixels != out)
         free(pixels);
     return status;

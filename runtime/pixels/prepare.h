@@ -29,7 +29,7 @@ enum { AREA, LINEAR, NEAREST };
 enum { OK, NO_MEMORY };
 
 typedef struct {
-    int32_t size;          /* side of the result, in pixels */
+    int32_t height, width; /* of the result, in pixels */
     int32_t gray;          /* 1: one channel, 0: red, green, blue */
     int32_t fit;           /* STRETCH, LETTERBOX or CENTRE_CROP */
     int32_t interpolation; /* AREA, LINEAR or NEAREST */
@@ -38,19 +38,19 @@ typedef struct {
     double clip_limit;     /* of CLAHE, in mean heights of a histogram's bin */
 } Settings;
 
-/* Fits an image to a square, makes it gray if that is wanted, and resizes it: writes size * size
- * pixels of the channels that it returns in `depth`, blue first. */
+/* Fits an image to the shape of the result, makes it gray if that is wanted, and resizes it: writes
+ * height * width pixels of the channels that it returns in `depth`, blue first. */
 int resize_image(const byte *image, int64_t height, int64_t width, int64_t stride, int channels,
                  const Settings *settings, byte *out, int *depth);
 
-/* Equalises a plane of size * size levels in place. */
+/* Equalises a plane of height * width levels in place. */
 int equalise_plane(byte *plane, const Settings *settings);
 
-/* Equalises the lightness of size * size RGB pixels in place. */
+/* Equalises the lightness of height * width RGB pixels in place. */
 int equalise_rgb(byte *rgb, const Settings *settings);
 
-/* Writes size * size pixels of `depth` channels (gray or RGB) and the edges of their gray. */
-int add_edges(const byte *pixels, int depth, int64_t size, byte *out);
+/* Writes height * width pixels of `depth` channels (gray or RGB) and the edges of their gray. */
+int add_edges(const byte *pixels, int depth, int64_t height, int64_t width, byte *out);
 
 /* Fills the tables of CIELAB. */
 void fill_lab_tables(void);

@@ -43,6 +43,12 @@ static const byte *row_of(const View *view, int64_t y, byte *buffer)
     return buffer;
 }
 
+static int64_t at_least_1(int64_t pixels)
+{
+    return pixels < 1 ? 1 : pixels;
+}
+
+/* The largest part, or the smallest frame, of the image that has the shape of the result. */
 static View fitted(const byte *pixels, int64_t height, int64_t width, int64_t stride, int channels,
                    const Settings *settings)
 {
@@ -54,16 +60,21 @@ static View fitted(const byte *pixels, int64_t height, int64_t width, int64_t st
                  .width = width,
                  .rows = height,
                  .columns = width};
-    int64_t shorter = height < width ? height : width;
-    int64_t longer = height < width ? width : height;
+    const int64_t rows = settings->height, columns = settings->width;
+    const int is_taller = height * columns > width * rows; /* than the result, in its shape */
     if (settings->fit == CENTRE_CROP) {
-        int64_t top = (height - shorter) / 2, left = (width - shorter) / 2;
-        view.pixels += top * stride + left * channels;
-        view.height = view.width = view.rows = view.columns = shorter;
+        if (is_taller)
+            view.height = view.rows = at_least_1(width * rows / columns);
+        else
+            view.width = view.columns = at_least_1(height * columns / rows);
+        view.pixels += (height - view.height) / 2 * stride + (width - view.width) / 2 * channels;
     } else if (settings->fit == LETTERBOX) {
-        view.top = (longer - height) / 2;
-        view.left = (longer - width) / 2;
-        view.rows = view.columns = longer;
+        if (is_taller)
+            view.columns = (height * columns + rows - 1) / rows;
+        else
+            view.rows = (width * rows + columns - 1) / columns;
+        view.top = (view.rows - height) / 2;
+        view.left = (view.columns - width) / 2;
     }
     return view;
 }
@@ -237,9 +248,9 @@ static void interpolate_down(const byte *restrict upper, const byte *restrict lo
 }
 
 static void interpolate_across(const uint16_t *restrict between, const Place *restrict places,
-                               byte *restrict out, int64_t size)
+                               byte *restrict out, int64_t width)
 {
-    for (int64_t x = 0; x < size; x++)
+    for (int64_t x = 0; x < width; x++)
         out[x] = (byte)(((256 - places[x].weight) * between[places[x].first] +
                          places[x].weight * between[places[x].second] + (1u << 15)) >>
                         16);
@@ -252,9 +263,9 @@ typedef uint32_t Words __attribute__((vector_size(16)));
 /* The same for three channels, of which a fourth is read and written along and overwritten. */
 static void interpolate_colours_across(const uint16_t *restrict between,
                                        const Place *restrict places, byte *restrict out,
-                                       int64_t size)
+                                       int64_t width)
 {
-    for (int64_t x = 0; x < size; x++, out += 3) {
+    for (int64_t x = 0; x < width; x++, out += 3) {
         Halves first, second;
         memcpy(&first, between + 3 * places[x].first, sizeof first);
         memcpy(&second, between + 3 * places[x].second, sizeof second);
@@ -268,25 +279,25 @@ static void interpolate_colours_across(const uint16_t *restrict between,
 /* Interpolates between pixels in 256ths. */
 static int interpolated(const View *view, const Settings *settings, byte *out)
 {
-    const int64_t size = settings->size, length = size * view->depth;
-    Place *across = malloc((size_t)size * sizeof *across),
-          *down = malloc((size_t)size * sizeof *down);
+    const int64_t height = settings->height, width = settings->width, length = width * view->depth;
+    Place *across = malloc((size_t)width * sizeof *across),
+          *down = malloc((size_t)height * sizeof *down);
     uint16_t *between = calloc((size_t)(view->columns * view->depth + 1), sizeof *between);
     byte *row = malloc((size_t)(length + 1));
     const int status = across && down && between && row ? OK : NO_MEMORY;
     if (status == OK) {
         void (*find)(Place *, int64_t, int64_t) =
             settings->interpolation == NEAREST ? places_nearest : places_linear;
-        find(across, view->columns, size);
-        find(down, view->rows, size);
-        for (int64_t y = 0; y < size; y++, out += length) {
+        find(across, view->columns, width);
+        find(down, view->rows, height);
+        for (int64_t y = 0; y < height; y++, out += length) {
             interpolate_down(row_of(view, down[y].first, view->upper),
                              row_of(view, down[y].second, view->lower), down[y].weight, between,
                              view->columns * view->depth);
             if (view->depth == 1)
-                interpolate_across(between, across, row, size);
+                interpolate_across(between, across, row, width);
             else
-                interpolate_colours_across(between, across, row, size);
+                interpolate_colours_across(between, across, row, width);
             memcpy(out, row, (size_t)length);
         }
     }
@@ -299,11 +310,11 @@ static int64_t factor_of(int64_t side, int64_t size)
     return side < size ? 1 : side / size;
 }
 
-/* Writes size * size * depth pixels. */
+/* Writes height * width * depth bytes. */
 static int resized(View *view, const Settings *settings, byte *out)
 {
-    const int64_t down = factor_of(view->rows, settings->size);
-    const int64_t across = factor_of(view->columns, settings->size);
+    const int64_t down = factor_of(view->rows, settings->height);
+    const int64_t across = factor_of(view->columns, settings->width);
     const int64_t length = view->columns * view->depth;
     byte *rows_of_zeros = calloc((size_t)length, 3);
     if (!rows_of_zeros)
@@ -311,7 +322,7 @@ static int resized(View *view, const Settings *settings, byte *out)
     view->upper = rows_of_zeros, view->lower = view->upper + length;
     view->black = view->lower + length;
     int status = OK;
-    if (view->rows == settings->size && view->columns == settings->size) {
+    if (view->rows == settings->height && view->columns == settings->width) {
         for (int64_t y = 0; y < view->rows; y++, out += length)
             memcpy(out, row_of(view, y, view->upper), (size_t)length);
     } else if (settings->interpolation != AREA || (down == 1 && across == 1)) {
@@ -329,7 +340,7 @@ static int resized(View *view, const Settings *settings, byte *out)
                          .width = columns,
                          .rows = rows,
                          .columns = columns};
-            if (rows == settings->size && columns == settings->size)
+            if (rows == settings->height && columns == settings->width)
                 memcpy(out, shrunk, (size_t)(rows * mean.stride));
             else
                 status = interpolated(&mean, settings, out);

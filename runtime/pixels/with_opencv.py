@@ -4,6 +4,7 @@ Each gives the bytes of `prepare.c` (docs/decisions/0003). `*_version_1` are tho
 before `preprocessing.version`, which may differ between x86 and ARM.
 """
 
+import math
 from itertools import pairwise
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from leansight.runtime.pixels import clahe
 from leansight.runtime.pixels.opencv import Cv2
 
 Pixels = NDArray[np.uint8]
+Size = tuple[int, int]
+"""Height and width in pixels."""
 
 # Letterbox bars are black, as the zero padding of a photo's surroundings in training is.
 BAR_VALUE: Final = 0
@@ -23,7 +26,7 @@ NO_EDGE: Final = 128
 _NARROW: Final = (1, 14, 62, 102, 62, 14, 1)
 _WIDE: Final = (3, 11, 29, 53, 64, 53, 29, 11, 3)
 _DIFFERENCE_GAIN: Final = 4
-_ROUNDED_UP: Final = 2  # pixels of a side of the blocks whose half OpenCV rounds up
+_ROUNDED_UP: Final = (2, 2)  # the blocks whose half OpenCV rounds up
 _MOST_BETWEEN_BARS: Final = 100_000_000  # pixels that are made, at once, of an image and its bars
 _MOST_SUM: Final = 1 << 31  # OpenCV adds up a block in 32 bits
 
@@ -45,58 +48,86 @@ def rgb(cv2: Cv2, image: Pixels) -> Pixels:
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if is_gray(image) else cv2.COLOR_BGR2RGB)
 
 
-def fitted(image: Pixels, fit: str) -> Pixels:
-    """Make the image square by cutting or by adding bars; a stretch leaves it as it is."""
+def framed(image: Pixels, fit: str, size: Size) -> Size:
+    """Return the sides of the part, or of the frame, of the image that has the shape of `size`.
+
+    It is as large as fits in (centre-crop), or as small as holds the image (letterbox).
+    """
+    (height, width), (rows, columns) = image.shape[:2], size
+    is_taller = height * columns > width * rows
+    match fit:
+        case "centre-crop" if is_taller:
+            return max(1, width * rows // columns), width
+        case "centre-crop":
+            return height, max(1, height * columns // rows)
+        case "letterbox" if is_taller:
+            return height, -(-height * columns // rows)
+        case "letterbox":
+            return -(-width * rows // columns), width
+    return height, width
+
+
+def fitted(image: Pixels, fit: str, size: Size) -> Pixels:
+    """Give the image the shape of `size` by cutting or by adding bars; a stretch leaves it."""
     height, width = image.shape[:2]
-    if fit == "stretch" or height == width:
+    rows, columns = framed(image, fit, size)
+    if (rows, columns) == (height, width):
         return image
     if fit == "centre-crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        return image[top : top + side, left : left + side]
-    side = max(height, width)
-    if side**2 > _MOST_BETWEEN_BARS:
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return image[top : top + rows, left : left + columns]
+    if rows * columns > _MOST_BETWEEN_BARS:
         raise ValueError(f"an image of {width:,} × {height:,} pixels is too long for a letterbox")
-    square = np.full((side, side, *image.shape[2:]), BAR_VALUE, np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = image
-    return square
+    frame = np.full((rows, columns, *image.shape[2:]), BAR_VALUE, np.uint8)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    frame[top : top + height, left : left + width] = image
+    return frame
 
 
-def letterboxed(cv2: Cv2, image: Pixels, size: int, interpolation: str) -> Pixels:
+def letterboxed(cv2: Cv2, image: Pixels, size: Size, interpolation: str) -> Pixels:
     """Return what `resized` makes of the image between its bars, without making the bars.
 
     Between bars, a picture of 30,000 × 1 pixels would take 2.7 GB.
     """
-    side = max(image.shape[:2])
-    if side == size:
-        return fitted(image, "letterbox")
+    frame = framed(image, "letterbox", size)
+    if frame == size:
+        return fitted(image, "letterbox", size)
     if interpolation == "nearest":
-        return _gathered(image, (2 * np.arange(size) + 1) * side // (2 * size))
-    if interpolation == "area" and side >= 2 * size:
-        means = _means_between_bars(image, side // size)
-        return cv2.resize(means, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
-    return _interpolated(image, size)
+        return _gathered(image, frame, *_nearest_places(frame, size))
+    blocks = _blocks(frame, size)
+    if interpolation == "area" and blocks != (1, 1):
+        means = _means_between_bars(image, frame, blocks)
+        return cv2.resize(means, size[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
+    return _interpolated(image, frame, size)
 
 
-def _gathered(image: Pixels, places: NDArray[np.int64]) -> Pixels:
-    """Return the pixels at these rows, and at these columns, of the image between its bars."""
-    side = max(image.shape[:2])
-    rows, columns = (places - (side - length) // 2 for length in image.shape[:2])
+def _nearest_places(frame: Size, size: Size) -> list[NDArray[np.int64]]:
+    """Return the rows and columns in which the middles of the result's pixels lie."""
+    return [
+        (2 * np.arange(length) + 1) * side // (2 * length)
+        for side, length in zip(frame, size, strict=True)
+    ]
+
+
+def _gathered(
+    image: Pixels, frame: Size, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> Pixels:
+    """Return the pixels at these rows and columns of the image between its bars."""
+    rows = rows - (frame[0] - image.shape[0]) // 2
+    columns = columns - (frame[1] - image.shape[1]) // 2
     seen_rows = (rows >= 0) & (rows < image.shape[0])
     seen_columns = (columns >= 0) & (columns < image.shape[1])
-    pixels = np.full((len(places), len(places), *image.shape[2:]), BAR_VALUE, np.uint8)
+    pixels = np.full((len(rows), len(columns), *image.shape[2:]), BAR_VALUE, np.uint8)
     pixels[np.ix_(seen_rows, seen_columns)] = image[np.ix_(rows[seen_rows], columns[seen_columns])]
     return pixels
 
 
-def _means_between_bars(image: Pixels, block: int) -> Pixels:
+def _means_between_bars(image: Pixels, frame: Size, blocks: Size) -> Pixels:
     """Return the means of the blocks of the image between its bars, which add nothing to sums."""
-    side = max(image.shape[:2])
-    count, cut_off = side // block, side % block // 2
     sums: NDArray[Any] = image
-    for axis in (0, 1) if image.shape[0] == side else (1, 0):  # the longer first: less is left
-        length = image.shape[axis]
+    for axis in (0, 1) if image.shape[0] >= image.shape[1] else (1, 0):  # less is left
+        length, side, block = image.shape[axis], frame[axis], blocks[axis]
+        count, cut_off = side // block, side % block // 2
         edges = np.arange(count + 1) * block + cut_off - (side - length) // 2
         lines = np.moveaxis(sums, axis, 0)
         parts = [
@@ -104,53 +135,60 @@ def _means_between_bars(image: Pixels, block: int) -> Pixels:
             for begin, end in pairwise(np.clip(edges, 0, length).tolist())
         ]
         sums = np.moveaxis(np.stack(parts), 0, axis)
-    if block == _ROUNDED_UP:
+    if blocks == _ROUNDED_UP:
         means: Pixels = ((sums + 2) >> 2).astype(np.uint8)
         return means
-    return _rounded_means(sums, block * block)
+    return _rounded_means(sums, math.prod(blocks))
 
 
-def _interpolated(image: Pixels, size: int) -> Pixels:
+def _interpolated(image: Pixels, frame: Size, size: Size) -> Pixels:
     """Interpolate in 256ths as OpenCV's INTER_LINEAR_EXACT, half rounded up."""
-    side = max(image.shape[:2])
-    positions = 1.0 / (size / side) * (np.arange(size) + 0.5) - 0.5
-    first = np.floor(positions).astype(np.int64)
-    weights = np.rint((positions - first) * 256).astype(np.uint32)
-    weights[(first < 0) | (first >= side - 1)] = 0
-    first = np.clip(first, 0, side - 1)
-    both = _gathered(image, np.stack((first, np.minimum(first + 1, side - 1)), 1).ravel())
-    down = weights.reshape(-1, *(1,) * (image.ndim - 1))
-    across = weights.reshape(-1, *(1,) * (image.ndim - 2))
+    (rows, down), (columns, across) = (
+        _linear_places(side, length) for side, length in zip(frame, size, strict=True)
+    )
+    both = _gathered(image, frame, rows, columns)
+    down = down.reshape(-1, *(1,) * (image.ndim - 1))
+    across = across.reshape(-1, *(1,) * (image.ndim - 2))
     between = (256 - down) * both[0::2] + down * both[1::2]
     mixed = (256 - across) * between[:, 0::2] + across * between[:, 1::2]
     pixels: Pixels = ((mixed + (1 << 15)) >> 16).astype(np.uint8)
     return pixels
 
 
-def resized(cv2: Cv2, image: Pixels, size: int, interpolation: str) -> Pixels:
-    """Return the image with sides of `size` pixels."""
-    if image.shape[:2] == (size, size):
+def _linear_places(side: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Return the two places between which each of `length` pixels lies, and parts of the second."""
+    positions = 1.0 / (length / side) * (np.arange(length) + 0.5) - 0.5
+    first = np.floor(positions).astype(np.int64)
+    weights = np.rint((positions - first) * 256).astype(np.uint32)
+    weights[(first < 0) | (first >= side - 1)] = 0
+    first = np.clip(first, 0, side - 1)
+    return np.stack((first, np.minimum(first + 1, side - 1)), 1).ravel(), weights
+
+
+def resized(cv2: Cv2, image: Pixels, size: Size, interpolation: str) -> Pixels:
+    """Return the image with `size` pixels: height, width."""
+    if image.shape[:2] == size:
         return image
     if interpolation == "nearest":
-        rows, columns = ((2 * np.arange(size) + 1) * side // (2 * size) for side in image.shape[:2])
+        rows, columns = _nearest_places((image.shape[0], image.shape[1]), size)
         nearest: Pixels = image[rows[:, None], columns]
         return nearest
     if interpolation == "area":
         image = _averaged(cv2, image, size)
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
 
 
-def resized_version_1(cv2: Cv2, image: Pixels, size: int, interpolation: str) -> Pixels:
-    """Return the image with sides of `size` pixels, as old bundles have it."""
-    if image.shape[:2] == (size, size):
+def resized_version_1(cv2: Cv2, image: Pixels, size: Size, interpolation: str) -> Pixels:
+    """Return the image with `size` pixels, as old bundles have it."""
+    if image.shape[:2] == size:
         return image
     if interpolation == "nearest":
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     if interpolation == "area":
         whole, (down, across) = _whole_blocks(image, size)
         smaller = (whole.shape[1] // across, whole.shape[0] // down)
         image = cv2.resize(whole, smaller, interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
 
 
 def equalised(cv2: Cv2, pixels: Pixels, clip_limit: float, tiles: int) -> Pixels:
@@ -188,8 +226,8 @@ def edges(cv2: Cv2, pixels: Pixels) -> Pixels:
     return around
 
 
-def _averaged(cv2: Cv2, image: Pixels, size: int) -> Pixels:
-    """Average blocks of pixels, of which at least `size` are left on each side."""
+def _averaged(cv2: Cv2, image: Pixels, size: Size) -> Pixels:
+    """Average blocks of pixels, of which at least `size` are left."""
     whole, (down, across) = _whole_blocks(image, size)
     return whole if (down, across) == (1, 1) else _means(cv2, whole, down, across)
 
@@ -210,12 +248,18 @@ def _rounded_means(sums: NDArray[np.int64], count: int) -> Pixels:
     return means
 
 
-def _whole_blocks(image: Pixels, size: int) -> tuple[Pixels, tuple[int, int]]:
-    """Return the image and the sides of its blocks: as large as leave `size` of them on each side.
+def _blocks(frame: Size, size: Size) -> Size:
+    """Return the sides of blocks: as large as leave `size` of them."""
+    down, across = (max(1, side // length) for side, length in zip(frame, size, strict=True))
+    return down, across
+
+
+def _whole_blocks(image: Pixels, size: Size) -> tuple[Pixels, Size]:
+    """Return the image and the sides of its blocks.
 
     What is left over of a block, less than one pixel of the result, is cut off on both sides.
     """
-    down, across = (max(1, side // size) for side in image.shape[:2])
+    down, across = _blocks((image.shape[0], image.shape[1]), size)
     height, width = image.shape[0] // down * down, image.shape[1] // across * across
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return image[top : top + height, left : left + width], (down, across)

@@ -241,6 +241,7 @@ def _require_all(model: Path, imported: ImportOptions, data: Path | None) -> "tu
         mean=mean,
         std=std,
         size=imported.size,
+        output=imported.output,
         fit=imported.fit or "stretch",
         interpolation=imported.interpolation or "area",
         overrides=(*imported.overrides, *videos_override(imported.videos)),

@@ -42,7 +42,7 @@ def _row(recipe: Recipe) -> dict[str, str]:
         "system": recipe.system,
         "task": recipe.task,
         "model": recipe.model.name,
-        "input": f"{pixels.size}×{pixels.size} {pixels.colour}{edges}",
+        "input": f"{pixels.size_text} {pixels.colour}{edges}",
         "description": recipe.description,
     }
 

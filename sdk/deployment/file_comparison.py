@@ -22,7 +22,9 @@ from leansight.sdk.system.console import tell
 
 # Of the largest output, or of a probability: two float runtimes add in different orders.
 _TOLERANCE: Final = 1e-3
-_NOISE_FACTOR: Final = 10  # how many times float32's own error two runtimes may be apart
+_NOISE_FACTOR: Final = 10  # how many times the precision's own error two runtimes may be apart
+# How many times as coarsely as float32 a file's own precision rounds: bits of the mantissa.
+_COARSENESS: Final = {"float16": 1 << 13, "bfloat16": 1 << 16}
 _IMAGES: Final = 128  # show a graph that was read wrongly; more of them only take longer
 
 
@@ -33,10 +35,11 @@ def require_same(
     pixels: Image,
     progress: StepProgress,
 ) -> float:
-    """Return by how much torch differs from the file on images (N, S, S, C) uint8.
+    """Return by how much torch differs from the file on images (N, H, W, C) uint8.
 
     At most 128 of the images are taken, spread evenly over them. Beyond 1e-3 torch may differ by
-    ten times what float32 itself makes of the network, measured in float64; that is told.
+    ten times what float32 itself makes of the network, measured in float64, or what the file's own
+    float16 would; that is told.
 
     Raises:
         ConversionError: it differs by more, or the file gives numbers that are not finite.
@@ -57,12 +60,16 @@ def require_same(
     if difference <= _TOLERANCE:
         return difference
     noise = largest_difference(classifier, logits, as_outputs(classifier, _precise(module, pixels)))
-    if not difference <= _NOISE_FACTOR * noise:
+    own = noise * _COARSENESS.get(classifier.computes_in, 1)
+    if not difference <= _NOISE_FACTOR * own:
         raise ConversionError(
             f"torch gives other numbers than {classifier.name} in ONNX Runtime, by "
-            f"{difference:.2g}, of which float32 explains {noise:.2g}: it cannot be exported. "
-            "Please report this network"
+            f"{difference:.2g}, of which {classifier.computes_in} explains {own:.2g}: it cannot be "
+            "exported. Please report this network"
         )
+    if classifier.computes_in in _COARSENESS:
+        tell(f"what {classifier.name} rounds to {classifier.computes_in} is {difference:.2g}")
+        return difference
     tell(
         f"{classifier.name} is ill-conditioned: float32 alone changes what it says by {noise:.2g}, "
         f"and torch and ONNX Runtime differ by {difference:.2g}"

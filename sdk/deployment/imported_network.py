@@ -13,6 +13,7 @@ from leansight.exporters.importers.normalisation import Normalisation, normalise
 from leansight.exporters.importers.onnx_reader import OnnxClassifier, read_onnx
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import DataError
+from leansight.runtime.onnx_file import weight_files
 from leansight.runtime.preprocessing import CHANNELS, Fit, Interpolation, Preprocessing
 from leansight.runtime.system.whole_files import scratch_folder
 from leansight.sdk.data.class_names import normalise_name
@@ -20,6 +21,7 @@ from leansight.sdk.data.samples import MIN_CLASSES, Split
 from leansight.sdk.deployment.export_run import package_versions
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
 
 KERAS_FILES: Final = frozenset({".keras", ".h5", ".hdf5"})
@@ -32,9 +34,11 @@ class Origin:
     """What a network from elsewhere does not say of itself.
 
     `labels`: a file of one label a line, in the order of its outputs. `colour`: the order of the
-    channels that it wants; `size`: of its images in pixels (None: as the file says); `mean` and
-    `std`: see `Normalisation`. `overrides` change the recipe by which images are read and split
-    (KEY=VALUE). `python` has TensorFlow, for Keras models.
+    channels that it wants; `size`: of its images in pixels, the side of a square or (height,
+    width) (None: as the file says); `mean` and `std`: see `Normalisation`. `output`: the name of
+    the output that gives a number for each class, where an ONNX file has several. `overrides`
+    change the recipe by which images are read and split (KEY=VALUE). `python` has TensorFlow, for
+    Keras models.
     """
 
     labels: Path
@@ -42,7 +46,8 @@ class Origin:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     python: Path
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
+    output: str | None = None
     fit: Fit = "stretch"
     interpolation: Interpolation = "area"
     overrides: tuple[str, ...] = ()
@@ -111,6 +116,8 @@ def read_network(path: Path, origin: Origin, threshold: float | None) -> Importe
     """Read the network; DataError if its labels, its task or its overrides do not fit."""
     labels, normalisation = read_labels(origin.labels), origin.normalisation
     classifier = _read_classifier(path, origin)
+    for note in classifier.notes:
+        tell(f"{path} {note}")
     recipe = _recipe(path, origin, classifier, threshold)
     _require_outputs(classifier, labels, origin.labels, recipe.task)
     try:
@@ -132,7 +139,7 @@ def _read_classifier(path: Path, origin: Origin) -> OnnxClassifier:
     if not path.exists():
         raise DataError(f"{path} does not exist")
     if path.suffix.lower() == ".onnx":
-        return read_onnx(path, size=origin.size, channels=channels)
+        return read_onnx(path, size=origin.size, channels=channels, output=origin.output)
     with scratch_folder() as folder:
         file = folder / "model.onnx"
         with step_bars() as progress:
@@ -165,7 +172,8 @@ def _recipe(
                 parameter="overrides",
             )
     recipe = override(recipe, origin.overrides)
-    expected = (1, classifier.size, classifier.size, classifier.channels)
+    expected = replace(recipe.preprocessing, size=classifier.size).shape
+    expected = (*expected[:3], classifier.channels)
     if recipe.preprocessing.shape != expected:
         raise DataError(
             f"the images are set to {recipe.preprocessing.shape}, the network takes {expected}",
@@ -204,6 +212,8 @@ def _require_outputs(
 
 def _origin(path: Path, origin: Origin, classifier: OnnxClassifier) -> dict[str, Any]:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    if path.suffix.lower() == ".onnx":
+        files += weight_files(path)
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     return {
         "file": path.name,
@@ -212,4 +222,5 @@ def _origin(path: Path, origin: Origin, classifier: OnnxClassifier) -> dict[str,
         "mean": list(origin.mean),
         "std": list(origin.std),
         "ends_in": classifier.end,
+        "notes": list(classifier.notes),
     }

@@ -20,13 +20,16 @@ from leansight.sdk.models.plain_cnn import plain_body
 from leansight.sdk.models.unpadded_cnn import unpadded_body
 from leansight.sdk.recipes.model import ModelRecipe
 
+Size = int | tuple[int, int] | None
+
 
 def build_network(
-    recipe: ModelRecipe, *, classes: int, channels: int, size: int | None = None
+    recipe: ModelRecipe, *, classes: int, channels: int, size: Size = None
 ) -> "TrainableNetwork":
     """Return the network that a recipe names, with fresh weights; nothing is downloaded.
 
-    `size`: the side of its pictures in pixels, for a recipe that flattens.
+    `size`: of its pictures in pixels, the side of a square or (height, width), for a recipe that
+    flattens.
 
     Raises:
         DataError: the recipe flattens, and pictures of that size leave no features.
@@ -52,12 +55,12 @@ def build_network(
         case name:
             body = TimmBody(name, channels)
             features = body.features
-    side = _side_of_features(body, recipe, channels, size) if recipe.flatten else 0
-    return TrainableNetwork(body, recipe, features=features, classes=classes, side=side)
+    sides = _sides_of_features(body, recipe, channels, size) if recipe.flatten else (0, 0)
+    return TrainableNetwork(body, recipe, features=features, classes=classes, sides=sides)
 
 
 def load_network(
-    file: Path, recipe: ModelRecipe, *, classes: int, channels: int, size: int | None = None
+    file: Path, recipe: ModelRecipe, *, classes: int, channels: int, size: Size = None
 ) -> "TrainableNetwork":
     """Return the network that a recipe names with the weights of a file, pruned ones as well.
 
@@ -80,19 +83,22 @@ def load_network(
     return network
 
 
-def _side_of_features(body: nn.Module, recipe: ModelRecipe, channels: int, size: int | None) -> int:
+def _sides_of_features(
+    body: nn.Module, recipe: ModelRecipe, channels: int, size: Size
+) -> tuple[int, int]:
     if size is None:
         raise ValueError("a head that flattens needs the size of the pictures: give size")
+    height, width = (size, size) if isinstance(size, int) else size
     try:
         with torch.inference_mode():
-            features: Tensor = body.eval()(torch.zeros(1, channels, size, size))
+            features: Tensor = body.eval()(torch.zeros(1, channels, height, width))
     except RuntimeError as error:
         raise DataError(
-            f"pictures of {size}×{size} pixels are too small for {recipe.name}: "
+            f"pictures of {height}×{width} pixels are too small for {recipe.name}: "
             "raise preprocessing.size"
         ) from error
     body.train()
-    return features.shape[-1]
+    return features.shape[-2], features.shape[-1]
 
 
 def _shrink(network: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -40,12 +40,18 @@ class TrainableNetwork(nn.Module):
         recipe: its dropout and head.
         features: C.
         classes: outputs.
-        side: h and w, for a recipe that flattens.
+        sides: (h, w), for a recipe that flattens.
 
     """
 
     def __init__(
-        self, body: nn.Module, recipe: ModelRecipe, *, features: int, classes: int, side: int = 0
+        self,
+        body: nn.Module,
+        recipe: ModelRecipe,
+        *,
+        features: int,
+        classes: int,
+        sides: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
         self.body = body
@@ -54,7 +60,7 @@ class TrainableNetwork(nn.Module):
         mean: nn.Module = nn.Identity() if pooled else nn.AdaptiveAvgPool2d(1)
         self.pool = nn.Identity() if recipe.flatten else nn.Sequential(mean, nn.Flatten())
         self.dropout = nn.Dropout(recipe.dropout)
-        self.hidden = _hidden_layers(features, recipe, side)
+        self.hidden = _hidden_layers(features, recipe, sides)
         self.head = nn.Linear(recipe.head[-1] if recipe.head else features, classes)
         for layer in (*self.hidden, self.head):
             if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -64,7 +70,7 @@ class TrainableNetwork(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map pixels (N, channels, S, S) to logits (N, classes)."""
+        """Map pixels (N, channels, H, W) to logits (N, classes)."""
         features = self.pool(self.body(x))
         logits: Tensor = self.head(self.hidden(self.dropout(features)))
         return logits
@@ -214,12 +220,12 @@ def _convolution(
     return convolution, nn.BatchNorm2d(out_channels)
 
 
-def _hidden_layers(features: int, recipe: ModelRecipe, side: int) -> nn.Sequential:
+def _hidden_layers(features: int, recipe: ModelRecipe, sides: tuple[int, int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     dropouts = recipe.head_dropout or (0.0,) * len(recipe.head)
     flat = not recipe.flatten
     for width, dropout in zip(recipe.head, dropouts, strict=True):
-        layers.append(nn.Linear(features, width) if flat else nn.Conv2d(features, width, side))
+        layers.append(nn.Linear(features, width) if flat else nn.Conv2d(features, width, sides))
         if recipe.head_batch_norm:
             layers.append(nn.BatchNorm1d(width) if flat else nn.BatchNorm2d(width))
         layers += [nn.ReLU(inplace=True), nn.Dropout(dropout), *([] if flat else [nn.Flatten()])]

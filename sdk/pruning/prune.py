@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from leansight.benchmarks.remote import machine_at
+from leansight.exporters.conversion.convert import example_image
 from leansight.exporters.conversion.inference import batches
 from leansight.exporters.errors import PruningError
 from leansight.exporters.pruning.allocation import spread_evenly, spread_globally
@@ -18,7 +19,7 @@ from leansight.exporters.pruning.channels import Importance, Loss, prune, score_
 from leansight.runtime.errors import DataError
 from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import draw
-from leansight.sdk.pruning.target import HEAD, PruningTarget, cost, example_image, prune_to_target
+from leansight.sdk.pruning.target import HEAD, PruningTarget, cost, prune_to_target
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.images import find_images, read_part
@@ -146,7 +147,7 @@ def prune_network(
         PruningError: the target cannot be reached.
 
     """
-    network, example = run.network(), example_image(run)
+    network, example = run.network(), example_image(run.recipe.preprocessing)
     loss = _loss_on(sample, run.recipe)
     score = partial(score_channels, network, example, outputs=HEAD, importance=importance)
     if target.kind in _SPREADS:

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
 
-import torch
 from torch import Tensor, nn
 
 from leansight.benchmarks.machines import Machine
 from leansight.benchmarks.measure import measure_models
 from leansight.benchmarks.models import find_models
 from leansight.benchmarks.picture import synthetic_image
-from leansight.exporters.conversion.convert import convert
+from leansight.exporters.conversion.convert import convert, example_image
 from leansight.exporters.int8.calibrated_network import quantize
 from leansight.exporters.options import StepProgress
 from leansight.exporters.pruning.allocation import measure_sensitivity, search
@@ -68,7 +67,7 @@ def cost(network: nn.Module, kind: Kind, run: Run, sample: ImageSet, machine: Ma
     """
     preprocessing = run.recipe.preprocessing
     if kind == "macs":
-        return count_macs(network, example_image(run))
+        return count_macs(network, example_image(run.recipe.preprocessing))
     pixels = sample.pixels[:_CALIBRATION_IMAGES]
     model = quantize(convert(network, preprocessing), pixels, lambda *_: None)["tflite"]
     if kind == "size":
@@ -87,12 +86,6 @@ def cost(network: nn.Module, kind: Kind, run: Run, sample: ImageSet, machine: Ma
         image = synthetic_image()
         (result,) = measure_models(models, image, runs=_RUNS, on=machine)
     return result.latency_ms.inference.p50
-
-
-def example_image(run: Run) -> Tensor:
-    """Return a black image of the size that the network of a run takes, (1, C, S, S)."""
-    preprocessing = run.recipe.preprocessing
-    return torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
 
 
 HEAD: Final = ("head",)  # whose channels are the classes

@@ -39,10 +39,14 @@ def build_section(kind: type, name: str, values: object) -> object:
 
 def _value(kind: Any, where: str, value: Any) -> Any:  # noqa: ANN401 -- any type, any TOML value
     """Hold a TOML value against the type of its field."""
-    if get_origin(kind) is UnionType:  # X | None
+    if get_origin(kind) is UnionType:  # X | None, or a number | several
         if value is None:
             return None
-        kind = get_args(kind)[0]
+        kinds = get_args(kind)
+        several = (
+            len(kinds) > 1 and get_origin(kinds[1]) is tuple and isinstance(value, list | tuple)
+        )
+        kind = kinds[several]
     if is_dataclass(kind):
         return _change(where, value) if kind is Change else build_section(kind, where, value)  # type: ignore[arg-type]
     expected, types = _VALUES[get_origin(kind) or kind]

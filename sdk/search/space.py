@@ -139,11 +139,22 @@ class Space:
 
     def nearest(self, recipe: Recipe) -> Point:
         """Return what is nearest to a run itself: its width and size, unpruned."""
-        width, size = recipe.model.stage_widths[0], recipe.preprocessing.size
+        width, size = recipe.model.stage_widths[0], _side(recipe)
         return min(
             self.points(),
             key=lambda p: (abs((p.width or width) - width), abs(p.size - size), p.share),
         )
+
+
+def _side(recipe: Recipe) -> int:
+    """Return the side of a run's images; DataError where they are no squares."""
+    size = recipe.preprocessing.size
+    if isinstance(size, int):
+        return size
+    raise DataError(
+        f"the images of this run are {recipe.preprocessing.size_text}: the search tries squares, "
+        "and needs a run that was trained with one, such as preprocessing.size=64"
+    )
 
 
 def width_setting(model: ModelRecipe, width: int) -> str:
@@ -170,10 +181,10 @@ def space_of(
     machine or a Pi (one, if nothing is `timed`).
 
     Raises:
-        DataError: a value is out of range, or the network has no width.
+        DataError: a value is out of range, the network has no width, or no square images.
 
     """
-    model, size = recipe.model, recipe.preprocessing.size
+    model, size = recipe.model, _side(recipe)
     has_width = model.name in WITH_WIDTH
     if widths and not has_width:
         raise DataError(f"{model.name} has no width: leave them out", parameter="widths")

@@ -119,10 +119,10 @@ def _make_views(
 
 
 def _record_type(start: RunConfig, *, taught: bool) -> np.dtype[np.void]:
-    side, labels = start.recipe.preprocessing.size, len(start.labels)
+    preprocessing, labels = start.recipe.preprocessing, len(start.labels)
     return np.dtype(
         [
-            ("pixels", "u1", (start.recipe.preprocessing.channels, side, side)),
+            ("pixels", "u1", tuple(preprocessing.shape[axis] for axis in (3, 1, 2))),
             ("target", "<i8", (labels,) if start.recipe.task == "multilabel" else ()),
             ("teacher", "<f2", (labels if taught else 0,)),
         ]

@@ -143,11 +143,11 @@ class PreparedImages(Dataset[Batch]):
 def scene_preprocessing(preprocessing: Preprocessing, scale: float) -> Preprocessing:
     """Return what makes scenes: the fit and interpolation of `preprocessing`, nothing that loses.
 
-    Scenes are RGB, `scale` times the network's side, without CLAHE or derived channels.
+    Scenes are RGB, `scale` times the network's sides, without CLAHE or derived channels.
     """
-    side = round(scale * preprocessing.size)
+    size = round(scale * preprocessing.height), round(scale * preprocessing.width)
     return replace(
-        preprocessing, size=side, colour="rgb", clahe=None, difference_of_gaussians=False
+        preprocessing, size=size, colour="rgb", clahe=None, difference_of_gaussians=False
     )
 
 

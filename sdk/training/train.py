@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 import pytorch_lightning as pl
@@ -51,6 +51,15 @@ from leansight.sdk.training.trainer import (
     make_trainer,
     quiet_lightning,
 )
+
+
+class _Shape(TypedDict):
+    """What a network is built for."""
+
+    classes: int
+    channels: int
+    size: int | tuple[int, int]
+
 
 _SAFE_CHANNELS: Final = 16
 VALIDATION_BATCH: Final = 16  # small batches stay in the processor's cache
@@ -141,13 +150,13 @@ def train_network(
 
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # no advertisements
-    recipe, folder = start.recipe, out / "checkpoints"
+    recipe, folder, shape = start.recipe, out / "checkpoints", _shape(start)
     last = folder / LAST_CHECKPOINT
     pl.seed_everything(recipe.training.seed, workers=True, verbose=False)
     if start.options.network:
-        network = load_network(start.options.network, recipe.model, **_shape(start))
+        network = load_network(start.options.network, recipe.model, **shape)
     else:
-        network = build_network(recipe.model, **_shape(start))
+        network = build_network(recipe.model, **shape)
         if recipe.model.pretrained and not last.exists():
             if recipe.model.data_normalisation:
                 start = measure_normalisation(start, images.scenes, out)
@@ -178,7 +187,7 @@ def train_network(
     return network.eval(), trainer
 
 
-def _shape(start: RunConfig) -> dict[str, int]:
+def _shape(start: RunConfig) -> _Shape:
     seen = start.recipe.preprocessing
     return {"classes": len(start.labels), "channels": seen.channels, "size": seen.size}
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from leansight.exporters.importers.onnx_reader import OnnxClassifier, read_onnx
+from leansight.runtime.decision import softmax
 
 Floats = NDArray[np.float32]
 
@@ -97,10 +98,13 @@ def numbers(*shape: int) -> NDArray[np.float64]:
     return np.random.default_rng(2).normal(size=shape)
 
 
-def require_like_runtime(file: Path) -> None:
+def require_like_runtime(file: Path, *, end: str = "logits") -> None:
     """Hold what is read against ONNX Runtime: three images at once, and one by one in the file."""
     classifier = read_onnx(file, size=None, channels=3)
+    assert classifier.end == end
+    assert isinstance(classifier.size, int)
     images = pictures(3, classifier.size)
-    exact = runtime(file, images)
+    exact, logits = runtime(file, images), given(classifier, images)
     assert np.ptp(exact, axis=0).max() > 1e-4  # else images would not matter
-    np.testing.assert_allclose(given(classifier, images), exact, atol=2e-5, rtol=2e-5)
+    shown = softmax(logits) if end == "softmax" else logits
+    np.testing.assert_allclose(shown, exact, atol=2e-5, rtol=2e-5)

@@ -14,6 +14,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 from unittest.mock import patch
@@ -22,6 +23,7 @@ import numpy as np
 
 from leansight.runtime.pixels import compiled
 from leansight.runtime.preprocessing import (
+    MAX_ASPECT,
     Clahe,
     Colour,
     Fit,
@@ -48,7 +50,7 @@ def draw_setting(drawn: random.Random) -> Preprocessing:
     """Return a preprocessing that a recipe can state, of up to 300 pixels a side."""
     usual = drawn.random() < 0.5
     clahe = Clahe(clip_limit=drawn.choice(CLIP_LIMITS), tiles=drawn.randrange(1, 17))
-    return Preprocessing(
+    setting = Preprocessing(
         size=drawn.choice(USUAL_SIZES) if usual else drawn.randrange(1, LARGEST_SIZE + 1),
         colour=drawn.choice(get_args(Colour)),
         clahe=drawn.choice((None, clahe, clahe, clahe)),
@@ -56,6 +58,17 @@ def draw_setting(drawn: random.Random) -> Preprocessing:
         interpolation=drawn.choice(get_args(Interpolation)),
         difference_of_gaussians=drawn.choice((False, True)),
     )
+    if drawn.random() < 0.5:
+        return setting
+    return replace(setting, size=_unequal_sides(drawn, setting))
+
+
+def _unequal_sides(drawn: random.Random, setting: Preprocessing) -> tuple[int, int]:
+    """Return height and width, of which one is the setting's."""
+    least = -(-setting.height // MAX_ASPECT)
+    most = min(LARGEST_SIZE, MAX_ASPECT * setting.height)
+    other = drawn.randrange(least, most + 1)
+    return drawn.choice(((setting.height, other), (other, setting.height)))
 
 
 def draw_image(drawn: random.Random) -> Image:

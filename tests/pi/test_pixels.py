@@ -1,5 +1,6 @@
 import json
 import random
+from operator import gt, lt
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ def test_the_same_seed_draws_the_same_everywhere() -> None:
     drawn = seeded(0, 0)
     setting = draw_setting(drawn)
     assert (setting.size, setting.colour, setting.clahe) == (
-        234,
+        (234, 242),
         "rgb",
         Clahe(clip_limit=1.0, tiles=2),
     )
@@ -29,7 +30,10 @@ def test_settings_cover_what_a_recipe_can_state() -> None:
     assert {s.interpolation for s in settings} == {"area", "linear", "nearest"}
     assert {s.difference_of_gaussians for s in settings} == {True, False}
     assert {s.clahe.tiles if s.clahe else 0 for s in settings} == set(range(17))
-    assert {1, 2, 300} < {s.size for s in settings} <= set(range(1, 301))
+    sides = {side for s in settings for side in (s.height, s.width)}
+    assert {1, 2, 300} < sides <= set(range(1, 301))
+    wide, high = (sum(1 for s in settings if test(s.width, s.height)) for test in (gt, lt))
+    assert min(wide, high) > 400
 
 
 def test_a_setting_whose_bytes_differ_is_named_with_the_machine(

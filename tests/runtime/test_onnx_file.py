@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -74,3 +75,25 @@ def test_what_is_no_onnx_file_is_named(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(data)
     with pytest.raises(BundleError, match=r"model\.onnx is not an ONNX file"):
         read_onnx_file(tmp_path / "model.onnx")
+
+
+def test_weights_of_a_constant_node_are_found_beside_the_file(tmp_path: Path) -> None:
+    numbers = np.arange(600, dtype=np.float32)
+    tensor = onnx.numpy_helper.from_array(numbers)
+    onnx.external_data_helper.set_external_data(tensor, "far.bin")
+    tensor.ClearField("raw_data")
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["c"], value=tensor),
+        onnx.helper.make_node("Add", ["x", "c"], ["y"]),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [600]) for n in "xy"]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    file = tmp_path / "m.onnx"
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    file.write_bytes(onnx.helper.make_model(graph, opset_imports=opsets).SerializeToString())
+    with pytest.raises(BundleError, match=r"m.onnx keeps its weights in far.bin, which is not"):
+        read_onnx_file(file)
+    (tmp_path / "far.bin").write_bytes(numbers.tobytes())
+    assert weight_files(file) == [tmp_path / "far.bin"]
+    (constant, _) = read_onnx_file(file).graph.node
+    assert np.array_equal(onnx.numpy_helper.to_array(constant.attribute[0].t), numbers)

@@ -32,9 +32,10 @@ def _implementation(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 sides = st.integers(1, 300)
+lengths = st.integers(3, 70)
 preprocessings = st.builds(
     Preprocessing,
-    size=st.integers(1, 70),
+    size=st.integers(1, 70) | st.tuples(lengths, lengths),
     colour=st.sampled_from(["gray", "rgb"]),
     clahe=st.none() | st.builds(Clahe, clip_limit=st.floats(0.1, 40), tiles=st.integers(1, 8)),
     fit=st.sampled_from(FITS),
@@ -65,7 +66,7 @@ def test_every_image_becomes_one_contiguous_batch(
     batch = preprocessing(image)
     channels = 1 if preprocessing.colour == "gray" else 3
     channels += preprocessing.difference_of_gaussians
-    assert batch.shape == (1, preprocessing.size, preprocessing.size, channels)
+    assert batch.shape == (1, preprocessing.height, preprocessing.width, channels)
     assert batch.shape == preprocessing.shape
     assert batch.dtype == np.uint8
     assert batch.flags.c_contiguous
@@ -180,6 +181,86 @@ def test_centre_crop_keeps_the_middle_square(height: int, width: int, top: int, 
     image = photo(height, width)
     batch = Preprocessing(size=8, fit="centre-crop")(image)
     assert np.array_equal(batch[0], image[top : top + 8, left : left + 8, ::-1])
+
+
+# Shapes that are no squares
+
+WIDE = Preprocessing(size=(48, 80))
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "expected"),
+    [
+        ((2, 4), (8, 8), (4, 8)),  # twice as wide as high: half of the height
+        ((4, 2), (8, 8), (8, 4)),
+        ((2, 4), (4, 8), (4, 8)),
+        ((2, 4), (3, 16), (3, 6)),
+        ((3, 5), (7, 100), (7, 11)),  # 7 × 5 / 3 = 11.7
+        ((5, 160), (1, 1), (1, 1)),
+    ],
+)
+def test_a_crop_has_the_shape_of_the_network(
+    size: tuple[int, int], shape: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    image = photo(*shape)
+    top, left = ((side - part) // 2 for side, part in zip(shape, expected, strict=True))
+    middle = image[top : top + expected[0], left : left + expected[1]]
+    found = Preprocessing(size=size, fit="centre-crop")(image)
+    assert np.array_equal(found, Preprocessing(size=size)(middle))
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "frame"),
+    [
+        ((2, 4), (8, 8), (8, 16)),
+        ((4, 2), (8, 8), (16, 8)),
+        ((48, 80), (48, 80), (48, 80)),
+        ((48, 80), (120, 100), (120, 200)),
+        ((3, 5), (7, 7), (7, 12)),  # 7 × 5 / 3 = 11.7
+        ((5, 3), (31, 100), (167, 100)),
+    ],
+)
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_a_letterbox_has_the_shape_of_the_network(
+    size: tuple[int, int],
+    shape: tuple[int, int],
+    frame: tuple[int, int],
+    interpolation: Interpolation,
+) -> None:
+    image = photo(*shape)
+    top, left = ((side - part) // 2 for side, part in zip(frame, shape, strict=True))
+    between_bars = np.zeros((*frame, 3), np.uint8)
+    between_bars[top : top + shape[0], left : left + shape[1]] = image
+    found = Preprocessing(size=size, fit="letterbox", interpolation=interpolation)(image)
+    stretched = Preprocessing(size=size, interpolation=interpolation)(between_bars)
+    assert np.array_equal(found, stretched)
+
+
+def test_height_comes_before_width() -> None:
+    assert (WIDE.height, WIDE.width, WIDE.shape) == (48, 80, (1, 48, 80, 3))
+    expected = cv2.resize(photo(37, 51), (80, 48), interpolation=cv2.INTER_LINEAR_EXACT)
+    assert np.array_equal(WIDE(photo(37, 51))[0], expected[..., ::-1])
+
+
+def test_clahe_has_as_many_tiles_on_both_sides() -> None:
+    image = photo(64, 128, channels=None)
+    setting = Preprocessing(size=(64, 128), colour="gray", clahe=Clahe(clip_limit=2.0, tiles=4))
+    expected = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(4, 4)).apply(image)
+    assert np.array_equal(setting(image)[0, ..., 0], expected)
+
+
+def test_edges_of_a_wide_picture_are_scipys() -> None:
+    smooth = ndimage.gaussian_filter(scene((40, 90)), 2)
+    setting = Preprocessing(size=(40, 90), colour="gray", difference_of_gaussians=True)
+    seen = setting(smooth)[0, ..., 1].astype(int)
+    assert np.abs(seen - difference_of_gaussians(smooth)).max() <= 2
+
+
+def test_two_equal_sides_are_a_square() -> None:
+    square = Preprocessing(size=(64, 64))
+    assert square == Preprocessing(size=64)
+    assert square.to_dict()["size"] == 64
+    assert WIDE.to_dict()["size"] == [48, 80]
 
 
 # Colours
@@ -366,7 +447,16 @@ def test_settings_survive_json(preprocessing: Preprocessing) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"size": 0}, "preprocessing.size must be a whole number from 1, not 0"),
+        ({"size": 0}, "preprocessing.size must be a whole number from 1, or two, .*, not 0"),
+        (
+            {"size": [8, 0]},
+            r"from 1, or two, height and width, not \[8, 0\]",
+        ),
+        ({"size": [8, 8, 3]}, r"or two, height and width, not \[8, 8, 3\]"),
+        ({"size": "8x9"}, "or two, height and width, not 8x9"),
+        ({"size": [8, 5000]}, r"at most 4096, not \[8, 5000\]"),
+        ({"size": [8, 257]}, r"no side can be over 32 times the other, as in \[8, 257\]"),
+        ({"size": [8, 9]}, r"preprocessing.size \(8, 9\) needs version 2, not 1"),
         ({"size": 8, "colour": "bgr"}, "preprocessing.colour must be one of gray, rgb, not 'bgr'"),
         ({"size": 8, "fit": "pad"}, "stretch, letterbox, centre-crop, not 'pad'"),
         ({"size": 8, "interpolation": "cubic"}, "area, linear, nearest, not 'cubic'"),

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import click
 
-from leansight.runtime.preprocessing import Fit, Interpolation
+from leansight.runtime.preprocessing import Fit, Interpolation, Preprocessing
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.images import PATH, videos_option
 
@@ -46,6 +46,34 @@ class _Temperature(click.ParamType["float | Literal['fit']"]):
         return number
 
 
+class _Size(click.ParamType["int | tuple[int, int]"]):
+    """The side of a square, or height x width."""
+
+    name = "HxW"
+
+    def convert(
+        self,
+        value: "str | int | tuple[int, int]",
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> "int | tuple[int, int]":
+        """Return the side, or both."""
+        if not isinstance(value, str):
+            return value
+        match [int(side) if side.isdecimal() else 0 for side in value.lower().split("x")]:
+            case [side]:
+                size: int | tuple[int, int] = side
+            case [height, width]:
+                size = height, width
+            case _:
+                size = 0
+        try:
+            return Preprocessing(size=size).size
+        except ValueError as error:
+            reason = str(error).replace("preprocessing.size", "a size")
+            self.fail(f"{value!r} is no size such as 96x128 (height x width): {reason}", param, ctx)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
     """What the options say of a network from elsewhere, None where they say nothing."""
@@ -54,7 +82,8 @@ class ImportOptions:
     colour: Literal["rgb", "bgr", "gray"] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
-    size: int | None
+    size: int | tuple[int, int] | None
+    output: str | None
     fit: Fit | None
     interpolation: Interpolation | None
     overrides: tuple[str, ...]
@@ -118,8 +147,14 @@ _IMPORT_OPTIONS = (
     ),
     click.option(
         "--size",
-        type=click.IntRange(min=1),
-        help="Side of the images in pixels, where MODEL takes any size.",
+        type=_Size(),
+        help="Size of the images in pixels, where MODEL takes any: 96x128 (height x width), or 96 "
+        "for a square.",
+    ),
+    click.option(
+        "--output",
+        metavar="NAME",
+        help="Output of MODEL that gives a number for each class, where an ONNX file has several.",
     ),
     click.option(
         "--fit",

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx_files import File, given, numbers, pictures, runtime
+from onnx_files import File, given, numbers, pictures, require_like_runtime, runtime
 
+from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.onnx_reader import read_onnx
 
 
@@ -209,3 +210,35 @@ def test_an_operator_gives_what_onnx_runtime_gives(name: str, tmp_path: Path) ->
     images = pictures(3, 8)
     exact = runtime(file, images)
     np.testing.assert_allclose(given(classifier, images), exact, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 8), (7, 10)])
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_a_mean_leaves_out_padding_of_unequal_sides(
+    size: tuple[int, int], kernel: int, tmp_path: Path
+) -> None:
+    """As TensorFlow's SAME pads an average pooling with a stride."""
+    network = File((1, 3, *size))
+    network.then("Conv", network.constant(numbers(4, 3, 1, 1)))
+    network.then(
+        "AveragePool", kernel_shape=[kernel] * 2, strides=[2, 2], auto_pad="SAME_UPPER"
+    ).then("Softsign")
+    file = network.classes(4).save(tmp_path)
+    classifier = read_onnx(file, size=None, channels=3)
+    images = np.random.default_rng(0).normal(size=(3, 3, *size)).astype(np.float32)
+    np.testing.assert_allclose(given(classifier, images), runtime(file, images), atol=2e-5)
+
+
+def test_a_mean_with_more_padding_before_than_after_is_refused(tmp_path: Path) -> None:
+    network = File()
+    network.then("AveragePool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER")
+    with pytest.raises(ConversionError, match="leaves out more padding before than after"):
+        read_onnx(network.classes(3).save(tmp_path), size=None, channels=3)
+
+
+def test_a_slice_over_the_axis_of_the_images_takes_all_of_them(tmp_path: Path) -> None:
+    """As tf2onnx writes Cropping2D."""
+    network = File()
+    starts, ends, axes = ([0, 0, 1, 1], [2**31 - 1, 2**31 - 1, 7, 8], [0, 1, 2, 3])
+    network.then("Slice", *(network.constant(values, np.int64) for values in (starts, ends, axes)))
+    require_like_runtime(network.then("Softsign").classes(3).save(tmp_path))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from leansight.runtime.pixels import compiled
-from leansight.runtime.preprocessing import Clahe, Preprocessing
+from leansight.runtime.preprocessing import MAX_ASPECT, Clahe, Fit, Preprocessing
 
 Pixels = NDArray[np.uint8]
 PROGRAMS = Path(__file__).parents[2] / "helpers" / "programs"
@@ -25,10 +25,19 @@ PROGRAMS = Path(__file__).parents[2] / "helpers" / "programs"
 needs_library = pytest.mark.skipif(
     compiled.library() is None, reason="prepare.c was not compiled when leansight was installed"
 )
+
+
+def within_the_aspect(size: tuple[int, int]) -> tuple[int, int]:
+    """Cut the longer side to what a network may have."""
+    height, width = (min(side, MAX_ASPECT * min(size)) for side in size)
+    return height, width
+
+
 sides = st.one_of(st.integers(1, 4), st.integers(1, 80), st.integers(1, 700))
+lengths = st.one_of(st.integers(1, 4), st.integers(1, 40), st.integers(1, 260))
 preprocessings = st.builds(
     Preprocessing,
-    size=st.one_of(st.integers(1, 4), st.integers(1, 40), st.integers(1, 260)),
+    size=lengths | st.tuples(lengths, lengths).map(within_the_aspect),
     colour=st.sampled_from(["gray", "rgb"]),
     clahe=st.none()
     | st.builds(
@@ -83,6 +92,16 @@ def test_blocks_that_opencv_does_not_find_whole_are_averaged_alike(factor: int) 
     pixels = image(3 * factor + 2, 2 * factor, 7)
     for colour in ("gray", "rgb"):
         preprocessing = Preprocessing(size=2, colour=colour)
+        assert np.array_equal(preprocessing(pixels), with_opencv(preprocessing, pixels))
+
+
+@needs_library
+@pytest.mark.parametrize("size", [(2, 3), (3, 2), (1, 2)])
+@pytest.mark.parametrize("fit", ["stretch", "letterbox", "centre-crop"])
+def test_blocks_of_unequal_sides_are_averaged_alike(size: tuple[int, int], fit: Fit) -> None:
+    for factors in ((2, 1), (1, 2), (2, 2), (49, 98), (258, 3), (3, 300)):
+        pixels = image(*(n * side + 1 for n, side in zip(factors, size, strict=True)), 7)
+        preprocessing = Preprocessing(size=size, fit=fit)
         assert np.array_equal(preprocessing(pixels), with_opencv(preprocessing, pixels))
 
 

@@ -253,3 +253,11 @@ def test_any_shape_of_our_networks_gives_logits(
     with torch.inference_mode():
         assert network(torch.zeros(2, channels, size, size)).shape == (2, classes)
     check_partition(network, layer_groups(network))
+
+
+def test_a_head_that_flattens_fits_pictures_that_are_wider_than_high() -> None:
+    recipe = ModelRecipe(name="plain-cnn", widths=(4, 8), blocks=(1, 1), flatten=True, head=(6,))
+    network = build_network(recipe, classes=3, channels=1, size=(24, 40)).eval()
+    assert network(torch.zeros(2, 1, 24, 40)).shape == (2, 3)
+    with pytest.raises(RuntimeError):
+        network(torch.zeros(2, 1, 40, 24))
