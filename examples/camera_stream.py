@@ -26,11 +26,12 @@ def main() -> None:
     classifier = runtime.Classifier.load(args.bundle)
     with runtime.CameraStream(args.source) as frames:
         for result in runtime.ClassifiedStream(frames, classifier):
-            if result.frame and result.prediction:
-                line = {"frame": result.frame.number, **result.prediction.to_dict()}
-                print(json.dumps(line), flush=True)
-            elif result.health.state != "running":
-                line = {"state": result.health.state, "reason": result.health.reason}
+            line: dict[str, object] = {"frame": result.frame.number} if result.frame else {}
+            if result.prediction:
+                line |= result.prediction.to_dict()
+            if result.health.state != "running":
+                line |= {"state": result.health.state, "reason": result.health.reason}
+            if line:
                 print(json.dumps(line), flush=True)
 
 

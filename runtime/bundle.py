@@ -320,6 +320,8 @@ def _read_member(path: Path, name: str, limit: int) -> bytes:
     except (FileNotFoundError, KeyError) as error:
         hint = "is not a bundle" if name == MANIFEST else "is incomplete: copy it again"
         raise BundleError(f"{path} has no {name}: it {hint}") from error
+    except OSError as error:
+        raise BundleError(f"{path / name} cannot be opened: {error.strerror}") from error
     except ValueError as error:
         if isinstance(error, BundleError):
             raise

@@ -53,10 +53,10 @@ def read_image(path: Path) -> Image:
     files and gives what OpenCV gives, but refuses CMYK and 16 bits.
 
     Raises:
-        DataError: there is no such file, it is no image, its pixels have other than 8 or 16 bits,
-            or it has more pixels than OPENCV_IO_MAX_IMAGE_PIXELS (100 million unless it is set),
-            or a side of more than 65,536;
-            it is HEIC, and pillow-heif is not installed.
+        DataError: there is no such file, it cannot be opened, it is no image, its pixels have other
+            than 8 or 16 bits, or it has more pixels than OPENCV_IO_MAX_IMAGE_PIXELS (100 million
+            unless it is set), or a side of more than 65,536; it is HEIC, and pillow-heif is not
+            installed.
         MissingExtraError: OpenCV is not installed, nor Pillow for a JPEG or PNG file.
 
     """
@@ -64,6 +64,8 @@ def read_image(path: Path) -> Image:
         data = np.frombuffer(read_regular(path, MOST_BYTES), np.uint8)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
+    except OSError as error:  # no rights, a folder, a bad disk
+        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     return decode_image(data, str(path))

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from leansight.exporters.options import EFFORTS, TARGETS, Effort, Promise, Target
-from leansight.exporters.verification.report import CONFIDENCE, ExportReport
-from leansight.exporters.verification.score_calibration import ScoreCalibration
 from leansight.runtime.bundle import describe_precision
 from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
@@ -27,6 +25,8 @@ from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MO
 from leansight.sdk.system.files import require_new, require_writable
 
 if TYPE_CHECKING:
+    from leansight.exporters.verification.report import ExportReport
+    from leansight.exporters.verification.score_calibration import ScoreCalibration
     from leansight.runtime.bundle import Precision
     from leansight.sdk.deployment.imported_network import Origin
 _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
@@ -182,6 +182,7 @@ def command(
     if report is not None:
         require_writable(report, "report")
     require_images(data)
+    from leansight.exporters.verification.report import CONFIDENCE
     from leansight.sdk.deployment.export_imported import export_imported
     from leansight.sdk.deployment.export_run import export_run
     from leansight.sdk.deployment.imported_network import is_foreign
@@ -262,14 +263,14 @@ def _require_run(model: Path, imported: ImportOptions) -> None:
         raise DataError(f"{', '.join(imported.options)}: a run has its own. Leave it out")
 
 
-def _made(report: ExportReport) -> str:
+def _made(report: "ExportReport") -> str:
     """Say what the files compute in and what made them, where that is not plain int8."""
     effort = f" by {report.effort}" * bool(report.refusals)
     text = describe_precision("int8", len(report.float_layers))
     return f", {text}{effort}" if effort or report.float_layers else ""
 
 
-def _scores(scores: ScoreCalibration) -> str:
+def _scores(scores: "ScoreCalibration") -> str:
     """Say what the temperature is, and what thresholds keep of the validation images."""
     rows = ((f"{report.threshold:g}", *report.shares) for report in scores.thresholds)
     return "\n".join(
@@ -282,7 +283,7 @@ def _scores(scores: ScoreCalibration) -> str:
     )
 
 
-def _table(what: str, report: ExportReport) -> str:
+def _table(what: str, report: "ExportReport") -> str:
     accuracy = "label accuracy" if report.task == "multilabel" else "accuracy"
     width = max(9, len(accuracy))
     lines = [

@@ -44,10 +44,7 @@ def read_sample(folder: Path, sample: Sample) -> Image:
 
     """
     path = folder / sample.path
-    try:
-        image = read_image(path)
-    except OSError as error:  # no rights, a folder, a bad disk
-        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+    image = read_image(path)
     if sample.box is None:
         return image
     x1, y1, x2, y2 = sample.box

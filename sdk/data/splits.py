@@ -184,15 +184,18 @@ def _require_enough(units: Units, recipe: SplitRecipe, *, joined: bool) -> None:
     """Raise DataError for a class that cannot be on every side."""
     counts = Counter(x for unit in units.values() for x in {x for s in unit for x in s.labels})
     need = max(recipe.folds, 2) + (recipe.test > 0)
+    images = Counter(x for unit in units.values() for s in unit for x in set(s.labels))
     for label, count in sorted(counts.items()):
         if count < need:
-            what = f"{_NUMBERS.get(count, count)} {recipe.by}{'s' if count > 1 else ''}"
+            are_enough = images[label] >= need
+            by_video = recipe.by == "video" and are_enough
+            number, unit = (count, recipe.by) if are_enough else (images[label], "image")
+            what = f"{_NUMBERS.get(number, number)} {unit}{'s' if number > 1 else ''}"
             twins = ", images that are the same counted as one" if joined else ""
             hint = " (or split single images: set split.by=image)"
-            by_video = recipe.by == "video"
             raise DataError(
                 f"class {label} has {what}{twins}: {_NUMBERS.get(need, need)} or more are needed "
-                f"to split it{hint if by_video else ''}",
+                f"to split it{hint if by_video else ': add some, or leave the class out'}",
                 parameter="overrides" if by_video else None,
             )
 

@@ -25,6 +25,7 @@ _TOLERANCE: Final = 1e-3
 _NOISE_FACTOR: Final = 10  # how many times the precision's own error two runtimes may be apart
 # How many times as coarsely as float32 a file's own precision rounds: bits of the mantissa.
 _COARSENESS: Final = {"float16": 1 << 13, "bfloat16": 1 << 16}
+_IMAGES: Final = 128  # show a graph that was read wrongly; more of them only take longer
 
 
 def require_same(
@@ -36,18 +37,25 @@ def require_same(
 ) -> float:
     """Return by how much torch differs from the file on images (N, H, W, C) uint8.
 
-    Beyond 1e-3 it may differ by ten times what float32 itself makes of the network, measured in
-    float64, or what the file's own float16 would; that is told.
+    At most 128 of the images are taken, spread evenly over them. Beyond 1e-3 torch may differ by
+    ten times what float32 itself makes of the network, measured in float64, or what the file's own
+    float16 would; that is told.
 
     Raises:
-        ConversionError: it differs by more.
+        ConversionError: it differs by more, or the file gives numbers that are not finite.
 
     """
+    pixels = pixels[:: -(-len(pixels) // _IMAGES)]
     step, count = "comparing torch with the file", len(pixels)
     # A copy: what has predicted cannot be converted any more (its weights have changed their kind).
     logits = predict(copy.deepcopy(module), pixels, lambda done, _: progress(step, done, 2 * count))
     wanted = map(normalisation, pixels)
     outputs = classifier.run(wanted, lambda done: progress(step, count + done, 2 * count))
+    if wrong := int((~np.isfinite(outputs)).any(axis=1).sum()):
+        raise ConversionError(
+            f"{classifier.name} gives NaN or infinite numbers for {wrong} of {count} images: its "
+            "weights hold such numbers, or become too large. Take weights of an earlier epoch"
+        )
     difference = largest_difference(classifier, logits, outputs)
     if difference <= _TOLERANCE:
         return difference

@@ -108,7 +108,7 @@ def read_labels(file: Path) -> tuple[str, ...]:
             what = f"{label} again" if label else "empty"
             raise DataError(f"{file} line {line} is {what}: one label a line is expected")
     if len(labels) < MIN_CLASSES:
-        raise DataError(f"{file} has {len(labels)} labels: two or more are expected")
+        raise DataError(f"{file} has {len(labels)} labels: two or more are expected, one a line")
     return labels
 
 

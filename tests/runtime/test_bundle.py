@@ -202,6 +202,14 @@ def test_a_truncated_file_is_found(folder: Path, name: str, left: int) -> None:
 
 
 @pytest.mark.parametrize("name", CONTENTS)
+def test_a_file_that_cannot_be_opened_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(BundleError, match=rf"{name} cannot be opened: Is a directory"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("name", CONTENTS)
 @pytest.mark.parametrize("as_zip", [False, True])
 def test_a_missing_file_is_found(folder: Path, name: str, *, as_zip: bool) -> None:
     (folder / name).unlink()

@@ -362,3 +362,8 @@ def test_an_image_of_many_pixels_is_converted_band_by_band(
     at_once = decode_image(file)
     monkeypatch.setattr("leansight.runtime.images._BAND_PIXELS", 30)
     assert np.array_equal(decode_image(file), at_once)
+
+
+def test_a_folder_is_named_that_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"{tmp_path} cannot be opened: Is a directory"):
+        read_image(tmp_path)

@@ -11,6 +11,7 @@ from typing import Final
 
 from leansight.runtime.errors import SourceError, SourceOptionError
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.stream.sources.secrets import without_secrets
 from leansight.runtime.stream.sources.y4m import Y4mStream
 from leansight.runtime.system.parent import ends_with_us
 
@@ -88,7 +89,7 @@ class GStreamerSource:
         """Return what the program has said of its end."""
         self._exit_code()
         self._listener.join(_END_TIMEOUT_S)
-        said = [line.strip() for line in self._said]
+        said = [without_secrets(line.strip()) for line in self._said]
         wrong = next((line for line in said if "erroneous pipeline" in line), None)
         if wrong:
             return SourceOptionError(

@@ -6,6 +6,7 @@ from leansight.runtime.errors import SourceError
 from leansight.runtime.extras import opencv
 from leansight.runtime.preprocessing import Image
 from leansight.runtime.stream.sources.motion_jpeg import strict_decoder, strict_decoder_notice
+from leansight.runtime.stream.sources.secrets import without_secrets
 
 # cv2's CAP_PROP_POS_MSEC, CAP_PROP_FRAME_COUNT, CAP_PROP_FOURCC and CAP_PROP_FORMAT.
 _POSITION_MS: Final = 0
@@ -27,7 +28,8 @@ class OpenCvSource:
     def __init__(self, source: str) -> None:
         self._capture: Any = opencv().VideoCapture(source)
         if not self._capture.isOpened():
-            raise SourceError(f"{source} cannot be opened as a video file or a stream")
+            shown = without_secrets(source)
+            raise SourceError(f"{shown} cannot be opened as a video file or a stream")
         count = int(self._capture.get(_FRAME_COUNT))
         self.frame_count = count if count > 0 else None
         self.position_s: float | None = None

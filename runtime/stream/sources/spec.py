@@ -13,6 +13,7 @@ from leansight.runtime.stream.sources.image_files import ImageFilesSource, is_nu
 from leansight.runtime.stream.sources.opencv import OpenCvSource
 from leansight.runtime.stream.sources.options import SourceOptions
 from leansight.runtime.stream.sources.picamera import PiCamera2Source, divided
+from leansight.runtime.stream.sources.secrets import without_secrets
 from leansight.runtime.stream.sources.source import Source
 from leansight.runtime.stream.sources.standard_input import StandardInputSource, is_a_file
 from leansight.runtime.stream.sources.v4l2 import V4l2Source
@@ -75,7 +76,7 @@ def spec_of(source: str | Callable[[], Source], options: SourceOptions) -> Sourc
         opener, live = partial(OpenCvSource, source), None
     else:
         return _files(source, options)
-    return SourceSpec(name=source, open=opener, view=view, live=live)
+    return SourceSpec(name=without_secrets(source), open=opener, view=view, live=live)
 
 
 def _standard_input(options: SourceOptions) -> SourceSpec:

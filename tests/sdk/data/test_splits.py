@@ -248,8 +248,14 @@ def test_the_test_is_chosen_once() -> None:
     [
         (SplitRecipe(), r"class go has one video: two or more are .*: set split\.by=image\)$"),
         (SplitRecipe(test=0.1), r"class go has one video: three or more are needed"),
-        (SplitRecipe(folds=5), r"class go has one video: 5 or more are needed"),
-        (SplitRecipe(by="image", folds=4), r"class go has three images: 4 or more .* split it$"),
+        (
+            SplitRecipe(folds=5),
+            r"class go has three images: 5 .* to split it: add some, or leave the class out$",
+        ),
+        (
+            SplitRecipe(by="image", folds=4),
+            r"class go has three images: 4 or more .* split it: add some, or leave the class out$",
+        ),
         (SplitRecipe(by="image", folds=3, test=0.1), r"class go has three images: 4 or more"),
     ],
 )

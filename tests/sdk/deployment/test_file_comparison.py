@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.normalisation import Normalisation
 from leansight.exporters.importers.onnx_reader import OnnxClassifier
+from leansight.exporters.options import StepProgress
 from leansight.sdk.deployment.file_comparison import require_same
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), np.uint8)
@@ -44,7 +45,13 @@ class Shifted(OnnxClassifier):
         return np.stack([image.mean((0, 1)) for image in images]) + self.shift
 
 
-def differ(*, noise: float, shift: float) -> float:
+def differ(
+    *,
+    noise: float,
+    shift: float,
+    pixels: NDArray[np.uint8] = PIXELS,
+    progress: StepProgress = lambda *_: None,
+) -> float:
     classifier = Shifted(
         name="far.onnx",
         network=fx.symbolic_trace(nn.Identity()),
@@ -58,7 +65,7 @@ def differ(*, noise: float, shift: float) -> float:
         shift=shift,
     )
     same = Normalisation(mean=(128.0,), std=(128.0,))
-    return require_same(classifier, Noisy(noise), same, PIXELS, lambda *_: None)
+    return require_same(classifier, Noisy(noise), same, pixels, progress)
 
 
 def test_what_is_equal_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,3 +81,16 @@ def test_a_difference_that_float32_does_not_explain_is_an_error() -> None:
 def test_float_noise_is_told_and_no_accusation(capsys: pytest.CaptureFixture[str]) -> None:
     assert differ(noise=0.05, shift=0.0) > 1e-3
     assert "far.onnx is ill-conditioned: float32 alone changes" in capsys.readouterr().err
+
+
+def test_of_many_images_some_are_compared() -> None:
+    totals: set[int] = set()
+    pixels = np.resize(PIXELS, (1000, 4, 4, 3))
+    differ(noise=0.0, shift=0.0, pixels=pixels, progress=lambda _, __, n: totals.add(n))
+    assert totals == {2 * 125}  # every eighth image, in torch and in the file
+
+
+@pytest.mark.parametrize("shift", [np.nan, np.inf])
+def test_a_file_that_gives_no_numbers_is_told_from_a_wrong_conversion(shift: float) -> None:
+    with pytest.raises(ConversionError, match="gives NaN or infinite numbers for 20 of 20 images"):
+        differ(noise=0.0, shift=shift)
