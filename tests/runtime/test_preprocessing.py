@@ -1,5 +1,6 @@
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -10,13 +11,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from leansight.runtime.pixels import compiled
 from leansight.runtime.preprocessing import Clahe, Colour, Interpolation, Preprocessing
 
 Pixels = NDArray[np.uint8]
 FITS = ("stretch", "letterbox", "centre-crop")
 INTERPOLATIONS = ("area", "linear", "nearest")
-pytestmark = pytest.mark.usefixtures("each_implementation")
 SIGNS = Preprocessing(size=64, colour="gray", clahe=Clahe(clip_limit=2.0, tiles=4))
+
+
+@pytest.fixture(autouse=True, scope="module", params=["in C", "with OpenCV"])
+def _implementation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test of this file holds for both ways to prepare an image."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "with OpenCV":
+            patch.setattr(compiled, "library", lambda: None)
+        elif compiled.library() is None:
+            pytest.skip("prepare.c was not compiled when leansight was installed")
+        yield
 
 
 sides = st.integers(1, 300)

@@ -1,16 +1,29 @@
 """Pictures for networks that are no squares."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from leansight.runtime.pixels import compiled
 from leansight.runtime.preprocessing import Clahe, Interpolation, Preprocessing
 
 Pixels = NDArray[np.uint8]
 INTERPOLATIONS = ("area", "linear", "nearest")
-pytestmark = pytest.mark.usefixtures("each_implementation")
+
+
+@pytest.fixture(autouse=True, scope="module", params=["in C", "with OpenCV"])
+def _implementation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test of this file holds for both ways to prepare an image."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "with OpenCV":
+            patch.setattr(compiled, "library", lambda: None)
+        elif compiled.library() is None:
+            pytest.skip("prepare.c was not compiled when leansight was installed")
+        yield
 
 
 def photo(height: int, width: int, *, channels: int | None = 3) -> Pixels:
