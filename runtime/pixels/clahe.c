@@ -84,9 +84,11 @@ static void find_mixes(Mixes mixes, int64_t length, int64_t tiles, int64_t side)
 static void mix_row(const Plane *plane, byte *row, Mixes mixes, const byte *upper,
                     const byte *lower, uint64_t below)
 {
-    const uint64_t down = (uint64_t)plane->tile_height * 2, across = (uint64_t)plane->tile_width * 2;
+    const uint64_t down = (uint64_t)plane->tile_height * 2;
+    const uint64_t across = (uint64_t)plane->tile_width * 2;
     const uint64_t above = down - below, whole = down * across;
-    for (int64_t x = 0; x < plane->width; x++) {
+    const int64_t width = plane->width; /* which bytes that are written could be, for C */
+    for (int64_t x = 0; x < width; x++) {
         const int64_t first = mixes.first[x] + row[x], second = mixes.second[x] + row[x];
         const uint64_t right = (uint64_t)mixes.second_parts[x], left = across - right;
         const uint64_t sum = (left * upper[first] + right * upper[second]) * above +
@@ -104,7 +106,8 @@ enum { MOST_PARTS = 256, SOME = 64 };
 static void mix_row_of_small_tiles(const Plane *plane, byte *restrict row, Mixes mixes,
                                    const uint32_t *restrict pairs, uint32_t below)
 {
-    const uint32_t down = (uint32_t)plane->tile_height * 2, across = (uint32_t)plane->tile_width * 2;
+    const uint32_t down = (uint32_t)plane->tile_height * 2;
+    const uint32_t across = (uint32_t)plane->tile_width * 2;
     const uint32_t above = down - below;
     const int32_t whole = (int32_t)(down * across);
     const float inverse = 1.0f / (float)whole;
