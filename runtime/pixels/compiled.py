@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIBRARY: Final = "_prepare.*so"
+NAME: Final = "leansight_prepare_2"
 FUNCTION: Final = ctypes.CFUNCTYPE(
     ctypes.c_int,
     ctypes.c_void_p,  # image
@@ -65,11 +66,11 @@ def library() -> Callable[..., int] | None:
         return None
     try:
         loaded: Any = ctypes.CDLL(str(path))
-    except OSError as error:
+        prepare: Callable[..., int] = FUNCTION((NAME, loaded))
+    except (OSError, AttributeError) as error:  # of another machine, or of another version
         warnings.warn(f"OpenCV prepares images, more slowly, because of {error}", stacklevel=2)
         return None
     loaded.leansight_begin()
-    prepare: Callable[..., int] = FUNCTION(("leansight_prepare", loaded))
     return prepare
 
 

@@ -2,7 +2,7 @@
 
 #include "prepare.h"
 
-/* To be called once, before the first call of leansight_prepare. */
+/* To be called once, before the first call of leansight_prepare_2. */
 EXPORTED void leansight_begin(void)
 {
     fill_lab_tables();
@@ -21,9 +21,9 @@ static void to_rgb_order(byte *pixels, int64_t count, int depth)
 
 /* Prepares an image of height * width pixels of 1 or 3 channels (blue, green, red), whose rows
  * begin `stride` bytes apart. `out` has room for all channels of the result.
- * Returns 0, or 1 if there is no memory. */
-EXPORTED int leansight_prepare(const byte *image, int64_t height, int64_t width, int64_t stride,
-                               int channels, const Settings *settings, byte *out)
+ * Returns 0, or 1 if there is no memory. The number in its name is that of the form of Settings. */
+EXPORTED int leansight_prepare_2(const byte *image, int64_t height, int64_t width, int64_t stride,
+                                 int channels, const Settings *settings, byte *out)
 {
     const int depth = settings->gray ? 1 : 3;
     const int64_t count = (int64_t)settings->height * settings->width;

@@ -14,7 +14,7 @@ def main() -> None:
     path, seed, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     library = ctypes.CDLL(path)
     library.leansight_begin()
-    compiled.library = lambda: compiled.FUNCTION(("leansight_prepare", library))  # type: ignore[assignment]
+    compiled.library = lambda: compiled.FUNCTION((compiled.NAME, library))  # type: ignore[assignment]
     rng = np.random.default_rng(seed)
     for _ in range(count):
         height, width = (int(side) for side in rng.integers(1, rng.choice([3, 40, 600]), 2))

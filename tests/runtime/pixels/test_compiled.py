@@ -144,6 +144,17 @@ def test_a_library_of_another_machine_is_named_and_not_used(elsewhere: Path) -> 
         assert compiled.library() is None
 
 
+def test_a_library_of_another_version_is_not_given_settings_of_this_one(elsewhere: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a compiler")
+    (elsewhere / "old.c").write_text("void leansight_begin(void) {}\nint leansight_prepare;\n")
+    command = [compiler, "-shared", "-fPIC", elsewhere / "old.c", "-o", elsewhere / "_prepare.so"]
+    subprocess.run(command, check=True)
+    with pytest.warns(UserWarning, match="OpenCV prepares images, .* leansight_prepare_2"):
+        assert compiled.library() is None
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 64), st.integers(1, 8), sides, sides, st.integers(0, 2**32 - 1))
 def test_version_1_gives_the_bytes_of_old_bundles(
