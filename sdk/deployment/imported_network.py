@@ -211,16 +211,23 @@ def _require_outputs(
 
 
 def _origin(path: Path, origin: Origin, classifier: OnnxClassifier) -> dict[str, Any]:
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    if path.suffix.lower() == ".onnx":
-        files += weight_files(path)
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     return {
         "file": path.name,
-        "sha256": digest.hexdigest(),
+        "sha256": file_digest(path),
         "channels": origin.colour,
         "mean": list(origin.mean),
         "std": list(origin.std),
         "ends_in": classifier.end,
         "notes": list(classifier.notes),
     }
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a network's file and those of its weights, or of all in a folder."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    if path.suffix.lower() == ".onnx":
+        files += weight_files(path)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -9,10 +9,11 @@ from ai_edge_litert.interpreter import Interpreter as LiteRt
 from int8_files import Tflite
 from onnx import numpy_helper
 from torch import Tensor, nn
-from trained_networks import Converted, prepared, to_tensor
+from trained_networks import Converted, convert_and_quantize, prepared, to_tensor
 
 from leansight.exporters.conversion.convert import convert
 from leansight.exporters.errors import ConversionError
+from leansight.runtime.interpreter import load_interpreter
 from leansight.runtime.preprocessing import Preprocessing
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
@@ -60,3 +61,32 @@ def test_both_float_files_hold_the_same_bits(converted: Converted) -> None:
     tflite = Tflite(converted.floats.tflite)
     (head,) = (i[1] for kind, i, _ in tflite.operators if kind == "FULLY_CONNECTED")
     assert tflite.values(head, np.float32).tobytes() in onnx_weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_dense_layer_without_a_bias_before_a_hard_swish_is_the_same_in_both(
+    *, bias: bool
+) -> None:
+    """As MobileNetV3 is initialised; the picture is wide, and a mean leaves out its border."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU()),
+        nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        *(nn.Linear(8, 16, bias=bias), nn.Hardswish(), nn.Linear(16, 3)),
+    ).eval()
+    if bias:
+        nn.init.zeros_(network[6].bias)
+    made = convert_and_quantize(network, Preprocessing(size=(20, 28)))
+    pixels = prepared(made.preprocessing, 20, seed=3).pixels
+    with torch.inference_mode():
+        exact = network(to_tensor(pixels)).numpy()
+    for files, atol in ((made.floats.files, 1e-4), (made.int8, 0.1 * np.ptp(exact))):
+        tflite, from_onnx = (
+            np.stack([model(image[None]) for image in pixels])
+            for model in (load_interpreter(file, kind) for kind, file in files.items())
+        )
+        np.testing.assert_allclose(tflite, exact, atol=atol)
+        np.testing.assert_allclose(from_onnx, exact, atol=atol)
+    assert np.array_equal(tflite, from_onnx)  # of int8
