@@ -57,6 +57,11 @@ class Machine(Protocol):
         """
 
 
+def worker_arguments(model: Model, pictures: Path, *, threads: int) -> list[str]:
+    """Return the words with which a worker is started; the time of the start follows them."""
+    return [str(model.path), model.format, str(threads), str(len(model.labels)), str(pictures)]
+
+
 class ThisMachine:
     """A `Machine`: the one that asks."""
 
@@ -79,7 +84,7 @@ class ThisMachine:
         self, model: Model, pictures: Path, *, threads: int, hang_s: float
     ) -> Iterator[Launch]:
         """See `Machine`."""
-        arguments = [str(model.path), model.format, str(threads), str(pictures)]
+        arguments = worker_arguments(model, pictures, threads=threads)
 
         @contextmanager
         def launch() -> Iterator[RunningModel]:

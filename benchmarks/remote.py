@@ -10,12 +10,19 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from leansight.benchmarks.machines import Launch, Machine, RunningModel, ThisMachine
+from leansight.benchmarks.machines import (
+    Launch,
+    Machine,
+    RunningModel,
+    ThisMachine,
+    worker_arguments,
+)
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, facts_from
 from leansight.benchmarks.ssh import RemoteError, RemotePython, said_in
@@ -86,7 +93,8 @@ class RemoteMachine:
         """See `Machine`."""
         number = next(self._numbers)
         place = f"measured{model.path.suffix}"
-        arguments = [f"{number}/{place}", model.format, str(threads), f"{number}/{pictures.name}"]
+        there = replace(model, path=Path(str(number), place))
+        arguments = worker_arguments(there, Path(str(number), pictures.name), threads=threads)
         start = {"start": number, "name": model.name, "arguments": arguments, "hang_s": hang_s}
         about = partial(self._ask_about, str(model.path), arguments[0])
         for name, data in [*_files(model.path, place), (pictures.name, pictures.read_bytes())]:

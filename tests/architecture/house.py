@@ -42,7 +42,7 @@ STOREYS = {
     "benchmarks": [["benchmarks"], ["benchmarks/results"], ["benchmarks/probes"]],
     "sdk": [
         ["sdk/commands"],
-        ["sdk/commands/camera", "sdk/commands/device"],
+        ["sdk/commands/benchmark", "sdk/commands/camera", "sdk/commands/device"],
         ["sdk/commands/options", "sdk/search"],
         ["sdk/pruning"],
         ["sdk/deployment"],
