@@ -37,6 +37,10 @@ class Machine(Protocol):
     """What models run on."""
 
     @property
+    def on(self) -> str:
+        """How it is reached: what `ssh` takes; "" for this one."""
+
+    @property
     def facts(self) -> MachineFacts:
         """What the machine is."""
 
@@ -64,6 +68,8 @@ def worker_arguments(model: Model, pictures: Path, *, threads: int) -> list[str]
 
 class ThisMachine:
     """A `Machine`: the one that asks."""
+
+    on = ""
 
     @cached_property
     def facts(self) -> MachineFacts:

@@ -130,6 +130,7 @@ class TimedModel:
             counts=self._counts_a_frame(),
             bundle_digest=self._model.digest,
             machine=place.facts.name,
+            on=place.on,
             threads=self._threads,
             runs=steps["total"].size,
         )

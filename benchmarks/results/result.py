@@ -54,7 +54,8 @@ class BenchmarkResult:
     `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
     of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
     `counts`: instructions and cycles of a frame where the kernel counts them. `runs` is the number
-    of timed frames. `accuracy` is that of this very file, where labelled images were given;
+    of timed frames. `on` is how the machine was reached, "" for this one.
+    `accuracy` is that of this very file, where labelled images were given;
     `accuracy_failure` says why it is not known.
     """
 
@@ -79,6 +80,7 @@ class BenchmarkResult:
     counts: dict[str, float]
     bundle_digest: str | None
     machine: str
+    on: str
     threads: int
     runs: int
     accuracy: Accuracy | None = None

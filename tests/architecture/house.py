@@ -39,7 +39,11 @@ STOREYS = {
         ["exporters/conversion", "exporters/tflite"],
         ["exporters/options.py", "exporters/errors.py"],
     ],
-    "benchmarks": [["benchmarks"], ["benchmarks/results"], ["benchmarks/probes"]],
+    "benchmarks": [
+        ["benchmarks"],
+        ["benchmarks/boards", "benchmarks/results"],
+        ["benchmarks/probes"],
+    ],
     "sdk": [
         ["sdk/commands"],
         ["sdk/commands/benchmark", "sdk/commands/camera", "sdk/commands/device"],

@@ -58,7 +58,7 @@ def with_two_outputs(path: Path) -> Path:
     gray=st.booleans(),
 )
 def test_pictures_are_stretched_to_any_input(
-    height: int, width: int, channels: int, gray: bool
+    *, height: int, width: int, channels: int, gray: bool
 ) -> None:
     """A picture of one colour has it everywhere, in RGB order, or as gray in each channel."""
     colour = (10, 200, 90)
