@@ -2,16 +2,21 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from leansight.benchmarks.results.estimates import Estimate
-from leansight.benchmarks.results.result import Benchmark, titles
+from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, titles
 from leansight.benchmarks.results.table import failures, interval, notes, scaled
 
 
 def csv_text(found: Benchmark) -> str:
     """Return a line for each result; columns are called as in the JSON, with dots between."""
-    rows = [dict(_flat(result.to_dict())) for result in found.results]
+    return csv_of(found.results)
+
+
+def csv_of(results: Sequence[BenchmarkResult]) -> str:
+    """Return a line for each of the results, as `csv_text` does."""
+    rows = [dict(_flat(result.to_dict())) for result in results]
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")

@@ -1,7 +1,7 @@
 """`leansight bench`: size, MACs, memory and latency of models, side by side."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,22 +12,15 @@ from leansight.sdk.commands.benchmark.compare import BenchCommand
 from leansight.sdk.commands.benchmark.options import (
     MeasuringOptions,
     PictureOptions,
+    PlaceOptions,
     ResultFiles,
     measuring_options,
     picture_options,
+    place_options,
     result_files,
 )
 from leansight.sdk.commands.benchmark.results import require_files, write_results
 from leansight.sdk.commands.options.images import PATH
-from leansight.sdk.commands.options.remote import on_option, remote_python_option
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from leansight.benchmarks.measure import Settings
-    from leansight.benchmarks.models import Model
-    from leansight.benchmarks.results.result import Benchmark
-    from leansight.sdk.commands.benchmark.pictures import Pictures
 
 
 @click.command(
@@ -43,8 +36,7 @@ if TYPE_CHECKING:
     help="Measure only this format where a bundle has both.",
 )
 @picture_options
-@on_option
-@remote_python_option
+@place_options
 @result_files
 def command(
     *,
@@ -52,8 +44,7 @@ def command(
     measuring: MeasuringOptions,
     model_format: Format | None,
     pictures: PictureOptions,
-    on: str | None,
-    remote_python: str | None,
+    places: PlaceOptions,
     files: ResultFiles,
 ) -> None:
     """Measure MODELS: bundles (each format they hold), .tflite and .onnx files, or runs.
@@ -62,7 +53,8 @@ def command(
     ten frames. One is called faster than another only if the interval of their paired ratio says
     so. Parameters and MACs are counted on the exported graph; RAM is the peak above a process
     that only imports numpy. A model that crashes, hangs or gives no numbers is a row that says
-    so. Nothing is left behind on the machine of --on.
+    so. Nothing is left behind on a machine of --on; several are measured at the same time, and each
+    is ranked by itself.
 
     With --data, the files that are timed are judged as well, on this machine: accuracy, balanced
     accuracy, and what the bundle's threshold keeps, with intervals over videos.
@@ -74,6 +66,7 @@ def command(
     a model has become slower, larger or less often right.
     """
     require("rich.progress", package="rich", extra="bench")
+    from leansight.sdk.commands.benchmark.measuring import judged, measure
     from leansight.sdk.commands.benchmark.pictures import find_pictures, read_labels_of_bare
     from leansight.sdk.commands.benchmark.runs import models_of
 
@@ -82,50 +75,9 @@ def command(
     with scratch_folder() as scratch:
         found = models_of(models, model_format, read_labels_of_bare(pictures.labels), scratch)
         classified = find_pictures(pictures)
-        measured = _measure(found, classified, settings, on, remote_python)
+        measured = measure(found, classified, settings, places, scratch)
         if pictures.data is not None:
-            from leansight.sdk.evaluation.timed_files import with_accuracy
-
-            measured = with_accuracy(
-                measured,
-                found,
-                pictures.data,
-                classified.labelled,
-                threads=settings.threads,
-                hang_s=settings.hang_s,
-            )
+            measured = judged(measured, found, pictures.data, classified.labelled, settings)
     write_results(measured, files)
-
-
-def _measure(
-    models: "Sequence[Model]",
-    pictures: "Pictures",
-    settings: "Settings",
-    on: str | None,
-    remote_python: str | None,
-) -> "Benchmark":
-    """Measure on one machine, with a bar."""
-    from rich.progress import Progress
-
-    from leansight.benchmarks.measure import benchmark
-    from leansight.benchmarks.remote import machine_at
-    from leansight.sdk.system.console import console
-
-    bar = Progress(
-        console=console(),
-        transient=True,
-        disable=not console().is_terminal,
-        auto_refresh=False,  # no thread that draws while a model is timed
-    )
-    with machine_at(on, remote_python) as machine, bar:
-        task = bar.add_task("Measuring")
-        return benchmark(
-            models,
-            pictures.images,
-            settings,
-            frames=pictures.description,
-            on=machine,
-            advanced=lambda done, planned: bar.update(
-                task, completed=done, total=planned, refresh=True
-            ),
-        )
+    if measured.lost:
+        sys.exit(1)

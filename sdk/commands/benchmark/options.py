@@ -9,6 +9,7 @@ import click
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.images import PATH
 from leansight.sdk.commands.options.percent import Percent
+from leansight.sdk.commands.options.remote import remote_python_option
 
 if TYPE_CHECKING:
     from leansight.benchmarks.measure import Settings
@@ -144,6 +145,51 @@ result_files = options_of(
             "as_json",
             is_flag=True,
             help="Print a JSON list with an object for each model.",
+        ),
+    ],
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """Where to measure: on this machine, or on others over SSH."""
+
+    on: tuple[str, ...]
+    remote_python: str | None
+    install: bool
+    wheel: Path | None
+
+    def __post_init__(self) -> None:
+        if self.install and not self.on:
+            raise ValueError("--install is for other machines: name one with --on")
+        if self.wheel is not None and not self.install:
+            raise ValueError("--wheel is what --install brings along")
+        if len(set(self.on)) < len(self.on):
+            raise ValueError("--on: name each machine once")
+
+
+place_options = options_of(
+    PlaceOptions,
+    "places",
+    [
+        click.option(
+            "--on",
+            metavar="PI@HOST",
+            multiple=True,
+            help="Measure on another machine, over SSH; it must have the same version of "
+            "leansight, or --install. More than once: on all of them at the same time.",
+        ),
+        remote_python_option,
+        click.option(
+            "--install",
+            is_flag=True,
+            help="Bring leansight and an environment along to machines that have only Python; "
+            "both are removed at the end.",
+        ),
+        click.option(
+            "--wheel",
+            type=PATH,
+            help="The wheel that is brought along.  [default: this leansight, packed]",
         ),
     ],
 )

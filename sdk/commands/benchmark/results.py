@@ -10,7 +10,7 @@ from leansight.sdk.commands.benchmark.options import ResultFiles
 from leansight.sdk.system.files import require_writable, write_json, write_text
 
 if TYPE_CHECKING:
-    from leansight.benchmarks.results.result import Benchmark
+    from leansight.benchmarks.results.machines import MachineBenchmarks
 
 
 def require_files(files: ResultFiles) -> None:
@@ -22,23 +22,21 @@ def require_files(files: ResultFiles) -> None:
         check_installed("matplotlib", "jinja2", extra="bench")
 
 
-def write_results(measured: "Benchmark", files: ResultFiles) -> None:
+def write_results(measured: "MachineBenchmarks", files: ResultFiles) -> None:
     """Write the files that are asked for, and show the results."""
     from rich.console import Console
 
     from leansight.benchmarks.results.page import write_page
-    from leansight.benchmarks.results.table import tables
-    from leansight.benchmarks.results.texts import csv_text, markdown_text
 
     if files.out is not None:
         write_json(files.out, measured.to_dict())
     if files.csv_file is not None:
-        write_text(files.csv_file, csv_text(measured))
+        write_text(files.csv_file, measured.csv())
     if files.markdown is not None:
-        write_text(files.markdown, markdown_text(measured))
+        write_text(files.markdown, measured.markdown())
     if files.html is not None:
-        write_page(measured, files.html)
+        write_page(measured.found, files.html)
     if files.as_json:
-        click.echo(json.dumps([result.to_dict() for result in measured.results], indent=2))
+        click.echo(json.dumps(measured.rows(), indent=2))
     else:
-        Console().print(tables(measured))
+        Console().print(measured.shown())
