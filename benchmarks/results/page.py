@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from leansight.benchmarks.results.result import Benchmark, Detail, titles
-from leansight.benchmarks.results.table import failures, interval, notes, scaled
+from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, scaled
 from leansight.runtime.extras import require
 from leansight.runtime.system.whole_files import write_whole
 
@@ -29,7 +29,9 @@ def write_page(found: Benchmark | Sequence[Benchmark], path: Path) -> None:
         files("leansight.benchmarks.results").joinpath("page.html").read_text()
     )
     sections = [_section(machine) for machine in machines]
-    html: str = page.render(sections=sections, scaled=scaled, interval=interval)
+    html: str = page.render(
+        sections=sections, work_title=WORK_TITLE, scaled=scaled, interval=interval
+    )
     write_whole(path, html.encode())
 
 

@@ -66,11 +66,14 @@ def command(
     a model has become slower, larger or less often right.
     """
     require("rich.progress", package="rich", extra="bench")
-    from leansight.sdk.commands.benchmark.measuring import judged, measure
+    from leansight.benchmarks.emulation.tools import require_tools
+    from leansight.sdk.commands.benchmark.measuring import emulated, judged, measure
     from leansight.sdk.commands.benchmark.pictures import find_pictures, read_labels_of_bare
     from leansight.sdk.commands.benchmark.runs import models_of
 
     require_files(files)
+    if places.emulate:
+        require_tools()
     settings = measuring.settings()
     with scratch_folder() as scratch:
         found = models_of(models, model_format, read_labels_of_bare(pictures.labels), scratch)
@@ -78,6 +81,8 @@ def command(
         measured = measure(found, classified, settings, places, scratch)
         if pictures.data is not None:
             measured = judged(measured, found, pictures.data, classified.labelled, settings)
+        if places.emulate:
+            measured = emulated(measured, found, places)
     write_results(measured, files)
     if measured.lost:
         sys.exit(1)

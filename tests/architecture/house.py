@@ -40,6 +40,7 @@ STOREYS = {
         ["exporters/options.py", "exporters/errors.py"],
     ],
     "benchmarks": [
+        ["benchmarks/emulation"],
         ["benchmarks"],
         ["benchmarks/boards", "benchmarks/results"],
         ["benchmarks/probes"],

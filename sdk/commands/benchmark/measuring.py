@@ -77,6 +77,24 @@ def judged(
     return replace(measured, found=(first, *others))
 
 
+def emulated(
+    measured: MachineBenchmarks, models: Sequence[Model], places: PlaceOptions
+) -> MachineBenchmarks:
+    """Add the instructions of a frame in emulated Pis."""
+    from leansight.benchmarks.emulation.emulated_pi import count_work
+
+    with _bars() as bar:
+        work = count_work(
+            models,
+            places.emulate,
+            wheel=places.wheel,
+            tell=tell,
+            advanced=bar("Counting in an emulated Pi"),
+        )
+    first, *others = measured.found
+    return replace(measured, found=(replace(first, work=tuple(work)), *others))
+
+
 def _wheel(places: PlaceOptions, scratch: Path) -> Path | None:
     if not places.install:
         return None

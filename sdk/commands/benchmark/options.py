@@ -12,6 +12,7 @@ from leansight.sdk.commands.options.percent import Percent
 from leansight.sdk.commands.options.remote import remote_python_option
 
 if TYPE_CHECKING:
+    from leansight.benchmarks.emulation.emulated_pi import Board
     from leansight.benchmarks.measure import Settings
 
 
@@ -157,13 +158,14 @@ class PlaceOptions:
     on: tuple[str, ...]
     remote_python: str | None
     install: bool
+    emulate: "tuple[Board, ...]"
     wheel: Path | None
 
     def __post_init__(self) -> None:
         if self.install and not self.on:
             raise ValueError("--install is for other machines: name one with --on")
-        if self.wheel is not None and not self.install:
-            raise ValueError("--wheel is what --install brings along")
+        if self.wheel is not None and not (self.install or self.emulate):
+            raise ValueError("--wheel is what --install and --emulate take along")
         if len(set(self.on)) < len(self.on):
             raise ValueError("--on: name each machine once")
 
@@ -187,9 +189,16 @@ place_options = options_of(
             "both are removed at the end.",
         ),
         click.option(
+            "--emulate",
+            type=click.Choice(["pi4", "pi5"]),
+            multiple=True,
+            help="Also count the instructions of a frame in an emulated Pi: work, not time.",
+        ),
+        click.option(
             "--wheel",
             type=PATH,
-            help="The wheel that is brought along.  [default: this leansight, packed]",
+            help="The wheel that --install and --emulate take along.  "
+            "[default: this leansight, packed]",
         ),
     ],
 )

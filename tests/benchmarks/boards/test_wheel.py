@@ -14,7 +14,9 @@ from leansight.benchmarks.boards.wheel import pack_wheel
 
 def test_the_wheel_runs_by_itself_and_brings_no_more_than_it_needs(tmp_path: Path) -> None:
     wheel = pack_wheel(tmp_path)
+    unpacked = tmp_path / "unpacked"
     with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(unpacked)
         names = archive.namelist()
         info = f"leansight-{version('leansight')}.dist-info"
         metadata = message_from_bytes(archive.read(f"{info}/METADATA"))
@@ -23,10 +25,10 @@ def test_the_wheel_runs_by_itself_and_brings_no_more_than_it_needs(tmp_path: Pat
     assert sorted(listed) == sorted(names)
     assert not [name for name in names if "__pycache__" in name]
     assert not [name for name in names if name.startswith(("leansight/sdk", "leansight/exp"))]
-    # A wheel is importable as it is; -S: no leansight that is installed here comes before it.
+    # -S: no leansight that is installed here comes before it.
     packages = str(Path(np.__file__).parents[1])
     code = (
-        f"import sys; sys.path[:0] = [{str(wheel)!r}, {packages!r}]\n"
+        f"import sys; sys.path[:0] = [{str(unpacked)!r}, {packages!r}]\n"
         "import leansight.benchmarks.remote_worker as found, importlib.metadata as metadata\n"
         "print(found.__file__, metadata.version('leansight'))"
     )
@@ -34,6 +36,6 @@ def test_the_wheel_runs_by_itself_and_brings_no_more_than_it_needs(tmp_path: Pat
         [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == [
-        f"{wheel}/leansight/benchmarks/remote_worker.py",
+        f"{unpacked}/leansight/benchmarks/remote_worker.py",
         version("leansight"),
     ]

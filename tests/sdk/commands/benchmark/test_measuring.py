@@ -116,7 +116,7 @@ def test_a_full_disk_there_is_said(tiny_bundle: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--install"], "--install is for other machines"),
-        (["--on", "pi@a", "--wheel", "x.whl"], "--wheel is what --install brings along"),
+        (["--on", "pi@a", "--wheel", "x.whl"], "--wheel is what --install and"),
         (["--on", "pi@a", "--on", "pi@a"], "name each machine once"),
         (["--image", "a.png", "--video", "a.mp4"], "--image or --video: give one of them"),
     ],
