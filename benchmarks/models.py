@@ -15,7 +15,8 @@ from leansight.runtime.onnx_file import read_onnx_file, weight_files
 class Model:
     """A model to measure: one format of a bundle, or a bare file (which has no digest).
 
-    `labels`: those that a user has given of a bare file, none if they are not known.
+    `labels`: those that a user has given of a bare file, none if they are not known. `peer` is
+    the runtime that it is to run in, "" for our own.
     """
 
     name: str
@@ -23,10 +24,15 @@ class Model:
     format: Format
     digest: str | None
     labels: tuple[str, ...] = ()
+    peer: str = ""
 
     def renamed(self, name: str) -> "Model":
         """Return the model under another name."""
         return replace(self, name=name)
+
+    def in_peer(self, peer: str) -> "Model":
+        """Return the same file, to run in another runtime."""
+        return replace(self, name=f"{self.name} in {peer}", peer=peer)
 
     def read(self) -> bytes:
         """Return the model's bytes."""

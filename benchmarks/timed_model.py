@@ -68,7 +68,7 @@ class TimedModel:
 
     def profile(self) -> None:
         """Launch the process once more, for the times of the operations where it can tell them."""
-        if not self.failure and self._model.format == "onnx":
+        if not self.failure and self._model.format == "onnx" and not self._model.peer:
             with self._noting_failure(), self._launch() as running:
                 times = running.ask({"profile": _PROFILED_FRAMES})["layer_times"]
                 self._layer_times = tuple((name, kind, ms) for name, kind, ms in times)

@@ -115,7 +115,7 @@ def _venv(userland: Path, wheel: Path, tell: Callable[[str], None]) -> Path:
         for old in cache_folder().glob("bench-*"):
             shutil.rmtree(old)
         venv.mkdir()
-        there = [
+        there: list[str | Path] = [
             *("--cpu", _INSTALLING_CORE, "--bind", f"{venv}:/venv"),
             *("--bind", f"{wheel.parent}:/check", userland),
         ]

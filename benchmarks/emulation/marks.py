@@ -17,7 +17,7 @@ def read_marks(text: str) -> tuple[dict[str, str], dict[str, int]]:
         ValueError: the lines are not those of `frames.py` under the counter.
 
     """
-    packages, counts = {}, []
+    packages, counts = dict[str, str](), list[int]()
     for line in text.splitlines():
         match line.split():
             case ["instructions", number, count]:

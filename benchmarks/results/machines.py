@@ -1,7 +1,7 @@
 """Results of several machines: side by side, and never in one ranking."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich import box
@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from leansight.benchmarks.results.result import FORMAT_VERSION, Benchmark
+from leansight.benchmarks.results.result import FORMAT_VERSION, Benchmark, Failure
 from leansight.benchmarks.results.table import interval, tables
 from leansight.benchmarks.results.texts import csv_of, markdown_text
 
@@ -33,6 +33,12 @@ class MachineBenchmarks:
 
     found: tuple[Benchmark, ...]
     lost: tuple[LostMachine, ...] = ()
+
+    def failing(self, failures: Sequence[Failure]) -> "MachineBenchmarks":
+        """Add failures to the first machine's."""
+        first, *others = self.found
+        first = replace(first, failures=(*first.failures, *failures))
+        return replace(self, found=(first, *others))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; of one machine those of its benchmark alone."""

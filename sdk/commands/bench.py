@@ -67,7 +67,7 @@ def command(
     """
     require("rich.progress", package="rich", extra="bench")
     from leansight.benchmarks.emulation.tools import require_tools
-    from leansight.sdk.commands.benchmark.measuring import emulated, judged, measure
+    from leansight.sdk.commands.benchmark.measuring import emulated, judged, measure, with_peers
     from leansight.sdk.commands.benchmark.pictures import find_pictures, read_labels_of_bare
     from leansight.sdk.commands.benchmark.runs import models_of
 
@@ -78,9 +78,10 @@ def command(
     with scratch_folder() as scratch:
         found = models_of(models, model_format, read_labels_of_bare(pictures.labels), scratch)
         classified = find_pictures(pictures)
-        measured = measure(found, classified, settings, places, scratch)
+        chosen, failures = with_peers(found, places.peers)
+        measured = measure(chosen, classified, settings, places, scratch).failing(failures)
         if pictures.data is not None:
-            measured = judged(measured, found, pictures.data, classified.labelled, settings)
+            measured = judged(measured, chosen, pictures.data, classified.labelled, settings)
         if places.emulate:
             measured = emulated(measured, found, places)
     write_results(measured, files)

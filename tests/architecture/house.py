@@ -42,7 +42,7 @@ STOREYS = {
     "benchmarks": [
         ["benchmarks/emulation"],
         ["benchmarks"],
-        ["benchmarks/boards", "benchmarks/results"],
+        ["benchmarks/boards", "benchmarks/peers", "benchmarks/results"],
         ["benchmarks/probes"],
     ],
     "sdk": [

@@ -13,9 +13,10 @@ from rich.progress import Progress
 from leansight.benchmarks.boards.wheel import pack_wheel
 from leansight.benchmarks.measure import Settings, benchmark
 from leansight.benchmarks.models import Model
+from leansight.benchmarks.peers.catalogue import PEERS, PeerError, peer_python
 from leansight.benchmarks.remote import RemoteMachine, machine_at
 from leansight.benchmarks.results.machines import LostMachine, MachineBenchmarks
-from leansight.benchmarks.results.result import Benchmark
+from leansight.benchmarks.results.result import Benchmark, Failure
 from leansight.benchmarks.ssh import RemoteError
 from leansight.runtime.errors import LeansightError
 from leansight.sdk.commands.benchmark.options import PlaceOptions
@@ -56,6 +57,23 @@ def measure(
             )
         return MachineBenchmarks(found=(found,))
     return _on_several(models, pictures, settings, places, carried)
+
+
+def with_peers(models: Sequence[Model], peers: Sequence[str]) -> tuple[list[Model], list[Failure]]:
+    """Return the models and the same files in other runtimes, and which of these cannot be."""
+    chosen, failures = list(models), list[Failure]()
+    for name in dict.fromkeys(peers):
+        wanted = list[Model]()
+        try:
+            readable = [model for model in models if model.format in PEERS[name].formats]
+            if not readable:
+                PEERS[name].require(models[0].format)
+            peer_python(PEERS[name], tell)
+            wanted = [model.in_peer(name) for model in readable]
+        except PeerError as error:
+            failures.append(Failure(name=name, format=models[0].format, reason=str(error)))
+        chosen += wanted
+    return chosen, failures
 
 
 def judged(

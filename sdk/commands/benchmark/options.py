@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from leansight.sdk.commands.options.grouping import options_of
+from leansight.benchmarks.peers.catalogue import PEERS
+from leansight.sdk.commands.options.grouping import Several, options_of
 from leansight.sdk.commands.options.images import PATH
 from leansight.sdk.commands.options.percent import Percent
 from leansight.sdk.commands.options.remote import remote_python_option
@@ -159,11 +160,16 @@ class PlaceOptions:
     remote_python: str | None
     install: bool
     emulate: "tuple[Board, ...]"
+    peers: tuple[str, ...]
     wheel: Path | None
 
     def __post_init__(self) -> None:
         if self.install and not self.on:
             raise ValueError("--install is for other machines: name one with --on")
+        if self.peers and self.on:
+            raise ValueError("--with measures on this machine: leave --on out")
+        if unknown := set(self.peers) - set(PEERS):
+            raise ValueError(f"--with {', '.join(unknown)}: known are {', '.join(PEERS)}")
         if self.wheel is not None and not (self.install or self.emulate):
             raise ValueError("--wheel is what --install and --emulate take along")
         if len(set(self.on)) < len(self.on):
@@ -187,6 +193,14 @@ place_options = options_of(
             is_flag=True,
             help="Bring leansight and an environment along to machines that have only Python; "
             "both are removed at the end.",
+        ),
+        click.option(
+            "--with",
+            "peers",
+            type=Several(str, "openvino,opencv-dnn"),
+            default=(),
+            help="Also measure the same files in other runtimes, each in an environment that is "
+            f"made when it is missing: {', '.join(PEERS)}.",
         ),
         click.option(
             "--emulate",
