@@ -16,8 +16,8 @@ from leansight.runtime.errors import DataError
 from leansight.runtime.onnx_file import weight_files
 from leansight.runtime.preprocessing import CHANNELS, Fit, Interpolation, Preprocessing
 from leansight.runtime.system.whole_files import scratch_folder
-from leansight.sdk.data.class_names import normalise_name
-from leansight.sdk.data.samples import MIN_CLASSES, Split
+from leansight.sdk.data.class_names import read_labels
+from leansight.sdk.data.samples import Split
 from leansight.sdk.deployment.export_run import package_versions
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
@@ -90,26 +90,6 @@ class ImportedNetwork:
             },
             "versions": package_versions(),
         }
-
-
-def read_labels(file: Path) -> tuple[str, ...]:
-    """Return the labels in a file, one a line; DataError if one is empty or there twice."""
-    if not file.is_file():
-        raise DataError(
-            f"{file} is no file: the labels are expected there, one a line", parameter="labels"
-        )
-    try:
-        lines = file.read_text("utf-8-sig").rstrip().splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not text in UTF-8: one label a line is expected") from error
-    labels = tuple(map(normalise_name, lines))
-    for line, label in enumerate(labels, 1):
-        if not label or label in labels[: line - 1]:
-            what = f"{label} again" if label else "empty"
-            raise DataError(f"{file} line {line} is {what}: one label a line is expected")
-    if len(labels) < MIN_CLASSES:
-        raise DataError(f"{file} has {len(labels)} labels: two or more are expected, one a line")
-    return labels
 
 
 def read_network(path: Path, origin: Origin, threshold: float | None) -> ImportedNetwork:
