@@ -51,6 +51,7 @@ class ImportOptions:
     """What the options say of a network from elsewhere, None where they say nothing."""
 
     labels: Path | None
+    weights: Path | None
     colour: Literal["rgb", "bgr", "gray"] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
@@ -100,6 +101,12 @@ _IMPORT_OPTIONS = (
         help="File of MODEL's labels, one a line, in the order of its outputs.",
     ),
     click.option(
+        "--weights",
+        type=PATH,
+        help="State dict of a network that MODEL names: .pth, .pt, .ckpt or .safetensors.  "
+        "[default: timm's or torchvision's own, downloaded]",
+    ),
+    click.option(
         "--colour",
         type=click.Choice(["rgb", "bgr", "gray"]),
         help="Order of the channels that MODEL takes; Keras's older networks take bgr.",
@@ -143,7 +150,7 @@ _IMPORT_OPTIONS = (
         "--keras-python",
         type=PATH,
         metavar="PYTHON",
-        help="The Python that has TensorFlow and tf2onnx, to read a Keras model.",
+        help="The Python that has TensorFlow and tf2onnx, to read a Keras model or a .tflite file.",
     ),
 )
 import_options = options_of(ImportOptions, "imported", _IMPORT_OPTIONS)
