@@ -11,19 +11,19 @@ from leansight.runtime.preprocessing import CHANNELS, Image, Preprocessing, chec
 
 @dataclass(frozen=True, kw_only=True)
 class BareInput(Preprocessing):
-    """A `Preprocessing` for inputs that a bundle cannot have: `width` beside the height `size`.
+    """A `Preprocessing` for inputs that a bundle cannot have: `size` rows of `columns` pixels.
 
     With another number of channels (`depth`) than gray's or RGB's, each holds the gray picture:
     that has a time, but no meaning.
     """
 
-    width: int
+    columns: int
     depth: int
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """The batch that a call returns: (1, height, width, channels)."""
-        return (1, self.size, self.width, self.depth)
+        return (1, self.height, self.columns, self.depth)
 
     def __call__(self, image: Image) -> Image:
         """Return (1, height, width, channels) uint8 of (H, W, 3) BGR or (H, W) gray uint8."""
@@ -31,7 +31,7 @@ class BareInput(Preprocessing):
         cv2 = opencv()
         rgb = self.depth == CHANNELS["rgb"]
         coloured = with_opencv.rgb(cv2, image) if rgb else with_opencv.gray(cv2, image)
-        pixels = cv2.resize(coloured, (self.width, self.size), interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(coloured, (self.columns, self.height), interpolation=cv2.INTER_AREA)
         if not rgb:
             pixels = np.repeat(pixels[..., None], self.depth, axis=-1)
         return np.ascontiguousarray(pixels, np.uint8).reshape(self.shape)
@@ -42,4 +42,4 @@ def bare_input(height: int, width: int, channels: int) -> Preprocessing:
     colours = {number: colour for colour, number in CHANNELS.items()}
     if height == width and channels in colours:
         return Preprocessing(size=height, colour=colours[channels])
-    return BareInput(size=height, width=width, depth=channels)
+    return BareInput(size=height, columns=width, depth=channels)

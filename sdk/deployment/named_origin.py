@@ -30,7 +30,7 @@ class NamedSource:
     colour: Literal["gray", "rgb", "bgr"] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     fit: Fit | None = None
     interpolation: Interpolation = "area"
     overrides: tuple[str, ...] = ()
@@ -46,6 +46,8 @@ def complete(source: NamedSource) -> Origin:
     """
     published = published_settings(source.name)
     colour, size = source.colour or "rgb", source.size or published.size
+    if not isinstance(size, int):
+        raise DataError(f"{source.name} is built for squares: one side", parameter="size")
     mean, std = _normalisation(source, published)
     network = load_named(
         source.name,
