@@ -76,8 +76,11 @@ class Bundle:
     def __post_init__(self) -> None:
         if len(self.labels) <= 1 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"a bundle has two or more different labels, not {self.labels}")
-        if not all(isinstance(label, str) for label in self.labels):
-            raise ValueError(f"labels are text, not {self.labels}")
+        if not all(isinstance(text, str) for text in (self.name, *self.labels)):
+            raise ValueError(f"a name and labels are text, not {self.name!r} and {self.labels}")
+        for table in ("provenance", "metrics", "guarantee", "reference", "files"):
+            if not isinstance(getattr(self, table), Mapping):
+                raise ValueError(f"{table} is a table, not {getattr(self, table)!r}")
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision must be int8 or float32, not {self.precision!r}")
         named = all(isinstance(layer, str) for layer in self.float_layers)
