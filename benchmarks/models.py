@@ -40,28 +40,33 @@ class Model:
         return replace(self, path=copy)
 
 
-def find_models(paths: Sequence[Path], wanted: Format | None = None) -> list[Model]:
+def find_models(
+    paths: Sequence[Path], wanted: Format | None = None, *, trust: Path | None = None
+) -> list[Model]:
     """Return the models of bundles and bare files, in their order; `wanted` picks one format.
 
-    A name is the path's last part, or the whole path where two would be called the same.
+    A name is the path's last part, or the whole path where two would be called the same. `trust`
+    is a policy, see `Bundle.load`; a bare file keeps to none.
 
     Raises:
         BundleError: a path is missing, damaged, no model, or has not the wanted format.
 
     """
-    found = [model for path in paths for model in _models_at(path, wanted)]
+    found = [model for path in paths for model in _models_at(path, wanted, trust)]
     ends = [path.name for path in dict.fromkeys(paths)]
     return [m if ends.count(m.name) == 1 else replace(m, name=str(m.path)) for m in found]
 
 
-def _models_at(path: Path, wanted: Format | None) -> list[Model]:
+def _models_at(path: Path, wanted: Format | None, trust: Path | None) -> list[Model]:
     if not path.exists():
         raise BundleError(f"{path} does not exist")
     if is_bare_model(path):
         if wanted not in (None, model_format(path)):
             raise BundleError(f"{path} is not in the format {wanted}")
+        if trust is not None:
+            raise BundleError(f"{path} cannot be signed: {trust} loads only signed bundles")
         return [Model(name=path.name, path=path, format=model_format(path), digest=None)]
-    bundle = Bundle.load(path)
+    bundle = Bundle.load(path, trust=trust)
     bundle.choose_format(wanted)  # raises if there is nothing to measure
     return [
         Model(name=path.name, path=path, format=held, digest=bundle.digest)

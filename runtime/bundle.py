@@ -94,12 +94,17 @@ class Bundle:
         self.decision.thresholds_of(self.labels)
 
     @classmethod
-    def load(cls, path: Path | str) -> "Bundle":
+    def load(cls, path: Path | str, *, trust: Path | None = None) -> "Bundle":
         """Read a bundle and check every file it names.
+
+        Args:
+            path: the folder, or a zip of it.
+            trust: a policy beside this machine's: a TOML file whose `keys` are files of public
+                keys. The bundle must be signed by one of them.
 
         Raises:
             BundleError: it is missing, of another format version, or a file is missing,
-                truncated or changed.
+                truncated or changed; it is not signed as a policy asks.
 
         """
         path = Path(path)
@@ -108,11 +113,11 @@ class Bundle:
             bundle = cls(
                 path=path,
                 name=manifest["name"],
-                labels=tuple(manifest["labels"]),
+                labels=_tuple(manifest["labels"]),
                 preprocessing=Preprocessing.from_dict(manifest["preprocessing"]),
                 decision=DecisionPolicy.from_dict(manifest["decision"]),
                 precision=manifest["precision"],
-                float_layers=tuple(manifest.get("float_layers", ())),
+                float_layers=_tuple(manifest.get("float_layers", [])),
                 task=manifest["task"],
                 provenance=manifest["provenance"],
                 metrics=manifest["metrics"],
@@ -127,13 +132,18 @@ class Bundle:
         for name in bundle.files:
             bundle.read(name)
         bundle.require_trust()
+        if trust is not None:
+            bundle.require_trust(policy=trust)
         return bundle
 
-    def require_trust(self, keys: Sequence[Path] | None = None) -> str:
+    def require_trust(
+        self, keys: Sequence[Path] | None = None, *, policy: Path | None = None
+    ) -> str:
         """Return by which key the bundle is signed: the SHA-256 of its PEM.
 
         Args:
-            keys: files of public keys; by default those of this machine's policy
+            keys: files of public keys; by default those of the policy.
+            policy: a TOML file that names them; by default this machine's
                 (`/etc/leansight/trust.toml`). Where there is none, nothing is asked, and "" is
                 returned.
 
@@ -143,10 +153,12 @@ class Bundle:
 
         """
         try:
-            chosen = trusted_keys() if keys is None else keys
-            pems = None if chosen is None else [key.read_bytes() for key in chosen]
+            chosen = trusted_keys(policy) if keys is None else keys
+            pems = None if chosen is None else [read_regular(key, MOST_BYTES) for key in chosen]
         except (ValueError, OSError) as error:
-            raise BundleError(f"{POLICY} or a key that it names cannot be read: {error}") from error
+            raise BundleError(
+                f"{policy or POLICY} or a key that it names cannot be read: {error}"
+            ) from error
         if pems is None:
             return ""
         require("cryptography", package="cryptography", extra="sign")
@@ -154,7 +166,8 @@ class Bundle:
 
         signature = self.signature()
         if signature is None:
-            raise BundleError(f"{self.path} is not signed: this machine loads only signed bundles")
+            whose = "this machine" if policy is None else policy
+            raise BundleError(f"{self.path} is not signed: {whose} loads only signed bundles")
         try:
             return check(signature, self.digests(), pems)
         except ValueError as error:
@@ -301,6 +314,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             "Copy the bundle again"
         )
     return manifest
+
+
+def _tuple(values: object) -> tuple[str, ...]:
+    """Return a list as a tuple; ValueError if it is another thing that can be iterated."""
+    if not isinstance(values, list):
+        raise ValueError(f"expected a list, not {values!r}")
+    return tuple(values)
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

@@ -84,16 +84,21 @@ class GoldenReport:
 
 
 def check_golden(
-    path: Path | str, *, model_format: Format | None = None, threads: int = 1
+    path: Path | str,
+    *,
+    model_format: Format | None = None,
+    threads: int = 1,
+    trust: Path | None = None,
 ) -> GoldenReport:
     """Run the golden photos of a bundle through preprocessing and one of its models.
 
     Raises:
-        BundleError: the bundle is damaged, lacks the format, or has no golden photos.
+        BundleError: the bundle is damaged, not trusted (see `Bundle.load`), lacks the format, or
+            has no golden photos.
         MissingExtraError: the format's interpreter is not installed.
 
     """
-    bundle = Bundle.load(path)
+    bundle = Bundle.load(path, trust=trust)
     if GOLDEN not in bundle.files:
         raise BundleError(f"{bundle.path} has no {GOLDEN}: there is nothing to check it by")
     chosen = bundle.choose_format(model_format)

@@ -44,7 +44,7 @@ class Clahe:
     def __post_init__(self) -> None:
         if not 0 < self.clip_limit < np.inf:
             raise ValueError(f"clahe.clip_limit must be above 0, not {self.clip_limit}")
-        if not isinstance(self.tiles, int) or self.tiles < 1:
+        if type(self.tiles) is not int or self.tiles < 1:
             raise ValueError(f"clahe.tiles must be a whole number from 1, not {self.tiles}")
         if self.tiles > MAX_TILES:
             raise ValueError(f"clahe.tiles must be at most {MAX_TILES}, not {self.tiles}")
@@ -77,7 +77,7 @@ class Preprocessing:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < 1:
+        if type(self.size) is not int or self.size < 1:
             raise ValueError(f"preprocessing.size must be a whole number from 1, not {self.size}")
         if self.size > MAX_SIZE:
             raise ValueError(f"preprocessing.size must be at most {MAX_SIZE}, not {self.size}")

@@ -19,6 +19,7 @@ from leansight.sdk.commands.options.images import choose_samples, require_images
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 from leansight.sdk.commands.options.percent import Percent
 from leansight.sdk.commands.options.remote import on_option, remote_python_option
+from leansight.sdk.commands.options.trust import trust_option
 from leansight.sdk.system.files import require_writable, write_json, write_text
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class _BenchCommand(click.Command):
     type=_PATH,
     help="Labelled images: time on them, and tell how often each file is right.",
 )
+@trust_option
 @on_option
 @remote_python_option
 @click.option("--out", type=_PATH, help="Write all that was measured to this JSON file.")
@@ -164,6 +166,7 @@ def command(
     model_format: Format | None,
     image: Path | None,
     data: Path | None,
+    trust: Path | None,
     on: str | None,
     remote_python: str | None,
     out: Path | None,
@@ -205,7 +208,7 @@ def command(
         threads=threads,
         hang_s=hang_seconds,
     )
-    found = find_models(models, model_format)
+    found = find_models(models, model_format, trust=trust)
     samples = _labelled(data)
     pictures, frames = _pictures(image, data, samples)
     bar = progress.Progress(
