@@ -4,6 +4,7 @@ A bundle is a folder, or a zip of it, that holds `bundle.json` and the files nam
 their SHA-256 and size. Nothing in it is executable and nothing is unpickled.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ MANIFEST: Final = "bundle.json"
 Precision = Literal["int8", "float32"]
 _MANIFEST_BYTES: Final = 1 << 20  # at most: 15 KB is usual
 _MOST_BYTES: Final = 1 << 30  # of a file: what is larger is no size
+# What the system says of a file that the manifest should not name.
+_NO_FILE: Final = (errno.ENAMETOOLONG, errno.EISDIR, errno.ELOOP)
 _LONGEST_REASON: Final = 500  # characters of a forged manifest that a message repeats
 
 
@@ -343,10 +346,12 @@ def _read_member(path: Path, name: str, limit: int) -> bytes:
     except (FileNotFoundError, KeyError) as error:
         hint = "is not a bundle" if name == MANIFEST else "is incomplete: copy it again"
         raise BundleError(f"{path} has no {name}: it {hint}") from error
-    except ValueError as error:
-        if isinstance(error, BundleError):
+    except (ValueError, OSError) as error:
+        other_fault = isinstance(error, OSError) and error.errno not in _NO_FILE
+        if isinstance(error, BundleError) or other_fault:
             raise
-        raise BundleError(f"{path / name} is damaged: {error}. Copy the bundle again") from error
+        what = f"{path / name}"[:_LONGEST_REASON]
+        raise BundleError(f"{what} is damaged: {error}. Copy the bundle again") from error
 
 
 def _member_names(path: Path) -> list[str]:

@@ -12,10 +12,15 @@ PROGRAM = """
 import logging, os, sys, warnings
 from leansight.sdk.system.library_logs import without_library_logs
 
+class Reader:
+    def __del__(self):
+        raise OSError("no space left")
+
 with without_library_logs() as log:
     os.write(2, b"libpng error: IDAT: CRC error\\n")
     logging.getLogger("a.library").warning("three workers would be better")
     warnings.warn("deprecated", FutureWarning)
+    Reader()  # which raises while Python removes it
     print("two of nine images cannot be read", file=sys.stderr)
     {end}
 os.write(2, b"after\\n")
