@@ -22,7 +22,7 @@ import targets
 ROOT: Final = targets.HERE.parents[1]
 FOUND: Final = ROOT / ".cache" / "fuzz"  # what nights have found: mutants that reach new lines
 IN_MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 -- own folder
-HANG_S: Final = 60  # by the clock, where the machine has other work to do
+HANG_S: Final = 300  # by the clock, where the machine has other work to do
 LONGEST_BYTES: Final = 1 << 16
 _RUNS: Final = re.compile(r"stat::number_of_executed_units: *(\d+)")
 _SHOWN_LINES: Final = 40

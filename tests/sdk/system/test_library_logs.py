@@ -45,7 +45,8 @@ def test_only_what_is_written_to_sys_stderr_appears() -> None:
 
 def test_the_log_can_be_read_for_a_report() -> None:
     said = run("print('of libraries:', log().splitlines(), file=sys.stderr)")
-    assert "of libraries: ['libpng error: IDAT: CRC error']\n" in said
+    assert "of libraries: ['libpng error: IDAT: CRC error', 'ignored in " in said
+    assert "OSError: no space left']" in said
 
 
 def test_who_debugs_sees_all() -> None:
