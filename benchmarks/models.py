@@ -55,11 +55,16 @@ class Model:
 
 
 def find_models(
-    paths: Sequence[Path], wanted: Format | None = None, labels: tuple[str, ...] = ()
+    paths: Sequence[Path],
+    wanted: Format | None = None,
+    labels: tuple[str, ...] = (),
+    *,
+    trust: Path | None = None,
 ) -> list[Model]:
     """Return the models of bundles and bare files, in their order; `wanted` picks one format.
 
-    `labels` are those of the bare files; a bundle has its own.
+    `labels` are those of the bare files; a bundle has its own. `trust` is a policy, see
+    `Bundle.load`; a bare file keeps to none.
 
     A name is the path's last part, or the whole path where two would be called the same.
 
@@ -68,22 +73,26 @@ def find_models(
             are labels and no bare file.
 
     """
-    found = [model for path in paths for model in _models_at(path, wanted, labels)]
+    found = [model for path in paths for model in _models_at(path, wanted, labels, trust)]
     if labels and all(model.digest is not None for model in found):
         raise BundleError("labels are those of bare files: a bundle has its own. Leave them out")
     ends = [path.name for path in dict.fromkeys(paths)]
     return [m if ends.count(m.name) == 1 else replace(m, name=str(m.path)) for m in found]
 
 
-def _models_at(path: Path, wanted: Format | None, labels: tuple[str, ...]) -> list[Model]:
+def _models_at(
+    path: Path, wanted: Format | None, labels: tuple[str, ...], trust: Path | None
+) -> list[Model]:
     if not path.exists():
         raise BundleError(f"{path} does not exist")
     if is_bare_model(path):
         if wanted not in (None, model_format(path)):
             raise BundleError(f"{path} is not in the format {wanted}")
+        if trust is not None:
+            raise BundleError(f"{path} cannot be signed: {trust} loads only signed bundles")
         kind = model_format(path)
         return [Model(name=path.name, path=path, format=kind, digest=None, labels=labels)]
-    bundle = Bundle.load(path)
+    bundle = Bundle.load(path, trust=trust)
     bundle.choose_format(wanted)  # raises if there is nothing to measure
     return [
         Model(name=path.name, path=path, format=held, digest=bundle.digest)

@@ -21,6 +21,7 @@ from leansight.sdk.commands.benchmark.options import (
 )
 from leansight.sdk.commands.benchmark.results import require_files, write_results
 from leansight.sdk.commands.options.images import PATH
+from leansight.sdk.commands.options.trust import trust_option
 
 
 @click.command(
@@ -36,6 +37,7 @@ from leansight.sdk.commands.options.images import PATH
     help="Measure only this format where a bundle has both.",
 )
 @picture_options
+@trust_option
 @place_options
 @result_files
 def command(
@@ -44,6 +46,7 @@ def command(
     measuring: MeasuringOptions,
     model_format: Format | None,
     pictures: PictureOptions,
+    trust: Path | None,
     places: PlaceOptions,
     files: ResultFiles,
 ) -> None:
@@ -76,7 +79,9 @@ def command(
         require_tools()
     settings = measuring.settings()
     with scratch_folder() as scratch:
-        found = models_of(models, model_format, read_labels_of_bare(pictures.labels), scratch)
+        found = models_of(
+            models, model_format, read_labels_of_bare(pictures.labels), scratch, trust
+        )
         classified = find_pictures(pictures)
         chosen, failures = with_peers(found, places.peers)
         measured = measure(chosen, classified, settings, places, scratch).failing(failures)

@@ -16,9 +16,16 @@ _OF_A_RUN: Final = ("run.json", "start.json")
 
 
 def models_of(
-    paths: Sequence[Path], wanted: Format | None, labels: tuple[str, ...], scratch: Path
+    paths: Sequence[Path],
+    wanted: Format | None,
+    labels: tuple[str, ...],
+    scratch: Path,
+    *,
+    trust: Path | None = None,
 ) -> list[Model]:
     """Return the models of bundles, bare files and runs; `scratch` takes the bundles of runs.
+
+    `trust` is a policy, see `Bundle.load`.
 
     Raises:
         BundleError: a path is no model, or has not the wanted format.
@@ -26,7 +33,7 @@ def models_of(
 
     """
     bundles = {path: _exported(path, scratch / str(n)) for n, path in enumerate(_runs(paths))}
-    models = find_models([bundles.get(path, path) for path in paths], wanted, labels)
+    models = find_models([bundles.get(path, path) for path in paths], wanted, labels, trust=trust)
     ends = [path.resolve().name for path in bundles]
     names = {
         bundle: str(path) if ends.count(path.resolve().name) > 1 else path.resolve().name
