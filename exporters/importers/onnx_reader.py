@@ -149,7 +149,7 @@ def read_onnx(
         end=end,
         batch=image.batch,
         notes=tuple(notes),
-        computes_in=precision or "float32",
+        computes_in="float16" if precision == "float16" else "float32",
     )
 
 

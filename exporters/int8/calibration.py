@@ -1,6 +1,7 @@
 """Calibration: the range of every activation, found once on training images for both formats."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from leansight.exporters.int8.ranges import BINS, INPUT_RANGE, Histogram, Range
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.exporters.tflite.shared_grids import SharedGrids
 from leansight.runtime.preprocessing import Image, network_input
+
+_WIDTH_OF_NOTHING: Final = 1.0
 
 
 def calibrate(
@@ -83,11 +86,18 @@ class _MinMaxObserver:
 
 
 def _widened_to_share_steps(grids: SharedGrids, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
-    """Return ranges as wide as the widest of those that must count in steps of the same size."""
+    """Return ranges as wide as the widest of those that must count in steps of the same size.
+
+    What was zero on all images, such as behind a ReLU that is silent, may have any step; but from
+    one of next to nothing XNNPACK refuses to scale up the sums of the layer before.
+    """
     widths = dict.fromkeys(grids.scale.values(), 0.0)
     for name, found in ranges.items():
         widths[grids.scale[name]] = max(widths[grids.scale[name]], found.width)
-    return {name: found.widened(widths[grids.scale[name]]) for name, found in ranges.items()}
+    return {
+        name: found.widened(widths[grids.scale[name]] or _WIDTH_OF_NOTHING)
+        for name, found in ranges.items()
+    }
 
 
 def count_values(

@@ -24,7 +24,7 @@ from leansight.sdk.system.console import tell
 _TOLERANCE: Final = 1e-3
 _NOISE_FACTOR: Final = 10  # how many times the precision's own error two runtimes may be apart
 # How many times as coarsely as float32 a file's own precision rounds: bits of the mantissa.
-_COARSENESS: Final = {"float16": 1 << 13, "bfloat16": 1 << 16}
+_COARSENESS: Final = {"float16": 1 << 13}
 _IMAGES: Final = 128  # show a graph that was read wrongly; more of them only take longer
 
 

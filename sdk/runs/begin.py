@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.data.dataset import show
 from leansight.sdk.data.layouts.detect import find_data, find_labels
 from leansight.sdk.data.leakage import (
@@ -85,6 +86,7 @@ def begin(data: Path, recipe: Recipe, out: Path, options: TrainingOptions) -> Ru
     held_out = split.test if options.everything else (*split.validation, *split.test)
     for teacher in options.teachers:
         _check_teacher(Run.load(teacher), labels, data, held_out)
+        _check_proportions(Run.load(teacher), recipe.preprocessing)
     learnt = [*split.train, *split.validation] if options.everything else split.train
     learnt = limit_classes(learnt, recipe.data, seed=recipe.split.seed)
     options = replace(
@@ -134,4 +136,15 @@ def _check_teacher(
             f"the teacher {teacher.path} has learnt {len(known)} of the images that are held out "
             f"here ({first_five(known)}): use the lists of files of {teacher.path}",
             parameter="lists",
+        )
+
+
+def _check_proportions(teacher: Run, own: Preprocessing) -> None:
+    """Raise DataError for a teacher that would see parts of pictures, or other bars."""
+    theirs = teacher.recipe.preprocessing
+    if own.fit != "stretch" and own.height * theirs.width != own.width * theirs.height:
+        raise DataError(
+            f"the teacher {teacher.path} sees pictures of {theirs.size_text}, of other proportions "
+            f"than {own.size_text}, which the fit {own.fit} has cut off or put between bars: give "
+            'both the same proportions, or preprocessing.fit = "stretch"'
         )

@@ -36,6 +36,7 @@ STOREYS = {
         ["exporters/int8", "exporters/packaging"],
         ["exporters/verification"],
         ["exporters/importers", "exporters/pruning"],
+        ["exporters/importers/preparation"],
         ["exporters/conversion", "exporters/tflite"],
         ["exporters/options.py", "exporters/errors.py"],
     ],

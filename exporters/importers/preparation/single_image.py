@@ -48,6 +48,12 @@ def take_one_image(model: onnx.ModelProto, batch: int, name: str) -> None:
                 ):
                     node.input[place] = _add(added, one, node, place)
     model.graph.initializer.extend(added)
+    if (given := shapes[model.graph.output[0].name])[:1] != [batch]:
+        shown = "×".join(map(str, given))
+        raise ConversionError(
+            f"{name} gives {shown} numbers for the {batch} images that it takes at once: export it "
+            "for one"
+        )
 
 
 def _lengths_of(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> list[int]:

@@ -137,6 +137,14 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
         lambda: mixing(File((8, 3, 8, 8))).classes(8),
         "Reshape the_Reshape_0 mixes the 8 images that the network takes at once: export it for",
     ),
+    "one image of several": (
+        lambda: (
+            (f := File((8, 3, 8, 8)))
+            .classes(3, 5)
+            .then("Slice", *(f.constant([n], np.int64) for n in (0, 1, 0)))
+        ),
+        "gives 1×5 numbers for the 8 images that it takes at once: export it for one",
+    ),
     "no size": (
         lambda: File(("n", 3, "h", "w")).classes(3),
         r"takes \?×3×\?×\? \(image\): say how large its images are, such as 224 or 96x128",

@@ -1,10 +1,11 @@
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pytest
 import torch
 from int8_files import Tflite
-from torch import Tensor
-from trained_networks import Converted, Pixels, ignore, to_tensor
+from torch import Tensor, nn
+from trained_networks import Converted, Pixels, convert_and_quantize, ignore, to_tensor
 
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.calibration import calibrate
@@ -12,6 +13,8 @@ from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.tensor_matching import pair_nodes
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.exporters.tflite.shared_grids import SharedGrids
+from leansight.runtime.interpreter import load_interpreter
+from leansight.runtime.preprocessing import Preprocessing
 from leansight.sdk.models.networks import ResNetCustom
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
@@ -62,3 +65,33 @@ def test_calibration_needs_an_image(plain: Converted) -> None:
     graph = TfliteGraph(plain.floats.tflite)
     with pytest.raises(ValueError, match="at least one image"):
         calibrate(plain.floats.folded, graph, SharedGrids.of(graph), {}, plain.calibration[:0])
+
+
+class Silent(nn.Module):
+    """Nothing passes its last ReLU, on any image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
+        self.head = nn.Linear(8, 4)
+        nn.init.constant_(self.body[2].bias, -100.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(x).relu().mean((2, 3)))
+        return logits
+
+
+@pytest.mark.slow
+def test_a_layer_behind_which_nothing_is_seen_runs_in_both_formats() -> None:
+    network = Silent().eval()
+    made = convert_and_quantize(network, Preprocessing(size=32))
+    step = Tflite(made.int8["tflite"])
+    scales = [step.scale(result) for kind, _, result in step.operators if kind == "CONV_2D"]
+    assert min(float(scale.min()) for scale in scales) > 1e-6
+    logits = [
+        load_interpreter(model, kind)(made.calibration[:1]) for kind, model in made.int8.items()
+    ]
+    assert np.array_equal(*logits)
+    exact = network.head.bias.detach().numpy()
+    np.testing.assert_allclose(logits[0], exact, atol=0.02 * np.ptp(exact))

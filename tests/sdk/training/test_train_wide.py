@@ -13,8 +13,10 @@ from tiny_run import HERE
 
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
-from leansight.sdk.recipes.load import load_recipe
-from leansight.sdk.runs.run import Run
+from leansight.runtime.errors import DataError
+from leansight.sdk.recipes.load import load_recipe, override
+from leansight.sdk.runs.begin import begin
+from leansight.sdk.runs.run import Run, TrainingOptions
 from leansight.sdk.training.train import train
 
 
@@ -82,3 +84,15 @@ def test_a_search_around_a_wide_network_is_refused_in_one_line(wide: Run, tmp_pa
     assert "the images of this run are 28×40: the search tries squares" in str(
         found.exception or found.output
     )
+
+
+@pytest.mark.slow
+def test_a_teacher_of_another_shape_is_refused_where_it_would_see_bars(
+    wide: Run, data: Path, tmp_path: Path
+) -> None:
+    changed = ("preprocessing.size=[40, 28]", "preprocessing.fit=letterbox")
+    recipe = override(wide.recipe, changed)
+    options = TrainingOptions(teachers=(wide.path,), lists=wide.path)
+    with pytest.raises(DataError, match="sees pictures of 28×40, of other proportions than 40×28"):
+        train(data, recipe, out=tmp_path / "run", options=options, hardware=HERE)
+    begin(data, override(recipe, ("preprocessing.fit=stretch",)), tmp_path / "run", options)
