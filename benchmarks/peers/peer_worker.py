@@ -166,7 +166,9 @@ def load_tflite_runtime(model: str, threads: int, as_input: Taken) -> Run:
         interpreter.set_tensor(place, as_input(batch))
         interpreter.invoke()
         logits = interpreter.get_tensor(given["index"])
-        return logits if logits.dtype == np.float32 else (logits.astype(np.float32) - zero) * scale
+        if logits.dtype != np.float32:
+            logits = (logits.astype(np.float32) - zero) * scale
+        return np.asarray(logits)
 
     return run
 
@@ -182,7 +184,7 @@ def load_openvino(model: str, threads: int, as_input: Taken) -> Run:
 
     def run(batch: Array) -> Array:
         request.infer([as_input(batch)])
-        return request.get_output_tensor(0).data
+        return np.asarray(request.get_output_tensor(0).data)
 
     return run
 
