@@ -79,9 +79,8 @@ def command(
         require_tools()
     settings = measuring.settings()
     with scratch_folder() as scratch:
-        found = models_of(
-            models, model_format, read_labels_of_bare(pictures.labels), scratch, trust
-        )
+        labels = read_labels_of_bare(pictures.labels)
+        found = models_of(models, model_format, labels, scratch, trust=trust)
         classified = find_pictures(pictures)
         chosen, failures = with_peers(found, places.peers)
         measured = measure(chosen, classified, settings, places, scratch).failing(failures)
