@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from leansight.benchmarks.probes.conditions import MachineFacts, MachineState
     from leansight.benchmarks.remote import machine_at
     from leansight.benchmarks.results.estimates import Estimate, Percentiles
+    from leansight.benchmarks.results.machines import LostMachine, MachineBenchmarks
     from leansight.benchmarks.results.page import write_page
     from leansight.benchmarks.results.regression import Change, compare_results, read_result_file
     from leansight.benchmarks.results.result import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Failure,
         Latency,
         LayerCount,
+        Work,
     )
     from leansight.benchmarks.results.table import tables
     from leansight.benchmarks.results.texts import csv_text, markdown_text
@@ -47,8 +49,9 @@ else:
             "results.estimates": "Estimate Percentiles",
             "results.result": (
                 "Accuracy Benchmark BenchmarkResult Comparison Conditions Detail Failure "
-                "Latency LayerCount"
+                "Latency LayerCount Work"
             ),
+            "results.machines": "LostMachine MachineBenchmarks",
             "results.page": "write_page",
             "results.regression": "Change compare_results read_result_file",
             "results.table": "tables",
@@ -70,13 +73,16 @@ __all__ = [
     "GraphCount",
     "Latency",
     "LayerCount",
+    "LostMachine",
     "Machine",
+    "MachineBenchmarks",
     "MachineFacts",
     "MachineState",
     "Model",
     "Percentiles",
     "RemoteError",
     "Settings",
+    "Work",
     "benchmark",
     "compare_results",
     "count_graph",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from leansight.benchmarks.models import Model
+from leansight.benchmarks.peer_launch import PeerLaunch, prepare_peer
 from leansight.benchmarks.probes.conditions import (
     MachineFacts,
     MachineState,
@@ -16,6 +17,7 @@ from leansight.benchmarks.probes.conditions import (
 )
 from leansight.benchmarks.probes.memory import empty_process_bytes
 from leansight.benchmarks.worker_process import WorkerProcess
+from leansight.runtime.system.whole_files import scratch_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,10 @@ Launch = Callable[[], AbstractContextManager[RunningModel]]
 
 class Machine(Protocol):
     """What models run on."""
+
+    @property
+    def on(self) -> str:
+        """How it is reached: what `ssh` takes; "" for this one."""
 
     @property
     def facts(self) -> MachineFacts:
@@ -57,8 +63,15 @@ class Machine(Protocol):
         """
 
 
+def worker_arguments(model: Model, pictures: Path, *, threads: int) -> list[str]:
+    """Return the words with which a worker is started; the time of the start follows them."""
+    return [str(model.path), model.format, str(threads), str(len(model.labels)), str(pictures)]
+
+
 class ThisMachine:
     """A `Machine`: the one that asks."""
+
+    on = ""
 
     @cached_property
     def facts(self) -> MachineFacts:
@@ -79,11 +92,18 @@ class ThisMachine:
         self, model: Model, pictures: Path, *, threads: int, hang_s: float
     ) -> Iterator[Launch]:
         """See `Machine`."""
-        arguments = [str(model.path), model.format, str(threads), str(pictures)]
+        own = WorkerProcess(model.name, worker_arguments(model, pictures, threads=threads), hang_s)
+        with scratch_folder() as folder:
+            found: list[PeerLaunch] = []
 
-        @contextmanager
-        def launch() -> Iterator[RunningModel]:
-            with WorkerProcess(model.name, arguments, hang_s) as process:
-                yield RunningModel(start=process.answer(), ask=process.ask)
+            @contextmanager
+            def launch() -> Iterator[RunningModel]:
+                if model.peer and not found:
+                    found.append(prepare_peer(model, own, pictures, folder, threads=threads))
+                with found[0].process() if found else own as process:
+                    start = process.answer()
+                    if found:
+                        found[0].check(start)
+                    yield RunningModel(start=start, ask=process.ask)
 
-        yield launch
+            yield launch

@@ -8,25 +8,39 @@ import itertools
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from leansight.benchmarks.machines import Launch, Machine, RunningModel, ThisMachine
+from leansight.benchmarks.boards.carried import INSTALL_S, carrying_command, refusal_of
+from leansight.benchmarks.boards.connection import Connection, SilentError
+from leansight.benchmarks.machines import (
+    Launch,
+    Machine,
+    RunningModel,
+    ThisMachine,
+    worker_arguments,
+)
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, facts_from
 from leansight.benchmarks.ssh import RemoteError, RemotePython, said_in
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError
 
+_FAR_END: Final = "leansight.benchmarks.remote_worker"
 _GOODBYE_S: Final = 15
+_SILENCE_S: Final = 60.0  # of a machine that has nothing to do but to answer
+_MARGIN_S: Final = 30.0  # in which the far end itself says that a model hangs
 
 
 @contextmanager
-def machine_at(on: str | None, remote_python: str | None = None) -> Iterator[Machine]:
+def machine_at(
+    on: str | None, remote_python: str | None = None, carried: Path | None = None
+) -> Iterator[Machine]:
     """Yield the machine `on` which to measure (see `RemoteMachine`), or this one for None.
 
     Raises:
@@ -34,7 +48,8 @@ def machine_at(on: str | None, remote_python: str | None = None) -> Iterator[Mac
 
     """
     if on is not None:
-        with RemoteMachine(on, remote_python=remote_python or "python3") as machine:
+        python = remote_python or "python3"
+        with RemoteMachine(on, remote_python=python, carried=carried) as machine:
             yield machine
     elif remote_python is not None:
         raise RemoteError(
@@ -52,28 +67,49 @@ class RemoteMachine:
     Args:
         on: what `ssh` takes: user@host, a name in ~/.ssh/config, ssh://user@host:port.
         remote_python: the interpreter there that has leansight, relative to the user's home.
+        carried: a wheel of leansight that is brought along, for an interpreter that has none; it
+            and its environment are removed at the end.
 
     Raises:
         RemoteError: on the way in or later; the message says what to type.
 
     """
 
-    def __init__(self, on: str, *, remote_python: str = "python3") -> None:
+    def __init__(
+        self, on: str, *, remote_python: str = "python3", carried: Path | None = None
+    ) -> None:
         self._there = RemotePython(on, remote_python)
+        self._carried = carried
         self._numbers = itertools.count()
+        self._silence_s = _SILENCE_S
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            module = ["-m", "leansight.benchmarks.remote_worker"]
-            self._ssh = self._there.start(module, stdin=subprocess.PIPE, log=self._log)
+            self._ssh = self._start()
             stack.callback(self._close)
+            self._connection = Connection(self._ssh)
             self.facts, self.empty_bytes = self._greeting()
             self._open = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
+
+    @property
+    def on(self) -> str:
+        """See `Machine`."""
+        return self._there.on
+
+    def abandon(self) -> None:
+        """End the connection, from another thread: who waits for an answer gets a RemoteError."""
+        self._ssh.terminate()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        if self._carried is None:
+            return self._there.start(["-m", _FAR_END], stdin=subprocess.PIPE, log=self._log)
+        command = carrying_command(self._carried, self._there.python, _FAR_END)
+        return self._there.start_command(command, stdin=subprocess.PIPE, log=self._log)
 
     def state(self) -> MachineState:
         """See `Machine`."""
@@ -86,7 +122,9 @@ class RemoteMachine:
         """See `Machine`."""
         number = next(self._numbers)
         place = f"measured{model.path.suffix}"
-        arguments = [f"{number}/{place}", model.format, str(threads), f"{number}/{pictures.name}"]
+        self._silence_s = max(hang_s, _SILENCE_S) + _MARGIN_S  # of the far end itself
+        there = replace(model, path=Path(str(number), place))
+        arguments = worker_arguments(there, Path(str(number), pictures.name), threads=threads)
         start = {"start": number, "name": model.name, "arguments": arguments, "hang_s": hang_s}
         about = partial(self._ask_about, str(model.path), arguments[0])
         for name, data in [*_files(model.path, place), (pictures.name, pictures.read_bytes())]:
@@ -109,21 +147,48 @@ class RemoteMachine:
 
     def _close(self) -> None:
         """Let the other side remove everything, and wait until it has."""
-        with suppress(subprocess.TimeoutExpired, BrokenPipeError):
+        with suppress(subprocess.TimeoutExpired, OSError):
             self._ssh.communicate(timeout=_GOODBYE_S)
         self._ssh.kill()
         self._ssh.communicate()
 
     def _greeting(self) -> tuple[MachineFacts, dict[str, int | None]]:
         """Return what the machine is and what an empty process takes there."""
-        assert self._ssh.stdout is not None
-        for line in self._ssh.stdout:
+        timeout_s = _SILENCE_S
+        if self._carried is not None:
+            timeout_s = INSTALL_S
+            with suppress(BrokenPipeError):  # the missing greeting says why
+                self._send(self._carried.read_bytes())
+        while line := self._line(timeout_s):
             with suppress(ValueError):  # what the shell's start-up files say is none of ours
                 match json.loads(line):
                     case {"leansight": found, "machine": _, "empty_bytes": empty_bytes}:
                         self._check_version(found)
                         return facts_from(json.loads(line)["facts"]), empty_bytes
-        raise self._there.refusal(self._ssh.wait(), said_in(self._log))
+        raise self._refusal(self._ssh.wait(), said_in(self._log))
+
+    def _refusal(self, code: int, said: Sequence[str]) -> RemoteError:
+        """Say why there is no greeting."""
+        reason = refusal_of(code, said, self._there.python)
+        return RemoteError(f"{self.on}: {reason}") if reason else self._there.refusal(code, said)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._connection.send(data, self._silence_s)
+        except SilentError:
+            raise self._silent(self._silence_s) from None
+
+    def _line(self, timeout_s: float) -> bytes:
+        try:
+            return self._connection.line(timeout_s)
+        except SilentError:
+            raise self._silent(timeout_s) from None
+
+    def _silent(self, timeout_s: float) -> RemoteError:
+        self._ssh.kill()  # it would not hear a goodbye
+        return RemoteError(
+            f"{self.on} has been silent for {timeout_s:.0f} s: it hangs, or its network is gone"
+        )
 
     def _check_version(self, found: str) -> None:
         if found != (ours := version("leansight")):
@@ -143,13 +208,9 @@ class RemoteMachine:
             raise BundleError(f"{self._there.on}: {message}") from error
 
     def _ask(self, request: Mapping[str, Any], data: bytes = b"") -> dict[str, Any]:
-        stdin, stdout = self._ssh.stdin, self._ssh.stdout
-        assert stdin is not None
-        assert stdout is not None
         with suppress(BrokenPipeError):  # the missing answer says so
-            stdin.write(json.dumps(request).encode() + b"\n" + data)
-            stdin.flush()
-        line = stdout.readline()
+            self._send(json.dumps(request).encode() + b"\n" + data)
+        line = self._line(self._silence_s)
         if not line:
             self._ssh.wait()
             raise RemoteError(

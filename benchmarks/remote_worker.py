@@ -14,6 +14,7 @@ finished, was interrupted or lost the connection, all workers end and all files 
 in the middle of an answer.
 """
 
+import errno
 import json
 import os
 import select
@@ -24,13 +25,15 @@ from collections.abc import Mapping
 from contextlib import ExitStack, chdir, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Final, Self
 
 from leansight.benchmarks.machines import ThisMachine
 from leansight.benchmarks.probes.conditions import read_state
 from leansight.benchmarks.worker_process import WorkerProcess
 from leansight.runtime.errors import BundleError
 from leansight.runtime.system.whole_files import scratch_folder
+
+_FULL: Final = "its disk is full: free some space there (see: df -h)"
 
 
 class _LeftError(Exception):
@@ -77,27 +80,32 @@ class _Workers:
             stack.close()
 
     def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what a request says, and return its answer."""
+        """Do what a request says, and return its answer, or why it cannot be done."""
         try:
-            match request:
-                case {"file": name, "of": number, "size": size}:
-                    self._receive(Path(str(number), name), size)
-                case {"start": number, "name": name, "arguments": arguments, "hang_s": hang_s}:
-                    stack = self._open[number] = ExitStack()
-                    process = stack.enter_context(WorkerProcess(name, arguments, hang_s))
-                    self._processes[number] = process
-                    return self._answer_of(process)
-                case {"ask": number, "request": asked}:
-                    self._processes[number].send(asked)
-                    return self._answer_of(self._processes[number])
-                case {"stop": number}:
-                    self._open.pop(number).close()
-                case {"remove": number}:
-                    shutil.rmtree(str(number))
-                case {"state": _}:
-                    return read_state().to_dict()
-        except (BundleError, OSError) as error:
+            return self._serve(request)
+        except OSError as error:
+            return {"error": _FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)}
+        except BundleError as error:
             return {"error": str(error)}
+
+    def _serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        match request:
+            case {"file": name, "of": number, "size": size}:
+                self._receive(Path(str(number), name), size)
+            case {"start": number, "name": name, "arguments": arguments, "hang_s": hang_s}:
+                stack = self._open[number] = ExitStack()
+                process = stack.enter_context(WorkerProcess(name, arguments, hang_s))
+                self._processes[number] = process
+                return self._answer_of(process)
+            case {"ask": number, "request": asked}:
+                self._processes[number].send(asked)
+                return self._answer_of(self._processes[number])
+            case {"stop": number}:
+                self._open.pop(number).close()
+            case {"remove": number}:
+                shutil.rmtree(str(number))
+            case {"state": _}:
+                return read_state().to_dict()
         return {}
 
     def _receive(self, file: Path, size: int) -> None:

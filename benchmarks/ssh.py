@@ -68,7 +68,12 @@ class RemotePython:
 
         """
         # Quoted for the shell there. -P: no file in the home there may take the place of a module.
-        there = shlex.join([self.python, "-P", *words])
+        return self.start_command(shlex.join([self.python, "-P", *words]), stdin=stdin, log=log)
+
+    def start_command(
+        self, there: str, *, stdin: int | IO[bytes], log: IO[bytes]
+    ) -> "subprocess.Popen[bytes]":
+        """Start what a shell there understands; see `start`."""
         options = [word for option in _OPTIONS for word in ("-o", option)]
         try:
             return subprocess.Popen(

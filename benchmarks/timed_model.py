@@ -45,12 +45,19 @@ class TimedModel:
                 self._running = stack.enter_context(self._launch())
                 self.starts.append(dict(self._running.start))
                 self._launches.append([])
+                self._check_labels(self._running.start["outputs"])
                 if self._count is None:
                     data = self._model.read()
                     self._size_bytes = len(data)
                     self._compressed_bytes = len(zlib.compress(data, level=9))
                     self._count = count_graph(data, self._model.format, name=self._model.name)
                 self._running.ask({"warm_up_s": _WARM_UP_S})
+
+    def _check_labels(self, outputs: int) -> None:
+        if (labels := len(self._model.labels)) and labels != outputs:
+            raise BundleError(
+                f"{self._model.name} gives {outputs} numbers, but there are {labels} labels"
+            )
 
     def time_block(self, frames: int, *, first: int) -> None:
         """Let the process classify a block of frames, which begins at the picture `first`."""
@@ -61,7 +68,7 @@ class TimedModel:
 
     def profile(self) -> None:
         """Launch the process once more, for the times of the operations where it can tell them."""
-        if not self.failure and self._model.format == "onnx":
+        if not self.failure and self._model.format == "onnx" and not self._model.peer:
             with self._noting_failure(), self._launch() as running:
                 times = running.ask({"profile": _PROFILED_FRAMES})["layer_times"]
                 self._layer_times = tuple((name, kind, ms) for name, kind, ms in times)
@@ -123,6 +130,7 @@ class TimedModel:
             counts=self._counts_a_frame(),
             bundle_digest=self._model.digest,
             machine=place.facts.name,
+            on=place.on,
             threads=self._threads,
             runs=steps["total"].size,
         )

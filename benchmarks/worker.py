@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
+from leansight.benchmarks.bare_input import bare_input
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, decide
-from leansight.runtime.errors import BundleError, LeansightError
+from leansight.runtime.errors import LeansightError
 from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
-from leansight.runtime.preprocessing import CHANNELS, Image, Preprocessing
+from leansight.runtime.preprocessing import Image
 from leansight.runtime.system.kernel import hold_on_cores, own_memory_bytes
 from leansight.runtime.system.processor_counters import ProcessCounters
 
@@ -42,8 +43,12 @@ _STABLE: Final = 1.02  # a block that is not faster than this shows no more warm
 
 
 def main(arguments: list[str]) -> int:
-    """Answer until stdin closes: path, format, threads, pictures (.npz), time of the start (ns)."""
-    path, named_format, threads, pictures, spawned_ns = arguments
+    """Answer until stdin closes.
+
+    The arguments: path, format, threads, number of labels (0: not known), pictures (.npz), time of
+    the start (ns).
+    """
+    path, named_format, threads, labels, pictures, spawned_ns = arguments
     entered_ns = time.monotonic_ns()
     try:
         pinned_to = hold_on_cores(int(threads))
@@ -51,7 +56,9 @@ def main(arguments: list[str]) -> int:
             images = list(np.load(pictures).values())
             loading_ns = time.monotonic_ns()
             chosen = cast("Format", named_format)
-            classifier = load_model(Path(path), model_format=chosen, threads=int(threads))
+            classifier = load_model(
+                Path(path), model_format=chosen, threads=int(threads), labels=int(labels)
+            )
             loaded_ns = time.monotonic_ns()
             run_once(classifier, images[0])
             first_ns = time.monotonic_ns()
@@ -62,6 +69,7 @@ def main(arguments: list[str]) -> int:
                 pinned_to=pinned_to,
                 counters=counters.reason,
                 input_shape=classifier.interpreter.input_shape,
+                outputs=len(classifier.labels),
                 clock_ns=clock_ns(),
             )
             for line in sys.stdin:
@@ -127,35 +135,29 @@ def is_bare_model(path: Path) -> bool:
     return path.suffix in {f".{known}" for known in FORMATS} and not path.is_dir()
 
 
-def load_model(path: Path, *, model_format: Format, threads: int) -> Classifier:
-    """Load a bundle, or a bare model with labels "0", "1", … and the preprocessing it takes.
+def load_model(path: Path, *, model_format: Format, threads: int, labels: int = 0) -> Classifier:
+    """Load a bundle, or a bare model with labels "0", "1", … and the input that it takes.
+
+    Of several outputs of a bare model, the logits are the first of as many numbers as `labels`,
+    or the first of all.
 
     Raises:
-        BundleError: it cannot be run, or a bare model takes no square gray or RGB picture.
+        BundleError: it cannot be run.
 
     """
     if not is_bare_model(path):
         return Classifier.load(path, model_format=model_format, threads=threads)
-    interpreter = load_interpreter(path.read_bytes(), model_format, threads=threads, name=str(path))
+    interpreter = load_interpreter(
+        path.read_bytes(), model_format, threads=threads, name=str(path), classes=labels
+    )
     _, height, width, channels = interpreter.input_shape
     logits = interpreter(np.zeros(interpreter.input_shape, np.uint8))
     return Classifier(
-        preprocessing=bare_preprocessing(height, width, channels, name=str(path)),
+        preprocessing=bare_input(height, width, channels),
         interpreter=interpreter,
         labels=tuple(str(number) for number in range(logits.size)),
         policy=DecisionPolicy(),
     )
-
-
-def bare_preprocessing(height: int, width: int, channels: int, *, name: str) -> Preprocessing:
-    """Return how a bare model's input is made; BundleError where it is no square gray or RGB."""
-    colours = {number: colour for colour, number in CHANNELS.items()}
-    if height != width or channels not in colours:
-        raise BundleError(
-            f"{name} takes {height} x {width} pixels of {channels} channels: without a bundle "
-            "only square gray or RGB input is known how to make"
-        )
-    return Preprocessing(size=height, colour=colours[channels])
 
 
 def run_once(classifier: Classifier, image: Image) -> Times:

@@ -23,19 +23,24 @@ class WorkerProcess:
     """One model's process: started inside a `with`, ended after it.
 
     `name` is what error messages call the model; `arguments` are the worker's own, without the
-    time of the start; an answer that takes longer than `hang_s` is none.
+    time of the start; an answer that takes longer than `hang_s` is none. `program` is another one
+    that answers as a worker does.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str], hang_s: float) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], hang_s: float, *, program: Sequence[str] = ()
+    ) -> None:
         self._name, self._arguments, self.hang_s = name, arguments, hang_s
+        self._program = program
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            self._run_once()
+            if not self._program:
+                self._run_once()
             # -P: no file of the user's folder may take the place of a module.
-            command = [sys.executable, "-P", "-m", "leansight.benchmarks.worker"]
-            command += [*self._arguments, str(time.monotonic_ns())]
+            own = [sys.executable, "-P", "-m", "leansight.benchmarks.worker"]
+            command = [*(self._program or own), *self._arguments, str(time.monotonic_ns())]
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=self._log, text=True

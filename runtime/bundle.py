@@ -76,8 +76,11 @@ class Bundle:
     def __post_init__(self) -> None:
         if len(self.labels) <= 1 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"a bundle has two or more different labels, not {self.labels}")
-        if not all(isinstance(label, str) for label in self.labels):
-            raise ValueError(f"labels are text, not {self.labels}")
+        if not all(isinstance(text, str) for text in (self.name, *self.labels)):
+            raise ValueError(f"a name and labels are text, not {self.name!r} and {self.labels}")
+        for table in ("provenance", "metrics", "guarantee", "reference", "files"):
+            if not isinstance(getattr(self, table), Mapping):
+                raise ValueError(f"{table} is a table, not {getattr(self, table)!r}")
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision must be int8 or float32, not {self.precision!r}")
         named = all(isinstance(layer, str) for layer in self.float_layers)
@@ -91,12 +94,17 @@ class Bundle:
         self.decision.thresholds_of(self.labels)
 
     @classmethod
-    def load(cls, path: Path | str) -> "Bundle":
+    def load(cls, path: Path | str, *, trust: Path | None = None) -> "Bundle":
         """Read a bundle and check every file it names.
+
+        Args:
+            path: the folder, or a zip of it.
+            trust: a policy beside this machine's: a TOML file whose `keys` are files of public
+                keys. The bundle must be signed by one of them.
 
         Raises:
             BundleError: it is missing, of another format version, or a file is missing,
-                truncated or changed.
+                truncated or changed; it is not signed as a policy asks.
 
         """
         path = Path(path)
@@ -105,11 +113,11 @@ class Bundle:
             bundle = cls(
                 path=path,
                 name=manifest["name"],
-                labels=tuple(manifest["labels"]),
+                labels=_tuple(manifest["labels"]),
                 preprocessing=Preprocessing.from_dict(manifest["preprocessing"]),
                 decision=DecisionPolicy.from_dict(manifest["decision"]),
                 precision=manifest["precision"],
-                float_layers=tuple(manifest.get("float_layers", ())),
+                float_layers=_tuple(manifest.get("float_layers", [])),
                 task=manifest["task"],
                 provenance=manifest["provenance"],
                 metrics=manifest["metrics"],
@@ -124,13 +132,18 @@ class Bundle:
         for name in bundle.files:
             bundle.read(name)
         bundle.require_trust()
+        if trust is not None:
+            bundle.require_trust(policy=trust)
         return bundle
 
-    def require_trust(self, keys: Sequence[Path] | None = None) -> str:
+    def require_trust(
+        self, keys: Sequence[Path] | None = None, *, policy: Path | None = None
+    ) -> str:
         """Return by which key the bundle is signed: the SHA-256 of its PEM.
 
         Args:
-            keys: files of public keys; by default those of this machine's policy
+            keys: files of public keys; by default those of the policy.
+            policy: a TOML file that names them; by default this machine's
                 (`/etc/leansight/trust.toml`). Where there is none, nothing is asked, and "" is
                 returned.
 
@@ -140,10 +153,12 @@ class Bundle:
 
         """
         try:
-            chosen = trusted_keys() if keys is None else keys
-            pems = None if chosen is None else [key.read_bytes() for key in chosen]
+            chosen = trusted_keys(policy) if keys is None else keys
+            pems = None if chosen is None else [read_regular(key, MOST_BYTES) for key in chosen]
         except (ValueError, OSError) as error:
-            raise BundleError(f"{POLICY} or a key that it names cannot be read: {error}") from error
+            raise BundleError(
+                f"{policy or POLICY} or a key that it names cannot be read: {error}"
+            ) from error
         if pems is None:
             return ""
         require("cryptography", package="cryptography", extra="sign")
@@ -151,7 +166,8 @@ class Bundle:
 
         signature = self.signature()
         if signature is None:
-            raise BundleError(f"{self.path} is not signed: this machine loads only signed bundles")
+            whose = "this machine" if policy is None else policy
+            raise BundleError(f"{self.path} is not signed: {whose} loads only signed bundles")
         try:
             return check(signature, self.digests(), pems)
         except ValueError as error:
@@ -300,6 +316,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def _tuple(values: object) -> tuple[str, ...]:
+    """Return a list as a tuple; ValueError if it is another thing that can be iterated."""
+    if not isinstance(values, list):
+        raise ValueError(f"expected a list, not {values!r}")
+    return tuple(values)
+
+
 def _digest(manifest: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the manifest without its digest, in one canonical form."""
     rest = {name: value for name, value in manifest.items() if name != "digest"}
@@ -321,11 +344,13 @@ def _read_member(path: Path, name: str, limit: int) -> bytes:
         hint = "is not a bundle" if name == MANIFEST else "is incomplete: copy it again"
         raise BundleError(f"{path} has no {name}: it {hint}") from error
     except OSError as error:
-        raise BundleError(f"{path / name} cannot be opened: {error.strerror}") from error
+        what = f"{path / name}"[:_LONGEST_REASON]
+        raise BundleError(f"{what} cannot be opened: {error.strerror}") from error
     except ValueError as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"{path / name} is damaged: {error}. Copy the bundle again") from error
+        what = f"{path / name}"[:_LONGEST_REASON]
+        raise BundleError(f"{what} is damaged: {error}. Copy the bundle again") from error
 
 
 def _member_names(path: Path) -> list[str]:

@@ -63,6 +63,7 @@ class Classifier:
         model_format: Format | None = None,
         threads: int = 1,
         threshold: float | None = None,
+        trust: Path | None = None,
     ) -> "Classifier":
         """Load a bundle (a folder or a zip of it) once, for many images.
 
@@ -74,15 +75,16 @@ class Classifier:
                 and for which something is installed.
             threads: processor threads of the interpreter.
             threshold: replaces the bundle's own, of single labels as well, from 0 to 1.
+            trust: see `Bundle.load`.
 
         Raises:
-            BundleError: the bundle is missing, damaged, or lacks the format; its model is no plain
-                network, or crashes, hangs or takes too much memory.
+            BundleError: the bundle is missing, damaged, not trusted, or lacks the format; its
+                model is no plain network, or crashes, hangs or takes too much memory.
             MissingExtraError: the format's interpreter is not installed.
             ValueError: threads or threshold out of range.
 
         """
-        bundle = Bundle.load(path)
+        bundle = Bundle.load(path, trust=trust)
         chosen = bundle.choose_format(model_format)
         require_runnable(bundle, chosen)
         model = bundle.read(f"model.{chosen}")

@@ -36,7 +36,7 @@ from leansight.runtime.system.python_child import limit_this_process
 
 GOLDEN = "golden.npz"
 # What numpy and zipfile raise for a damaged file, and what other arrays than these lead to.
-_DAMAGED = (
+DAMAGED = (
     *DAMAGED_ZIP,
     KeyError,
     TypeError,
@@ -84,16 +84,21 @@ class GoldenReport:
 
 
 def check_golden(
-    path: Path | str, *, model_format: Format | None = None, threads: int = 1
+    path: Path | str,
+    *,
+    model_format: Format | None = None,
+    threads: int = 1,
+    trust: Path | None = None,
 ) -> GoldenReport:
     """Run the golden photos of a bundle through preprocessing and one of its models.
 
     Raises:
-        BundleError: the bundle is damaged, lacks the format, or has no golden photos.
+        BundleError: the bundle is damaged, not trusted (see `Bundle.load`), lacks the format, or
+            has no golden photos.
         MissingExtraError: the format's interpreter is not installed.
 
     """
-    bundle = Bundle.load(path)
+    bundle = Bundle.load(path, trust=trust)
     if GOLDEN not in bundle.files:
         raise BundleError(f"{bundle.path} has no {GOLDEN}: there is nothing to check it by")
     chosen = bundle.choose_format(model_format)
@@ -132,8 +137,8 @@ def _run(bundle: Bundle, model_format: Format) -> None:
 def _has_photos(bundle: Bundle) -> bool:
     """Return whether photos travel with the bundle: that of a torch module may have none."""
     try:
-        return any(name.startswith("photo_") for name in _arrays(bundle.read(GOLDEN)))
-    except _DAMAGED:
+        return any(name.startswith("photo_") for name in read_arrays(bundle.read(GOLDEN)))
+    except DAMAGED:
         return True  # what is wrong is told by the comparison
 
 
@@ -145,10 +150,10 @@ def _tell(text: str) -> None:
 def _compare(bundle: Bundle, chosen: Format, *, threads: int = 1) -> GoldenReport:
     """Compare; BundleError if there are other photos and answers than of such a network."""
     try:
-        return _report(bundle, chosen, _arrays(bundle.read(GOLDEN)), threads)
+        return _report(bundle, chosen, read_arrays(bundle.read(GOLDEN)), threads)
     except BundleError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise BundleError(
             f"{bundle.path / GOLDEN} does not hold golden photos, export the bundle again: "
             f"{type(error).__name__}: {error}"
@@ -204,7 +209,7 @@ def _are_equal(values: NDArray[Any]) -> bool:
     return bool((values == values[0]).all())
 
 
-def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
+def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
     """Return the arrays of an .npz file; ValueError if they are far larger than the file."""
     file = io.BytesIO(data)
     open_archive(file).close()

@@ -31,7 +31,9 @@ SAMPLES_PER_PIXEL: Final = 0x0115
 _ORIENTATION: Final = 0x0112
 _SHORT: Final = 3  # the type of numbers of two bytes
 _FIT_IN_ENTRY: Final = 2
-_DEEP: Final = 16  # bits
+_GRAY_BITS: Final = (1, 2, 4, 8)  # of 16, OpenCV tells
+_CHECKSUM_BYTES: Final = 4  # after each chunk of a PNG
+_SIZES: Final = struct.Struct(">II")  # a PNG's width and height
 
 
 def format_of(head: bytes) -> ImageFormat | None:
@@ -41,9 +43,9 @@ def format_of(head: bytes) -> ImageFormat | None:
 
 
 def png_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield the name and the content of each chunk of a PNG file (ISO/IEC 15948)."""
-    at = 8
-    while at + 8 <= len(data):
+    """Yield the name and the content of each chunk of a PNG file (ISO/IEC 15948), to its end."""
+    at, name = 8, b""
+    while at + 8 <= len(data) and name != b"IEND":  # what follows is no part of the picture
         length, name = struct.unpack_from(">I4s", data, at)
         yield name, data[at + 8 : at + 8 + length]
         at += 12 + length
@@ -56,6 +58,24 @@ def webp_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         name, length = struct.unpack_from("<4sI", data, at)
         yield name, data[at + 8 : at + 8 + length]
         at += 8 + length + length % 2
+
+
+def png_pixels(data: memoryview) -> int:
+    """Return how many pixels a PNG file says that it has (ISO/IEC 15948, 11.2.1); 0 if damaged."""
+    name, content = next(png_chunks(data), (b"", memoryview(b"")))
+    if name != b"IHDR" or len(content) < _SIZES.size:
+        return 0
+    width, height = _SIZES.unpack_from(content)
+    return int(width * height)
+
+
+def png_is_cut(data: memoryview) -> bool:
+    """Return whether a chunk of a PNG file says that it is longer than what is left of the file."""
+    at, name = 8, b""
+    while at + 8 <= len(data) and name != b"IEND":
+        length, name = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+    return at > len(data) + _CHECKSUM_BYTES  # OpenCV does without the last one
 
 
 def webp_pixels(data: memoryview) -> int:
@@ -118,11 +138,11 @@ def transparent_gray(data: memoryview) -> int | None:
 
     OpenCV leaves this out, though not for colours and palettes.
     """
-    chunks = dict(png_chunks(data))
-    if b"IHDR" not in chunks or b"tRNS" not in chunks:
-        return None
-    bits, colour_type = struct.unpack_from("BB", chunks[b"IHDR"], 8)
-    if colour_type != 0 or bits == _DEEP:
+    chunks: dict[bytes, memoryview] = {}
+    for name, content in png_chunks(data):
+        chunks.setdefault(name, content)  # of several the first counts
+    bits, colour_type = bytes(chunks.get(b"IHDR", b""))[8:10].ljust(2, b"\0")
+    if b"tRNS" not in chunks or colour_type != 0 or bits not in _GRAY_BITS:
         return None
     level = int.from_bytes(chunks[b"tRNS"][:2])
     return level * 255 // int(2**bits - 1)

@@ -17,6 +17,8 @@ from leansight.runtime.image_formats import (
     exif_orientation,
     format_of,
     orientation_of,
+    png_is_cut,
+    png_pixels,
     tiff_directory,
     transparent_gray,
     turned,
@@ -84,8 +86,7 @@ def decode_image(data: NDArray[np.uint8], name: str = "the image") -> Image:
         case "jpeg" | "png" if not _has_opencv():
             raw = _decode_with_pillow(name, data.tobytes(), kind)
         case "png" | "webp":
-            if kind == "webp" and webp_pixels(data.data) > max_pixels():  # OpenCV decodes it first
-                raise _too_large(name)
+            _check_sizes(name, data.data, kind)
             raw = _with_alpha(_decode(name, data), data, kind)
         case "tiff":
             _check_tiff(name, data)
@@ -200,6 +201,14 @@ def _with_alpha(raw: Raw, data: NDArray[np.uint8], kind: Literal["png", "webp"])
         alpha = np.where(raw == level, 0, _OPAQUE).astype(np.uint8)
         raw = np.dstack((raw, raw, raw, alpha))
     return turned(raw, exif_orientation(data.data, kind))
+
+
+def _check_sizes(name: str, data: memoryview, kind: Literal["png", "webp"]) -> None:
+    """Raise DataError for what OpenCV takes memory for before it looks: gigabytes for 91 bytes."""
+    if (png_pixels if kind == "png" else webp_pixels)(data) > max_pixels():
+        raise _too_large(name)
+    if kind == "png" and png_is_cut(data):
+        raise DataError(f"{name} is not an image that OpenCV can read: it ends too early")
 
 
 def _check_tiff(name: str, data: NDArray[np.uint8]) -> None:

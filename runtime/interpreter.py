@@ -5,6 +5,7 @@ uint8 or as int8 = pixel - 128; a float32 input holds (pixel - 128) / 128. Scale
 points never leave this file.
 """
 
+import math
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -56,9 +57,17 @@ class Interpreter(Protocol):
 
 
 def load_interpreter(
-    model: bytes, model_format: Format, *, threads: int = 1, name: str = "the model"
+    model: bytes,
+    model_format: Format,
+    *,
+    threads: int = 1,
+    name: str = "the model",
+    classes: int | None = None,
 ) -> Interpreter:
     """Load a model from its bytes; `name` is what error messages call it.
+
+    Several outputs are refused, unless `classes` is given: then the logits are the first output of
+    so many numbers, or with 0 the first of all.
 
     Raises:
         BundleError: the bytes are no model of that format, or not one image in, logits out.
@@ -70,7 +79,7 @@ def load_interpreter(
         raise ValueError(f"threads must be 1 or more, not {threads}")
     if not model:
         raise BundleError(f"{name} is empty: copy the file again")
-    return SharedInterpreter(model, model_format, threads, name)
+    return SharedInterpreter(model, model_format, threads, name, classes)
 
 
 def require_shape(model: Interpreter, shape: tuple[int, int, int, int]) -> None:
@@ -112,8 +121,15 @@ class SharedInterpreter:
     and locks do not survive a fork. A process that gets it pickled loads it at once.
     """
 
-    def __init__(self, model: bytes, model_format: Format, threads: int, name: str) -> None:
-        self._arguments = (model, model_format, threads, name)
+    def __init__(
+        self,
+        model: bytes,
+        model_format: Format,
+        threads: int,
+        name: str,
+        classes: int | None = None,
+    ) -> None:
+        self._arguments = (model, model_format, threads, name, classes)
         self._interpreter: LiteRtInterpreter | OnnxInterpreter | None = None
         self._is_closed = False
         self.input_shape = self._load().input_shape
@@ -143,14 +159,15 @@ class SharedInterpreter:
 
     def _load(self) -> "LiteRtInterpreter | OnnxInterpreter":
         self._check_open()
-        model, model_format, threads, name = self._arguments
+        model, model_format, threads, name, classes = self._arguments
         kind = LiteRtInterpreter if model_format == "tflite" else OnnxInterpreter
-        self._interpreter = interpreter = kind(model, threads=threads, name=name)
+        interpreter = kind(model, threads=threads, name=name, classes=classes)
+        self._interpreter = interpreter
         return interpreter
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise ValueError(f"{self._arguments[-1]} is closed: load it again")
+            raise ValueError(f"{self._arguments[3]} is closed: load it again")
 
 
 _INTERPRETERS: Final[WeakSet[SharedInterpreter]] = WeakSet()
@@ -168,7 +185,9 @@ call_after_fork(_abandon_interpreters)
 class LiteRtInterpreter:
     """A `.tflite` model in LiteRT, or where that is missing in tflite-runtime or TensorFlow."""
 
-    def __init__(self, model: bytes, *, threads: int, name: str) -> None:
+    def __init__(
+        self, model: bytes, *, threads: int, name: str, classes: int | None = None
+    ) -> None:
         interpreter_class = _tflite_class()
         try:
             with drop_lines(lambda line: _LITERT_LOG.match(line) is not None):
@@ -178,7 +197,8 @@ class LiteRtInterpreter:
             reason = " ".join(str(error).split())
             raise BundleError(f"{name} is not a TFLite model that can run: {reason}") from error
         model_input = _only(self._interpreter.get_input_details(), "input", name)
-        output = _only(self._interpreter.get_output_details(), "output", name)
+        outputs = self._interpreter.get_output_details()
+        output = outputs[_logits_at([o["shape"] for o in outputs], classes, name)]
         self._input, self._output = model_input["index"], output["index"]
         self.input_shape = _nhwc(tuple(int(n) for n in model_input["shape"]), name)
         self._to_input = _input_conversion(np.dtype(model_input["dtype"]).name, name)
@@ -203,7 +223,9 @@ class LiteRtInterpreter:
 class OnnxInterpreter:
     """An `.onnx` model in ONNX Runtime, on the CPU."""
 
-    def __init__(self, model: bytes, *, threads: int, name: str) -> None:
+    def __init__(
+        self, model: bytes, *, threads: int, name: str, classes: int | None = None
+    ) -> None:
         ort = onnx_runtime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -217,7 +239,9 @@ class OnnxInterpreter:
             reason = " ".join(str(error).split())
             raise BundleError(f"{name} is not an ONNX model that can run: {reason}") from error
         model_input = _only(self._session.get_inputs(), "input", name)
-        self._outputs = [_only(self._session.get_outputs(), "output", name).name]
+        outputs = self._session.get_outputs()
+        self._outputs = [output.name for output in outputs]  # all are computed, and paid for
+        self._logits = _logits_at([output.shape for output in outputs], classes, name)
         batch, *rest = model_input.shape or (None,)
         shape = (batch if isinstance(batch, int) else 1, *rest)  # a named batch size can be 1
         self._name = model_input.name
@@ -236,8 +260,8 @@ class OnnxInterpreter:
         pixels = self._to_input(batch)
         if self._channels_first:
             pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        (output,) = self._session.run(self._outputs, {self._name: pixels})
-        logits: NDArray[np.float32] = output.reshape(-1)
+        outputs = self._session.run(self._outputs, {self._name: pixels})
+        logits: NDArray[np.float32] = outputs[self._logits].reshape(-1)
         return logits
 
 
@@ -262,6 +286,16 @@ def _only(tensors: Sequence[T], what: str, name: str) -> T:
     if len(tensors) != 1:
         raise BundleError(f"{name} has {len(tensors)} {what}s; expected one image in, logits out")
     return tensors[0]
+
+
+def _logits_at(shapes: Sequence[Sequence[Any]], classes: int | None, name: str) -> int:
+    """Return which output holds the logits; see `load_interpreter`."""
+    if classes is None:
+        _only(shapes, "output", name)
+    sizes = [
+        math.prod(size for size in shape if isinstance(size, int | np.integer)) for shape in shapes
+    ]
+    return sizes.index(classes) if classes is not None and classes in sizes else 0
 
 
 def _input_conversion(dtype: str, name: str) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:

@@ -45,7 +45,7 @@ class Clahe:
     def __post_init__(self) -> None:
         if not 0 < self.clip_limit < np.inf:
             raise ValueError(f"clahe.clip_limit must be above 0, not {self.clip_limit}")
-        if not isinstance(self.tiles, int) or self.tiles < 1:
+        if type(self.tiles) is not int or self.tiles < 1:
             raise ValueError(f"clahe.tiles must be a whole number from 1, not {self.tiles}")
         if self.tiles > MAX_TILES:
             raise ValueError(f"clahe.tiles must be at most {MAX_TILES}, not {self.tiles}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from leansight.benchmarks.results.result import Benchmark, Detail, titles
-from leansight.benchmarks.results.table import failures, interval, notes, scaled
+from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, scaled
 from leansight.runtime.extras import require
 from leansight.runtime.system.whole_files import write_whole
 
@@ -21,26 +21,32 @@ _ONE_DECADE: Final = 10  # of a logarithmic axis: without more numbers it would 
 _AREA: Final = 900.0  # of the largest file's dot, in square points
 
 
-def write_page(found: Benchmark, path: Path) -> None:
-    """Write the page; matplotlib draws its pictures."""
+def write_page(found: Benchmark | Sequence[Benchmark], path: Path) -> None:
+    """Write the page of one machine, or of several one after the other; matplotlib draws."""
+    machines = [found] if isinstance(found, Benchmark) else found
     jinja2 = require("jinja2", package="jinja2", extra="bench")
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         files("leansight.benchmarks.results").joinpath("page.html").read_text()
     )
-    names = titles(found.results)
+    sections = [_section(machine) for machine in machines]
     html: str = page.render(
-        found=found,
-        names=names,
-        notes=notes(found),
-        failures=failures(found),
-        pareto=draw_pareto(found),
-        distributions=draw_distributions(found),
-        memory=draw_memory(found),
-        layers=[draw_layers(detail) for detail in found.details],
-        scaled=scaled,
-        interval=interval,
+        sections=sections, work_title=WORK_TITLE, scaled=scaled, interval=interval
     )
     write_whole(path, html.encode())
+
+
+def _section(found: Benchmark) -> dict[str, object]:
+    """Return what the page shows of one machine."""
+    return {
+        "found": found,
+        "names": titles(found.results),
+        "notes": notes(found),
+        "failures": failures(found),
+        "pareto": draw_pareto(found),
+        "distributions": draw_distributions(found),
+        "memory": draw_memory(found),
+        "layers": [draw_layers(detail) for detail in found.details],
+    }
 
 
 def draw_pareto(found: Benchmark) -> str:

@@ -1,8 +1,8 @@
 """Whether a newer benchmark is worse than an older one: for a CI that has to stop."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -40,9 +40,18 @@ def read_result_file(path: Path) -> Row:
         raise DataError(
             f"{path} is no result file of `leansight bench` of this version: measure again"
         )
-    if found["throttled"]:
-        raise DataError(f"{path} is worthless: {found['throttled']}. Cool the board, measure again")
+    for machine in _machines(found):
+        if machine["throttled"]:
+            raise DataError(
+                f"{path} is worthless: {machine['throttled']}. Cool the board, measure again"
+            )
     return found
+
+
+def _machines(found: Row) -> Sequence[Row]:
+    """Return the benchmark of each machine in a file."""
+    machines: Sequence[Row] = found.get("machines", [found])
+    return machines
 
 
 def compare_results(old: Row, new: Row, *, allowed: float) -> list[Change]:
@@ -50,23 +59,41 @@ def compare_results(old: Row, new: Row, *, allowed: float) -> list[Change]:
 
     A time is worse or better if its ratio is further from 1 than `allowed` (0.05 for 5 %) and the
     95 % intervals do not overlap; a share, if the intervals do not overlap; a count of bytes or
-    MACs, if its ratio is. A model that is missing in the new benchmark, or failed there, is worse.
+    MACs, if its ratio is. A model or a machine that is missing in the new benchmark, or failed
+    there, is worse. Of several machines, each is compared with itself.
 
     Raises:
         DataError: other machines, or other numbers of threads: their times say nothing.
 
     """
+    before, after = _machines(old), _machines(new)
+    if len(before) == len(after) == 1:
+        return _compared(before[0], after[0], allowed)
+    there = {machine["results"][0]["on"]: machine for machine in after}
+    changes: list[Change] = []
+    for machine in before:
+        on = machine["results"][0]["on"]
+        if on in there:
+            found = _compared(machine, there[on], allowed)
+            changes += [replace(change, model=f"{on}: {change.model}") for change in found]
+        else:
+            changes.append(_gone(on or "this machine"))
+    return changes
+
+
+def _compared(old: Row, new: Row, allowed: float) -> list[Change]:
+    """Compare what one machine found."""
     _require_same_machine(old, new)
     now = {(row["name"], row["format"]): row for row in new["results"]}
     changes: list[Change] = []
     for row in old["results"]:
         model, later = f"{row['name']} ({row['format']})", now.get((row["name"], row["format"]))
-        if later is None:
-            gone = Change(model=model, figure="measured", old=1, new=0, verdict="worse")
-            changes.append(gone)
-        else:
-            changes += _changes(model, row, later, allowed)
+        changes += [_gone(model)] if later is None else _changes(model, row, later, allowed)
     return changes
+
+
+def _gone(what: str) -> Change:
+    return Change(model=what, figure="measured", old=1, new=0, verdict="worse")
 
 
 def _require_same_machine(old: Row, new: Row) -> None:

@@ -54,7 +54,8 @@ class BenchmarkResult:
     `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
     of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
     `counts`: instructions and cycles of a frame where the kernel counts them. `runs` is the number
-    of timed frames. `accuracy` is that of this very file, where labelled images were given;
+    of timed frames. `on` is how the machine was reached, "" for this one.
+    `accuracy` is that of this very file, where labelled images were given;
     `accuracy_failure` says why it is not known.
     """
 
@@ -79,6 +80,7 @@ class BenchmarkResult:
     counts: dict[str, float]
     bundle_digest: str | None
     machine: str
+    on: str
     threads: int
     runs: int
     accuracy: Accuracy | None = None
@@ -178,14 +180,35 @@ class Conditions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Work:
+    """The instructions of a frame of 640 x 480 pixels in an emulated Pi: work, not time.
+
+    `instructions`: of preprocessing, inference and the rest. `board` is "pi4" or "pi5", `core` the
+    processor's. `failure` says why there are none.
+    """
+
+    name: str
+    format: Format
+    board: str
+    core: str
+    instructions: dict[str, int]
+    packages: dict[str, str]
+    failure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """All that one benchmark found: `details` of each result, `comparisons` of all pairs."""
+    """All that one benchmark found: `details` of each result, `comparisons` of all pairs.
+
+    `work`: instructions that were counted in an emulated Pi, none where nobody asked.
+    """
 
     results: tuple[BenchmarkResult, ...]
     details: tuple[Detail, ...]
     failures: tuple[Failure, ...]
     comparisons: tuple[Comparison, ...]
     conditions: Conditions
+    work: tuple[Work, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values: what a result file holds."""

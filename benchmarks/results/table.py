@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from leansight.benchmarks.results.estimates import Estimate
-from leansight.benchmarks.results.result import Benchmark, BenchmarkResult
+from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Work
 
+WORK_TITLE: Final = "Instructions a frame in an emulated Pi: work, not time"
 _PERCENTILES: Final = ("p50", "p90", "p99")
 
 
@@ -27,6 +28,7 @@ def tables(found: Benchmark) -> Group:
         _undisturbed(found),
         *([_accuracy(results)] if any(r.accuracy for r in results) else []),
         *(Text(f"{verdict}.") for verdict in found.verdicts()),
+        *([_work(found.work)] if found.work else []),
         *(Text(line, style="red") for line in failures(found)),
         Text("\n".join(["", *notes(found), *["* is the best."] * (len(results) > 1)])),
     ]
@@ -46,6 +48,7 @@ def failures(found: Benchmark) -> list[str]:
             for r in found.results
             if r.accuracy_failure
         ),
+        *(f"{w.name} ({w.format}) on {w.board}: {w.failure}" for w in found.work if w.failure),
     ]
 
 
@@ -125,6 +128,18 @@ def _accuracy(results: Sequence[BenchmarkResult]) -> Table:
         "Right of these": _shares(results, "right"),
     }
     return _table(results, columns)
+
+
+def _work(work: Sequence[Work]) -> Table:
+    """Show the instructions of a frame in an emulated Pi."""
+    table = Table(title=WORK_TITLE, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("Model", "Board", "Preprocess", "Inference", "Rest"):
+        table.add_column(heading, justify="left" if heading == "Model" else "right")
+    for row in work:
+        steps = [scaled(count).strip() for count in row.instructions.values()]
+        title = f"{row.name} ({row.format})"
+        table.add_row(*map(Text, (title, row.board, *(steps or ["failed", "", ""]))))
+    return table
 
 
 def _shares(results: Sequence[BenchmarkResult], field: str) -> list[str]:

@@ -2,16 +2,21 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from leansight.benchmarks.results.estimates import Estimate
-from leansight.benchmarks.results.result import Benchmark, titles
-from leansight.benchmarks.results.table import failures, interval, notes, scaled
+from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, titles
+from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, scaled
 
 
 def csv_text(found: Benchmark) -> str:
     """Return a line for each result; columns are called as in the JSON, with dots between."""
-    rows = [dict(_flat(result.to_dict())) for result in found.results]
+    return csv_of(found.results)
+
+
+def csv_of(results: Sequence[BenchmarkResult]) -> str:
+    """Return a line for each of the results, as `csv_text` does."""
+    rows = [dict(_flat(result.to_dict())) for result in results]
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -54,10 +59,24 @@ def markdown_text(found: Benchmark) -> str:
             shares = [None] * 3 if of is None else [of.accuracy, of.kept, of.right]
             cells += [_percent(share) for share in shares]
         lines.append(_line(cells))
+    lines += _work_lines(found)
     said = [*found.verdicts(), *failures(found), *notes(found)]
     if found.conditions.throttled:
         said.insert(0, f"**INVALID: {found.conditions.throttled}.**")
     return "\n".join([*lines, "", *(f"- {line.removesuffix('.')}." for line in said), ""])
+
+
+def _work_lines(found: Benchmark) -> list[str]:
+    """Return a table of the instructions in an emulated Pi, under its title."""
+    rows = [row for row in found.work if row.instructions]
+    if not rows:
+        return []
+    steps = list(rows[0].instructions)
+    cells = (
+        [f"{r.name} ({r.format})", r.board, *map(scaled, r.instructions.values())] for r in rows
+    )
+    head = [_line(["model", "board", *steps]), _line(["---", "---", *["---:"] * len(steps)])]
+    return ["", f"{WORK_TITLE}:", "", *head, *map(_line, cells)]
 
 
 def _line(cells: list[str]) -> str:

@@ -27,6 +27,8 @@ def _commands(context: click.Context) -> Iterator[click.Context]:
         yield inner
         if isinstance(command, click.Group):
             yield from _commands(inner)
+        for word, below in getattr(command, "sub_commands", {}).items():
+            yield click.Context(below, parent=inner, info_name=word)
 
 
 def _reference(context: click.Context) -> Iterator[str]:

@@ -121,7 +121,7 @@ def _give_dense_layers_a_bias(module: fx.GraphModule) -> None:
 
 
 def _to_onnx(network: nn.Module, example: Tensor) -> bytes:
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             network,
             (example,),
@@ -139,7 +139,7 @@ def _to_onnx(network: nn.Module, example: Tensor) -> bytes:
 
 
 def _to_tflite(network: nn.Module, example: Tensor) -> bytes:
-    with _quiet(), scratch_folder() as folder:
+    with quiet(), scratch_folder() as folder:
         import litert_torch
 
         channels_last = litert_torch.to_channel_last_io(network, args=[0])
@@ -156,7 +156,7 @@ def _to_tflite(network: nn.Module, example: Tensor) -> bytes:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what the converters say about themselves off the screen."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

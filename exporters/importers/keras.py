@@ -1,4 +1,4 @@
-"""Keras models and SavedModels become ONNX, in a process of their own with TensorFlow."""
+"""What TensorFlow reads becomes ONNX, in a process of its own with TensorFlow."""
 
 import shutil
 import subprocess
@@ -7,18 +7,23 @@ from typing import Final
 
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers import keras_to_onnx
+from leansight.exporters.importers.tflite_source import require_float
 from leansight.runtime.system.whole_files import scratch_folder
 
 KERAS_PACKAGES: Final = ("tensorflow", "tf2onnx", "onnx")
 
 
 def convert_keras(source: Path, target: Path, *, keras_python: Path) -> None:
-    """Write a Keras model or a SavedModel folder as ONNX, in a process of another Python.
+    """Write a Keras model, a SavedModel folder or a .tflite file as ONNX, by another Python.
 
     Raises:
-        ConversionError: that Python has no TensorFlow or tf2onnx, or they cannot read the model.
+        BundleError: a .tflite file is damaged.
+        ConversionError: it is quantized; that Python has no TensorFlow or tf2onnx, or they cannot
+            read the model.
 
     """
+    if source.suffix.lower() == ".tflite":
+        require_float(source)
     with scratch_folder() as folder:
         # Away from our own files: a script's folder is where Python looks for modules first.
         script = Path(shutil.copy(keras_to_onnx.__file__, folder))

@@ -1,53 +1,114 @@
-"""Write a Keras model or a TensorFlow SavedModel as ONNX: MODEL ONNX-FILE.
+"""Write a network of TensorFlow as ONNX: MODEL ONNX-FILE.
 
-A script for whatever Python has TensorFlow and tf2onnx, which need not have leansight: TensorFlow
-and litert-torch in one process crash. The last line on standard error says what went wrong.
+MODEL is a Keras model (.keras, .h5), a SavedModel folder or a .tflite file. A script for whatever
+Python has TensorFlow and tf2onnx, which need not have leansight: TensorFlow and litert-torch in one
+process crash. The last line on standard error says what went wrong.
 """
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 OPSET = 17
 
 
 def main(source: Path, target: Path) -> None:
-    """Freeze the model for one image and write it, with channels last as it has them."""
+    """Write what a file or folder holds, with channels last as it has them."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import onnx
-    import tensorflow as tf
+
+    written = _read_tflite(source) if source.suffix.lower() == ".tflite" else _freeze(source)
+    onnx.save(written, target)
+
+
+def _read_tflite(source: Path) -> Any:
     import tf2onnx
+
+    written, _ = tf2onnx.convert.from_tflite(str(source), opset=OPSET)
+    return written
+
+
+def _freeze(source: Path) -> Any:
+    """Return the model for one image.
+
+    Without tf2onnx's own optimisation: it copies the graph a dozen times (InceptionV3: 6.9 GB instead
+    of 1.7), and ONNX Runtime's does the same. Frozen here, because tf2onnx would make inputs of
+    constants that a function has captured. Weights are kept apart from the graph that it reads.
+    """
+    import gc
+
+    import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
+    from tf2onnx.tf_utils import compress_graph_def
+    from tf2onnx.tfonnx import process_tf_graph
 
-    if source.is_dir():
-        loaded = tf.saved_model.load(str(source))
-        signatures = loaded.signatures
-        if "serving_default" not in signatures:
-            known = ", ".join(signatures) or "none"
-            sys.exit(f"it has no signature serving_default (there are: {known})")
-        serve = signatures["serving_default"]
-        inputs = serve.structured_input_signature[1]
-        _require_one("input", list(inputs))
-        _require_one("output", list(serve.structured_outputs))
-        ((name, spec),) = inputs.items()
-        shape, call = spec.shape, lambda image: next(iter(serve(**{name: image}).values()))
-    else:
-        model = tf.keras.models.load_model(source, compile=False)
-        _require_one("input", model.inputs)
-        _require_one("output", model.outputs)
-        shape, call = model.input_shape, lambda image: model(image, training=False)
+    call, shape = _load_saved_model(source) if source.is_dir() else _load_keras(source)
     one = tf.TensorSpec((1, *shape[1:]), tf.float32, name="image")
-    # Frozen here: tf2onnx would make inputs of constants that a function has captured.
     frozen = convert_variables_to_constants_v2(tf.function(call).get_concrete_function(one))
-    written, _ = tf2onnx.convert.from_graph_def(
-        frozen.graph.as_graph_def(),
-        input_names=[tensor.name for tensor in frozen.inputs],
-        output_names=[tensor.name for tensor in frozen.outputs],
-        opset=OPSET,
-    )
-    onnx.save(written, target)
+    definition = frozen.graph.as_graph_def()
+    inputs, outputs = ([tensor.name for tensor in part] for part in (frozen.inputs, frozen.outputs))
+    del call, frozen
+    gc.collect()
+    weights = compress_graph_def(definition)
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(definition, name="")
+        written = process_tf_graph(
+            graph,
+            continue_on_error=True,
+            opset=OPSET,
+            input_names=inputs,
+            output_names=outputs,
+            const_node_values=weights,
+        )
+    return written.make_model(source.name)
+
+
+def _load_saved_model(source: Path) -> tuple[Any, Any]:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(source))
+    signatures = loaded.signatures
+    if "serving_default" not in signatures:
+        known = ", ".join(signatures) or "none"
+        sys.exit(f"it has no signature serving_default (there are: {known})")
+    serve = signatures["serving_default"]
+    inputs = serve.structured_input_signature[1]
+    _require_one("input", list(inputs))
+    _require_one("output", list(serve.structured_outputs))
+    ((name, spec),) = inputs.items()
+
+    def call(image: Any, _variables: Any = loaded) -> Any:  # they live as long as it does
+        return next(iter(serve(**{name: image}).values()))
+
+    return call, spec.shape
+
+
+def _load_keras(source: Path) -> tuple[Any, Any]:
+    model = _keras_of(source).models.load_model(source, compile=False)
+    _require_one("input", model.inputs)
+    _require_one("output", model.outputs)
+    return lambda image: model(image, training=False), model.input_shape
+
+
+def _keras_of(source: Path) -> Any:
+    """Return the Keras that reads a file: of an .h5 of Keras 2, such as Teachable Machine's, its own."""
+    if source.suffix.lower() != ".keras":
+        import h5py
+
+        with h5py.File(source) as file:
+            version = str(file.attrs.get("keras_version", ""))
+        if version.startswith(("1.", "2.")):
+            try:
+                import tf_keras
+            except ModuleNotFoundError:
+                sys.exit(f"Keras {version} has saved it: install tf-keras beside TensorFlow")
+            return tf_keras
+    import keras
+
+    return keras
 
 
 def _require_one(what: str, found: list[object]) -> None:

@@ -7,6 +7,7 @@ It ends with its parent.
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import BundleError, MissingExtraError
@@ -26,7 +27,9 @@ def main(parent: int, channel: int, slot: int) -> None:
         return
     told = Channel(channel)
     try:
-        classifier = Classifier.load(**json.load(sys.stdin))
+        job = json.load(sys.stdin)
+        trust = job.pop("trust")
+        classifier = Classifier.load(**job, trust=None if trust is None else Path(trust))
         classifier.warm_up()
         told.tell("ready")
         _answer(classifier, told, FrameSlot(slot))

@@ -49,6 +49,7 @@ class IsolatedClassifier:
         model_format: Format | None = None,
         threads: int = 1,
         threshold: float | None = None,
+        trust: Path | None = None,
     ) -> None:
         """Load the first bundle, and wait until it is warm.
 
@@ -58,6 +59,7 @@ class IsolatedClassifier:
             model_format: see `Classifier.load`.
             threads: see `Classifier.load`.
             threshold: see `Classifier.load`.
+            trust: see `Bundle.load`; asked of each of the bundles.
 
         Raises:
             BundleError: no bundle can be read; it tells of the last one.
@@ -70,7 +72,9 @@ class IsolatedClassifier:
             "model_format": model_format,
             "threads": threads,
             "threshold": threshold,
+            "trust": None if trust is None else str(trust),
         }
+        self._trust = trust
         self._others = [Path(bundle) for bundle in bundles]
         self._process: ChildProcess | None = None
         self._failures = 0
@@ -128,7 +132,7 @@ class IsolatedClassifier:
         """Return the first bundle of the others that can be read."""
         while True:
             try:
-                return Bundle.load(self._others.pop(0))
+                return Bundle.load(self._others.pop(0), trust=self._trust)
             except BundleError as error:
                 if not self._others:
                     raise

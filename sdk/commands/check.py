@@ -9,6 +9,7 @@ import click
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.golden import check_golden
 from leansight.runtime.interpreter import FORMATS, Format
+from leansight.sdk.commands.options.trust import trust_option
 
 
 @click.command()
@@ -26,12 +27,14 @@ from leansight.runtime.interpreter import FORMATS, Format
     show_default=True,
     help="Processor threads of the interpreter.",
 )
+@trust_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     *,
     bundle: Path,
     model_format: Format | None,
     threads: int,
+    trust: Path | None,
     as_json: bool,
 ) -> None:
     """Classify the golden photos of BUNDLE on this machine, and compare with the known answers.
@@ -42,8 +45,8 @@ def command(
     \b
     leansight check signs.bundle
     """
-    report = check_golden(bundle, model_format=model_format, threads=threads)
-    checked = Bundle.load(bundle)
+    report = check_golden(bundle, model_format=model_format, threads=threads, trust=trust)
+    checked = Bundle.load(bundle, trust=trust)
     temperature = checked.decision.temperature
     if as_json:
         values = {**vars(report), "holds": report.holds, "temperature": temperature}

@@ -14,6 +14,7 @@ from leansight.runtime.image_files import list_images
 from leansight.runtime.interpreter import FORMATS, Format
 from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.images import skip_bad_option
+from leansight.sdk.commands.options.trust import trust_option
 from leansight.sdk.data.damage import damage_of
 from leansight.sdk.system.text import printable
 
@@ -39,6 +40,7 @@ from leansight.sdk.system.text import printable
     type=click.FloatRange(0, 1),
     help="Least probability at which a label is given, instead of the bundle's.",
 )
+@trust_option
 @skip_bad_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def command(
@@ -48,6 +50,7 @@ def command(
     model_format: Format | None,
     threads: int,
     threshold: float | None,
+    trust: Path | None,
     skip_bad: bool,
     as_json: bool,
 ) -> None:
@@ -62,7 +65,7 @@ def command(
     leansight classify signs.bundle photos/ --json --threshold 0.9
     """
     classifier = Classifier.load(
-        bundle, model_format=model_format, threads=threads, threshold=threshold
+        bundle, model_format=model_format, threads=threads, threshold=threshold, trust=trust
     )
     bad = 0
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from leansight.exporters.verification.score_calibration import ScoreCalibration
     from leansight.runtime.bundle import Precision
     from leansight.sdk.deployment.imported_network import Origin
+    from leansight.sdk.models.named import NetworkName
 _TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
 
 
@@ -156,9 +157,11 @@ def command(
     The temperature of the scores is fitted on the validation images (cross-entropy), and what
     thresholds keep of them is said. It stays as the recipe has it (1) where they cannot tell it.
 
-    MODEL is a float network that was trained elsewhere: an ONNX file, a Keras model (.keras,
-    .h5) or a SavedModel folder. It needs --data, --labels, --colour, --mean and --std. Keras
-    models and SavedModel folders need a Python environment with TensorFlow (--keras-python).
+    MODEL is a float network that was trained elsewhere: an ONNX file, a program of torch.export
+    (.pt2), a Keras model (.keras, .h5), a SavedModel folder or a .tflite file. It needs --data,
+    --labels, --colour, --mean and --std. What is TensorFlow's needs a Python environment with
+    TensorFlow (--keras-python). Or it is a name of timm or torchvision, such as timm:resnet18,
+    with its state dict (--weights): the library knows size, colour, mean and std.
     If MODEL is right on less than 95 % of the validation images, it is tried with the labels in
     other orders, with red and blue swapped, and with the usual means and deviations; if one of
     these is clearly better, the export is refused and says which.
@@ -170,6 +173,8 @@ def command(
         --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 --out x.bundle
     leansight export model.keras --data photos/ --labels labels.txt --colour rgb \\
         --mean 127.5 --std 127.5 --keras-python keras/bin/python --out y.bundle
+    leansight export timm:mobilenetv4_conv_small --weights best.pth --data photos/ \\
+        --labels labels.txt --out z.bundle
     \b
     The network takes pixels from 0 to 1: --mean 0 --std 255. It scales them itself:
     --mean 0 --std 1. torchvision, timm and Keras' mode "torch": as for model.onnx. Keras' mode
@@ -187,6 +192,7 @@ def command(
     from leansight.sdk.deployment.export_run import export_run
     from leansight.sdk.deployment.imported_network import is_foreign
     from leansight.sdk.deployment.options import DeploymentOptions
+    from leansight.sdk.models.named import parse_name
 
     options = DeploymentOptions(
         precision=precision,
@@ -204,7 +210,10 @@ def command(
         golden=golden,
         card=card,
     )
-    if is_foreign(model):
+    if (name := parse_name(str(model))) is not None:
+        origin, images = _require_named(name, imported, data)
+        export = partial(export_imported, model, origin, images, options)
+    elif is_foreign(model):
         origin, images = _require_all(model, imported, data)
         export = partial(export_imported, model, origin, images, options)
     else:
@@ -224,10 +233,36 @@ def command(
     click.echo(f"bundle: {out}")
 
 
+def _require_named(
+    name: "NetworkName", imported: ImportOptions, data: Path | None
+) -> "tuple[Origin, Path]":
+    """Return the network that MODEL names, and where its images are."""
+    check_installed("timm", "torchvision", extra="train")
+    if data is None:
+        raise DataError(f"{name} is a network from elsewhere, which needs --data")
+    from leansight.sdk.deployment.named_origin import NamedSource, complete
+
+    source = NamedSource(
+        name=name,
+        weights=imported.weights,
+        labels=imported.labels,
+        colour=imported.colour,
+        mean=imported.mean,
+        std=imported.std,
+        size=imported.size,
+        fit=imported.fit,
+        interpolation=imported.interpolation or "area",
+        overrides=(*imported.overrides, *videos_override(imported.videos)),
+    )
+    return complete(source), data
+
+
 def _require_all(model: Path, imported: ImportOptions, data: Path | None) -> "tuple[Origin, Path]":
     """Return what MODEL is and where its images are; DataError if something was not imported."""
     if not model.exists():
         raise DataError(f"{model} does not exist")
+    if imported.weights is not None:
+        raise DataError(f"{model} holds its weights: leave out --weights")
     labels, colour, mean, std = imported.labels, imported.colour, imported.mean, imported.std
     if data is None or labels is None or colour is None or mean is None or std is None:
         needed = {"data": data, "labels": labels, "colour": colour, "mean": mean, "std": std}
@@ -254,9 +289,10 @@ def _require_run(model: Path, imported: ImportOptions) -> None:
     """Raise DataError for a file that is no network, or options that are not of a run."""
     if model.is_file():
         hint = (
-            "of torch weights the network is missing: hand it to leansight.exporters.export_network"
+            "of torch weights the network is missing: name it, as in timm:resnet18 --weights "
+            f"{model}, or hand it to leansight.exporters.export_network"
             if model.suffix.lower() in _TORCH_FILES
-            else "those are .onnx, .keras, .h5 and SavedModel folders"
+            else "those are .onnx, .pt2, .keras, .h5, .tflite and SavedModel folders"
         )
         raise DataError(f"{model} is no network that can be read: {hint}")
     if imported.options:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from leansight.runtime.errors import DataError
-from leansight.sdk.data.samples import Sample
+from leansight.sdk.data.samples import MIN_CLASSES, Sample
 from leansight.sdk.system.text import first_five
 
 # Unicode's general categories of what cannot be seen: control and format characters, bytes that
@@ -21,6 +21,35 @@ _JOINERS: Final = frozenset("\u200c\u200d")
 def normalise_name(name: str) -> str:
     """Return a class name in Unicode's form NFC, without white space around it."""
     return unicodedata.normalize("NFC", name).strip()
+
+
+def read_labels(file: Path) -> tuple[str, ...]:
+    """Return the labels in a file, one a line; DataError if one is empty or there twice.
+
+    Numbers from 0 before them, as in Teachable Machine's labels.txt, are left out.
+    """
+    if not file.is_file():
+        raise DataError(
+            f"{file} is no file: the labels are expected there, one a line", parameter="labels"
+        )
+    try:
+        lines = file.read_text("utf-8-sig").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not text in UTF-8: one label a line is expected") from error
+    labels = tuple(map(normalise_name, _without_numbers(lines)))
+    for line, label in enumerate(labels, 1):
+        if not label or label in labels[: line - 1]:
+            what = f"{label} again" if label else "empty"
+            raise DataError(f"{file} line {line} is {what}: one label a line is expected")
+    if len(labels) < MIN_CLASSES:
+        raise DataError(f"{file} has {len(labels)} labels: two or more are expected, one a line")
+    return labels
+
+
+def _without_numbers(lines: Sequence[str]) -> Sequence[str]:
+    parts = [line.partition(" ") for line in lines]
+    numbered = [number for number, _, name in parts if name.strip()]
+    return [name for *_, name in parts] if numbered == [*map(str, range(len(lines)))] else lines
 
 
 def normalise_labels(samples: Sequence[Sample]) -> list[Sample]:

@@ -1,4 +1,4 @@
-"""Export a network that was made elsewhere: an ONNX file, a Keras model or a SavedModel."""
+"""Export a network that was made elsewhere: a file, or a name of timm or torchvision."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +66,7 @@ def export_imported(
         )
         draft = Bundle(
             path=out,
-            name=path.stem,
+            name=given.recipe.name,
             task=given.recipe.task,
             labels=given.labels,
             preprocessing=given.recipe.preprocessing,
@@ -86,13 +86,13 @@ def export_imported(
 
 
 def _require_known(
-    samples: Sequence[Sample], labels: Sequence[str], file: Path, data: Path
+    samples: Sequence[Sample], labels: Sequence[str], source: str, data: Path
 ) -> None:
     """Raise DataError for images of other classes; say which labels no image shows."""
     shown = find_labels(samples)
     if strange := [label for label in shown if label not in labels]:
         raise DataError(
-            f"{data} has images of {first_five(strange)}, which {file} does not name: it names "
+            f"{data} has images of {first_five(strange)}, which {source} does not name: it names "
             f"{first_five(labels)}"
         )
     if absent := [label for label in labels if label not in shown]:
@@ -104,7 +104,7 @@ def _split(data: Path, given: ImportedNetwork) -> Split:
     found = find_data(data, given.recipe.data)
     show(found)
     samples = found.samples
-    _require_known(samples, given.labels, given.origin.labels, data)
+    _require_known(samples, given.labels, given.origin.labels_source, data)
     twins = find_twins(data, samples)
     split = split_samples(samples, settings, twins=twins)
     check_videos(split, by=settings.by)

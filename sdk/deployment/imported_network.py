@@ -1,6 +1,7 @@
 """A network from elsewhere: its file, its labels, what its pixels want."""
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,20 +12,23 @@ from torch import nn
 from leansight.exporters.importers.keras import convert_keras
 from leansight.exporters.importers.normalisation import Normalisation, normalised
 from leansight.exporters.importers.onnx_reader import OnnxClassifier, read_onnx
+from leansight.exporters.importers.torch_program import convert_program, write_network
 from leansight.runtime.decision import DecisionPolicy, Task
 from leansight.runtime.errors import DataError
 from leansight.runtime.onnx_file import weight_files
 from leansight.runtime.preprocessing import CHANNELS, Fit, Interpolation, Preprocessing
 from leansight.runtime.system.whole_files import scratch_folder
-from leansight.sdk.data.class_names import normalise_name
-from leansight.sdk.data.samples import MIN_CLASSES, Split
+from leansight.sdk.data.class_names import read_labels
+from leansight.sdk.data.samples import Split
 from leansight.sdk.deployment.export_run import package_versions
+from leansight.sdk.models.named import NamedNetwork
 from leansight.sdk.recipes.load import override
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.system.console import tell
 from leansight.sdk.system.progress import step_bars
 
-KERAS_FILES: Final = frozenset({".keras", ".h5", ".hdf5"})
+TENSORFLOW_FILES: Final = frozenset({".keras", ".h5", ".hdf5", ".tflite"})
+PROGRAM_FILES: Final = frozenset({".pt2"})
 # What overrides can change: the rest of a recipe is about training.
 _TABLES: Final = ("data", "split", "preprocessing", "decision", "task")
 
@@ -33,24 +37,31 @@ _TABLES: Final = ("data", "split", "preprocessing", "decision", "task")
 class Origin:
     """What a network from elsewhere does not say of itself.
 
-    `labels`: a file of one label a line, in the order of its outputs. `colour`: the order of the
+    `labels`: in the order of its outputs, or a file of one a line. `colour`: the order of the
     channels that it wants; `size`: of its images in pixels, the side of a square or (height,
     width) (None: as the file says); `mean` and `std`: see `Normalisation`. `output`: the name of
     the output that gives a number for each class, where an ONNX file has several. `overrides`
     change the recipe by which images are read and split (KEY=VALUE). `python` has TensorFlow, for
-    Keras models.
+    what it reads. `network`: of timm or torchvision, with its weights; then there is no file to
+    read.
     """
 
-    labels: Path
+    labels: Path | tuple[str, ...]
     colour: Literal["gray", "rgb", "bgr"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    python: Path
+    python: Path = Path(sys.executable)
     size: int | tuple[int, int] | None = None
     output: str | None = None
     fit: Fit = "stretch"
     interpolation: Interpolation = "area"
     overrides: tuple[str, ...] = ()
+    network: NamedNetwork | None = None
+
+    @property
+    def labels_source(self) -> str:
+        """How messages call what the labels are from."""
+        return str(self.labels) if isinstance(self.labels, Path) else "ImageNet's list"
 
     @property
     def normalisation(self) -> Normalisation:
@@ -63,7 +74,7 @@ class Origin:
 
 def is_foreign(path: Path) -> bool:
     """Whether `path` is a network of another framework, and not a run."""
-    known = {".onnx", *KERAS_FILES}
+    known = {".onnx", *TENSORFLOW_FILES, *PROGRAM_FILES}
     return path.suffix.lower() in known or (path / "saved_model.pb").is_file()
 
 
@@ -92,34 +103,15 @@ class ImportedNetwork:
         }
 
 
-def read_labels(file: Path) -> tuple[str, ...]:
-    """Return the labels in a file, one a line; DataError if one is empty or there twice."""
-    if not file.is_file():
-        raise DataError(
-            f"{file} is no file: the labels are expected there, one a line", parameter="labels"
-        )
-    try:
-        lines = file.read_text("utf-8-sig").rstrip().splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not text in UTF-8: one label a line is expected") from error
-    labels = tuple(map(normalise_name, lines))
-    for line, label in enumerate(labels, 1):
-        if not label or label in labels[: line - 1]:
-            what = f"{label} again" if label else "empty"
-            raise DataError(f"{file} line {line} is {what}: one label a line is expected")
-    if len(labels) < MIN_CLASSES:
-        raise DataError(f"{file} has {len(labels)} labels: two or more are expected, one a line")
-    return labels
-
-
 def read_network(path: Path, origin: Origin, threshold: float | None) -> ImportedNetwork:
     """Read the network; DataError if its labels, its task or its overrides do not fit."""
-    labels, normalisation = read_labels(origin.labels), origin.normalisation
+    labels = read_labels(origin.labels) if isinstance(origin.labels, Path) else origin.labels
+    normalisation = origin.normalisation
     classifier = _read_classifier(path, origin)
     for note in classifier.notes:
         tell(f"{path} {note}")
     recipe = _recipe(path, origin, classifier, threshold)
-    _require_outputs(classifier, labels, origin.labels, recipe.task)
+    _require_outputs(classifier, labels, origin.labels_source, recipe.task)
     try:
         module = normalised(classifier.network, normalisation, channels=classifier.channels)
     except ValueError as error:
@@ -136,17 +128,32 @@ def read_network(path: Path, origin: Origin, threshold: float | None) -> Importe
 
 def _read_classifier(path: Path, origin: Origin) -> OnnxClassifier:
     channels = CHANNELS["gray" if origin.colour == "gray" else "rgb"]
-    if not path.exists():
+    if origin.network is None and not path.exists():
         raise DataError(f"{path} does not exist")
     if path.suffix.lower() == ".onnx":
         return read_onnx(path, size=origin.size, channels=channels, output=origin.output)
     with scratch_folder() as folder:
         file = folder / "model.onnx"
         with step_bars() as progress:
-            progress("reading with TensorFlow", 0, 1)
-            convert_keras(path, file, keras_python=origin.python)
-            progress("reading with TensorFlow", 1, 1)
+            step = f"reading with {'torch' if _is_torch(path, origin) else 'TensorFlow'}"
+            progress(step, 0, 1)
+            _write_onnx(path, origin, file)
+            progress(step, 1, 1)
         return read_onnx(file, size=origin.size, channels=channels, name=str(path))
+
+
+def _is_torch(path: Path, origin: Origin) -> bool:
+    return origin.network is not None or path.suffix.lower() in PROGRAM_FILES
+
+
+def _write_onnx(path: Path, origin: Origin, file: Path) -> None:
+    if (network := origin.network) is not None:
+        shape = (1, network.channels, network.size, network.size)
+        write_network(network.module, shape, file)
+    elif path.suffix.lower() in PROGRAM_FILES:
+        convert_program(path, file)
+    else:
+        convert_keras(path, file, keras_python=origin.python)
 
 
 def _recipe(
@@ -154,7 +161,7 @@ def _recipe(
 ) -> Recipe:
     """Return what is needed of a recipe; DataError where an override does not fit."""
     recipe = Recipe(
-        name=path.stem,
+        name=_name(path, origin),
         description=f"A network from {path.name}",
         task="multilabel" if _has_many_labels(classifier) else "classification",
         preprocessing=Preprocessing(
@@ -184,16 +191,20 @@ def _recipe(
     return replace(recipe, decision=DecisionPolicy(threshold=threshold))
 
 
+def _name(path: Path, origin: Origin) -> str:
+    return path.stem if origin.network is None else origin.network.name.name
+
+
 def _has_many_labels(classifier: OnnxClassifier) -> bool:
     return classifier.end == "sigmoid" and classifier.outputs > 1
 
 
 def _require_outputs(
-    classifier: OnnxClassifier, labels: Sequence[str], file: Path, task: Task
+    classifier: OnnxClassifier, labels: Sequence[str], source: str, task: Task
 ) -> None:
     if classifier.logits() != len(labels):
         raise DataError(
-            f"{classifier.name} gives {classifier.outputs} numbers for an image, {file} has "
+            f"{classifier.name} gives {classifier.outputs} numbers for an image, {source} has "
             f"{len(labels)} labels: one for each is expected"
             + (", or two for a single one" if classifier.outputs == 1 else "")
         )
@@ -213,13 +224,19 @@ def _require_outputs(
 def _origin(path: Path, origin: Origin, classifier: OnnxClassifier) -> dict[str, Any]:
     return {
         "file": path.name,
-        "sha256": file_digest(path),
+        **_digest(path, origin.network),
         "channels": origin.colour,
         "mean": list(origin.mean),
         "std": list(origin.std),
         "ends_in": classifier.end,
         "notes": list(classifier.notes),
     }
+
+
+def _digest(path: Path, network: NamedNetwork | None) -> dict[str, str]:
+    if network is not None:
+        return {"weights": network.source, "sha256": network.sha256}
+    return {"sha256": file_digest(path)}
 
 
 def file_digest(path: Path) -> str:

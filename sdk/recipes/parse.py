@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from sys import float_info
 from types import UnionType
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
@@ -26,7 +27,7 @@ def build_section(kind: type, name: str, values: object) -> object:
     """Make a dataclass from a table, table by table, so that a message names the key."""
     if not isinstance(values, Mapping):
         raise TypeError(f"{name or 'a recipe'} must be a table, not {values!r}")
-    types = get_type_hints(kind)
+    types = _types_of(kind)
     known = [f.name for f in fields(kind)]
     arguments = {}
     for key, value in values.items():
@@ -35,6 +36,12 @@ def build_section(kind: type, name: str, values: object) -> object:
             raise TypeError(f"{where} is unknown; expected one of {', '.join(known)}")
         arguments[key] = _value(types[key], where, value)
     return kind(**arguments)
+
+
+@cache
+def _types_of(kind: type) -> Mapping[str, Any]:
+    """Return the types of a dataclass's fields, which are slow to find out."""
+    return get_type_hints(kind)
 
 
 def _value(kind: Any, where: str, value: Any) -> Any:  # noqa: ANN401 -- any type, any TOML value

@@ -4,9 +4,10 @@ import logging
 import os
 import sys
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TextIO
 
 from leansight.runtime.system.standard_error import STANDARD_ERROR, standard_error_into
@@ -78,8 +79,10 @@ def _own_stream(before: TextIO) -> Iterator[None]:
 
 @contextmanager
 def _quiet_python() -> Iterator[None]:
-    """Leave out warnings, and logs up to warnings."""
+    """Leave out warnings, logs up to warnings, and what libraries raise while they clear up."""
     disabled = logging.root.manager.disable
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = _log_unraisable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
@@ -87,6 +90,17 @@ def _quiet_python() -> Iterator[None]:
             yield
         finally:
             logging.disable(disabled)
+            sys.unraisablehook = unraisable
+
+
+def _log_unraisable(raised: "sys.UnraisableHookArgs") -> None:
+    """Write where libraries write an error that Python can only ignore, such as of a `__del__`.
+
+    Torch's readers of images raise one after another where a disk is full.
+    """
+    text = "".join(traceback.format_exception(raised.exc_value))
+    with suppress(OSError):
+        os.write(STANDARD_ERROR, f"ignored in {raised.object!r}: {text}".encode())
 
 
 def _descriptor(stream: TextIO | None) -> int | None:

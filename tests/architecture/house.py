@@ -40,10 +40,15 @@ STOREYS = {
         ["exporters/conversion", "exporters/tflite"],
         ["exporters/options.py", "exporters/errors.py"],
     ],
-    "benchmarks": [["benchmarks"], ["benchmarks/results"], ["benchmarks/probes"]],
+    "benchmarks": [
+        ["benchmarks/emulation"],
+        ["benchmarks"],
+        ["benchmarks/boards", "benchmarks/peers", "benchmarks/results"],
+        ["benchmarks/probes"],
+    ],
     "sdk": [
         ["sdk/commands"],
-        ["sdk/commands/camera", "sdk/commands/device"],
+        ["sdk/commands/benchmark", "sdk/commands/camera", "sdk/commands/device"],
         ["sdk/commands/options", "sdk/search"],
         ["sdk/pruning"],
         ["sdk/deployment"],

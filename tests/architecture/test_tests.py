@@ -11,7 +11,7 @@ from house import ROOT, file_of, name_of
 
 TESTS = ROOT / "tests"
 # What mirrors no room: what tests use, what they hold the rooms to, and what runs elsewhere.
-APART = {"helpers", "architecture", "docs", "examples", "perf", "pi"}
+APART = {"helpers", "architecture", "docs", "examples", "fuzz", "perf", "pi"}
 FILES = sorted(
     path for path in TESTS.rglob("test_*.py") if path.relative_to(TESTS).parts[0] not in APART
 )

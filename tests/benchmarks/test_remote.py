@@ -279,7 +279,8 @@ def python_that(begins: str, folder: Path) -> str:
     """Return a Python that runs this code first, in every process."""
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(begins)
-    script = f'PYTHONPATH={folder / "site"} exec {sys.executable} "$@"'
+    paths = f"{folder / 'site'}${{PYTHONPATH:+:$PYTHONPATH}}"
+    script = f'PYTHONPATH={paths} exec {sys.executable} "$@"'
     return str(executable(folder / "python", script))
 
 

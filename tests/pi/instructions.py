@@ -11,44 +11,15 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
+
+from leansight.benchmarks.emulation.marks import read_marks
 
 RECORD = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.02
-# Marks 0 to 4 of a frame are around: nothing, preprocessing, inference, all of it by one call.
-MARKS_PER_FRAME = 5
 
 Steps = Mapping[str, int]
 """Instructions by step: preprocessing, inference, and the rest, which is mostly the decision."""
-
-
-def read_lines(text: str) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the versions of the packages, and the instructions of each step of a frame.
-
-    Raises:
-        ValueError: the lines are not those of `frames.py` under the counter.
-
-    """
-    packages, counts = {}, []
-    for line in text.splitlines():
-        match line.split():
-            case ["instructions", number, count]:
-                if int(number) != len(counts) % MARKS_PER_FRAME:
-                    raise ValueError(f"mark {number} came out of turn")
-                counts.append(int(count))
-            case [first, *_] if first.startswith("{"):
-                packages = json.loads(line)
-    if not counts or not packages or len(counts) % MARKS_PER_FRAME:
-        raise ValueError("there are no whole frames in what count-instructions printed")
-    frames = [counts[i : i + MARKS_PER_FRAME] for i in range(0, len(counts), MARKS_PER_FRAME)]
-    # The least of each: a frame now and then has a little of the memory's upkeep as well.
-    mark, preprocessing, inference, call = (
-        min(after - before for before, after in pairs)
-        for pairs in zip(*(pairwise(frame) for frame in frames), strict=True)
-    )
-    steps = {"preprocessing": preprocessing - mark, "inference": inference - mark}
-    return packages, {**steps, "rest": call - mark - sum(steps.values())}
 
 
 def verdicts(recorded: Steps, counted: Steps) -> dict[str, str]:
@@ -82,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         recorded = json.loads(arguments.recorded.read_text()) if arguments.recorded.exists() else {}
-        counted = {name: read_lines(file.read_text()) for name, file in arguments.files}
+        counted = {name: read_marks(file.read_text()) for name, file in arguments.files}
     except (OSError, ValueError) as error:
         sys.stderr.write(f"instructions: {error}\n")
         return 2

@@ -2,7 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
-from instructions import main, read_lines, verdicts
+from instructions import main, verdicts
+
+from leansight.benchmarks.emulation.marks import read_marks
 
 PACKAGES = '{"numpy": "2.4.6"}'
 # Where each mark of a frame lies. A mark costs 10: preprocessing 400, inference 900, the rest 50.
@@ -20,7 +22,7 @@ def lines(*frames: tuple[int, ...], packages: str = PACKAGES) -> str:
 
 def test_the_steps_are_the_least_of_all_frames_without_their_marks() -> None:
     first = (0, 99, 9_000, 10_000, 90_000)
-    packages, steps = read_lines(lines(first, FRAME, FRAME))
+    packages, steps = read_marks(lines(first, FRAME, FRAME))
     assert packages == {"numpy": "2.4.6"}
     assert steps == {"preprocessing": 400, "inference": 900, "rest": 50}
 
@@ -36,7 +38,7 @@ def test_the_steps_are_the_least_of_all_frames_without_their_marks() -> None:
 )
 def test_lines_without_whole_frames_are_refused(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        read_lines(text)
+        read_marks(text)
 
 
 def test_two_hundredths_are_the_same() -> None:

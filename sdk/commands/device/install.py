@@ -15,6 +15,7 @@ from leansight.runtime.errors import LeansightError
 from leansight.runtime.installation.versions import KEPT, Installation, Version
 from leansight.runtime.system.whole_files import scratch_folder
 from leansight.sdk.commands.device.options import restart, service_options, trouble_of
+from leansight.sdk.commands.options.trust import trust_option
 
 _STANDARD_INPUT: Final = "-"
 
@@ -36,6 +37,7 @@ _STANDARD_INPUT: Final = "-"
     show_default=True,
     help="Number of versions that stay on the disk.",
 )
+@trust_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     *,
@@ -44,6 +46,7 @@ def command(
     service: str | None,
     trial_s: float,
     keep: int,
+    trust: Path | None,
     as_json: bool,
 ) -> None:
     """Copy BUNDLE into a folder of versions, try its golden photos, and put it to work.
@@ -59,7 +62,7 @@ def command(
     installation = Installation(folder)
     with _opened(bundle) as path, installation.alone():
         before = installation.current_number()
-        version = installation.install(Bundle.load(path), keep=keep)
+        version = installation.install(Bundle.load(path, trust=trust), keep=keep)
         if service is not None and version.number != before:
             _try(installation, version, service, trial_s)
     if as_json:

@@ -79,6 +79,7 @@ class ImportOptions:
     """What the options say of a network from elsewhere, None where they say nothing."""
 
     labels: Path | None
+    weights: Path | None
     colour: Literal["rgb", "bgr", "gray"] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
@@ -127,6 +128,12 @@ _IMPORT_OPTIONS = (
         "--labels",
         type=PATH,
         help="File of MODEL's labels, one a line, in the order of its outputs.",
+    ),
+    click.option(
+        "--weights",
+        type=PATH,
+        help="State dict of a network that MODEL names: .pth, .pt, .ckpt or .safetensors.  "
+        "[default: timm's or torchvision's own, downloaded]",
     ),
     click.option(
         "--colour",
@@ -178,7 +185,7 @@ _IMPORT_OPTIONS = (
         "--keras-python",
         type=PATH,
         metavar="PYTHON",
-        help="The Python that has TensorFlow and tf2onnx, to read a Keras model.",
+        help="The Python that has TensorFlow and tf2onnx, to read a Keras model or a .tflite file.",
     ),
 )
 import_options = options_of(ImportOptions, "imported", _IMPORT_OPTIONS)

@@ -21,6 +21,9 @@ _ADVICE: Final = {
     errno.EISDIR: "name a file",
     errno.EMFILE: "raise the limit, `ulimit -n 4096`",
 }
+# Characters of a line, and of its end, which says what to do.
+_LONGEST: Final = 1500
+_END: Final = 300
 
 
 class FlagNamingGroup(click.Group):
@@ -61,7 +64,14 @@ def flag_of(command: click.Command, parameter: str) -> str | None:
 def line_of(error: Exception) -> str:
     """Return the one line that the command line says of an error."""
     said = [_of_the_system(error) if isinstance(error, OSError) else str(error)]
-    return printable(" ".join(["leansight:", *said, *getattr(error, "__notes__", ())]))
+    return _short(printable(" ".join(["leansight:", *said, *getattr(error, "__notes__", ())])))
+
+
+def _short(line: str) -> str:
+    """Return a line without its middle if somebody else's file has made it endless."""
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[: _LONGEST - _END]} … {line[-_END:]}"
 
 
 def _of_the_system(error: OSError) -> str:

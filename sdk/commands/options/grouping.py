@@ -46,9 +46,14 @@ class Several(click.ParamType[tuple[Any, ...]]):
         self._kind = kind
 
     def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: "str | tuple[Any, ...]",
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> tuple[Any, ...]:
         """Return the values."""
+        if isinstance(value, tuple):  # a default
+            return value
         try:
             return tuple(self._kind(part.strip()) for part in value.split(","))
         except ValueError:

@@ -16,6 +16,7 @@ from leansight.runtime.stream.isolated_classifier import IsolatedClassifier
 from leansight.runtime.stream.reference import Reference
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.outputs import WrittenPath
+from leansight.sdk.commands.options.trust import trust_option
 from leansight.sdk.system.text import printable
 
 
@@ -27,6 +28,7 @@ class ModelOptions:
     threads: int
     threshold: float | None
     last_good: Path | None
+    trust: Path | None
 
 
 model_options: Final = options_of(
@@ -58,6 +60,7 @@ model_options: Final = options_of(
             help="Copy BUNDLE here once it has run for ten minutes. A BUNDLE that cannot be read, "
             "or crashes three times, is replaced by this copy.",
         ),
+        trust_option,
     ),
 )
 
@@ -70,6 +73,7 @@ def open_classifier(bundle: Path, options: ModelOptions) -> IsolatedClassifier:
         model_format=options.model_format,
         threads=options.threads,
         threshold=options.threshold,
+        trust=options.trust,
     )
 
 

@@ -71,6 +71,7 @@ def a_result(name: str, inference_ms: float, **values: object) -> BenchmarkResul
         counts={},
         bundle_digest=None,
         machine="a board",
+        on="",
         threads=1,
         runs=200,
     )

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
 import tiny_models
 from click.testing import CliRunner
@@ -173,9 +174,10 @@ def test_a_policy_that_names_no_keys_trusts_nobody(
         Bundle.load(tiny_bundle)
 
 
-def test_the_policy_is_where_the_documents_say() -> None:
+def test_the_policy_is_where_the_documents_say(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(bundle_module.POLICY) == "/etc/leansight/trust.toml"
-    assert trusted_keys(Path("/nowhere/trust.toml")) is None
+    monkeypatch.setattr(policy, "POLICY", Path("/nowhere/trust.toml"))
+    assert trusted_keys() is None
 
 
 @pytest.mark.skipif(
@@ -187,3 +189,63 @@ def test_model_signing_verifies_what_leansight_signs(signed: Path, tmp_path: Pat
     ignored = hashing.Config().set_ignored_paths(paths=[signed / SIGNATURE])
     verifier = verifying.Config().use_elliptic_key_verifier(public_key=tmp_path / "mine.pem")
     verifier.set_hashing_config(ignored).verify(signed, signed / SIGNATURE)
+
+
+# `--trust FILE`, beside the policy of the machine
+
+
+@pytest.fixture
+def trust(signed: Path, tmp_path: Path) -> Path:
+    """A policy that trusts `mine.pem`, by which `signed` is signed."""
+    assert signed.is_dir()
+    file = tmp_path / "own.toml"
+    file.write_text('keys = ["mine.pem"]\n')
+    return file
+
+
+COMMANDS = {
+    "classify": lambda bundle, folder: ("classify", bundle, folder / "photo.png"),
+    "check": lambda bundle, _: ("check", bundle),
+    "bench": lambda bundle, _: ("bench", bundle, "--runs", 1, "--most-seconds", 0),
+    "install": lambda bundle, folder: ("install", bundle, "--to", folder / "signs"),
+    "stream": lambda bundle, folder: ("stream", bundle, "--source", folder / "drive.mp4"),
+}
+
+
+@pytest.mark.usefixtures("video")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_loads_what_its_own_policy_trusts(
+    name: str, signed: Path, tiny_bundle: Path, trust: Path, tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "photo.png"), tiny_models.stripes("level"))
+    leansight(*COMMANDS[name](signed, tmp_path), "--trust", trust)
+    for unsigned in (tiny_bundle, Path(shutil.make_archive(str(tiny_bundle), "zip", tiny_bundle))):
+        with pytest.raises(BundleError, match=r"is not signed: .*own.toml loads only signed"):
+            leansight(*COMMANDS[name](unsigned, tmp_path), "--trust", trust)
+
+
+def test_a_policy_of_ones_own_does_not_replace_the_machines(
+    signed: Path, trust: Path, on_the_pi: Path, tmp_path: Path
+) -> None:
+    key_pair(tmp_path, "other")
+    on_the_pi.write_text('keys = ["other.pem"]\n')
+    with pytest.raises(BundleError, match="signed by none of the trusted keys"):
+        Bundle.load(signed, trust=trust)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [(None, "No such file"), ("keys = []", "list of"), ("a", "Expected")]
+)
+def test_a_policy_that_cannot_be_read_is_named(
+    text: str | None, reason: str, signed: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(BundleError, match=rf"own.toml or a key .* cannot be read: .*{reason}"):
+        Bundle.load(signed, trust=file)
+
+
+def test_a_bare_file_cannot_be_trusted(signed: Path, trust: Path) -> None:
+    with pytest.raises(BundleError, match=r"model.onnx cannot be signed: .*own.toml"):
+        leansight("bench", signed / "model.onnx", "--trust", trust)

@@ -15,6 +15,7 @@ from leansight.sdk.labelling import session as module
 from leansight.sdk.labelling.session import LabellingSession
 
 DOUBTS = [0.6, 0.9, 0.7]
+PAIR = {".jpg", ".json"}
 
 
 @pytest.fixture
@@ -141,8 +142,9 @@ def test_a_kill_at_any_moment_loses_nothing(
         killing.setattr(Path if at == "unlink" else module, at, kill)
         with pytest.raises(KillError):
             session.label("stop")
-    HardExampleFolder(folder, most_bytes=10**9, most_days=1e6)  # as the stream finds it
     again = LabellingSession(folder, out)
+    assert {path.suffix for path in folder.glob("*_*")} == (set() if at == "unlink" else PAIR)
+    HardExampleFolder(folder, most_bytes=10**9, most_days=1e6)  # as the stream finds it
     labelled = [number_of(cv2.imread(str(path))) for path in out.glob("stop/*.jpg")]
     assert labelled == ([0] if at == "unlink" else [])
     assert shown(again) == (None if at == "unlink" else 0)

@@ -12,10 +12,15 @@ PROGRAM = """
 import logging, os, sys, warnings
 from leansight.sdk.system.library_logs import without_library_logs
 
+class Reader:
+    def __del__(self):
+        raise OSError("no space left")
+
 with without_library_logs() as log:
     os.write(2, b"libpng error: IDAT: CRC error\\n")
     logging.getLogger("a.library").warning("three workers would be better")
     warnings.warn("deprecated", FutureWarning)
+    Reader()  # which raises while Python removes it
     print("two of nine images cannot be read", file=sys.stderr)
     {end}
 os.write(2, b"after\\n")
@@ -40,7 +45,8 @@ def test_only_what_is_written_to_sys_stderr_appears() -> None:
 
 def test_the_log_can_be_read_for_a_report() -> None:
     said = run("print('of libraries:', log().splitlines(), file=sys.stderr)")
-    assert "of libraries: ['libpng error: IDAT: CRC error']\n" in said
+    assert "of libraries: ['libpng error: IDAT: CRC error', 'ignored in " in said
+    assert "OSError: no space left']" in said
 
 
 def test_who_debugs_sees_all() -> None:

@@ -1,0 +1,70 @@
+"""Classify a picture of 640×480 pixels again and again, with marks for the instruction counter.
+
+    python -m leansight.benchmarks.emulation.frames MODEL [FORMAT]
+
+Run by count-instructions, inside the emulated Pi. MODEL is a bundle or a bare file. For the marks
+see instruction_counter.c, for what is between them marks.py; a line before them names the packages.
+"""
+
+import json
+import os
+import random
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+
+from leansight.benchmarks.worker import is_bare_model, load_model
+from leansight.runtime.classifier import Classifier
+from leansight.runtime.interpreter import Format, model_format
+
+MARK: Final = 0x51AB0000
+FRAMES: Final = 5
+PACKAGES: Final = ("numpy", "opencv-python-headless", "ai-edge-litert", "onnxruntime")
+
+
+def mark(number: int) -> None:
+    """Mark a place for the counter."""
+    with suppress(OSError):  # no process has such a number
+        os.getsid(MARK + number)
+
+
+def main(name: str, wanted: str = "") -> None:
+    """Mark, for each frame: nothing, preprocessing, inference, and the whole by one call."""
+    # Threads that wait run instructions too. OpenCV and LiteRT, loaded later, see one core.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    classifier = _load(Path(name), wanted)
+    noise = random.Random("('frame',)").randbytes(480 * 640 * 3)  # noqa: S311 -- no secret
+    image = np.frombuffer(noise, np.uint8).reshape(480, 640, 3)
+    sys.stdout.write(json.dumps(_versions()) + "\n")
+    sys.stdout.flush()
+    for _ in range(FRAMES):
+        mark(0)
+        mark(1)
+        pixels = classifier.preprocessing(image)
+        mark(2)
+        classifier.interpreter(pixels)
+        mark(3)
+        classifier(image)
+        mark(4)
+
+
+def _load(path: Path, wanted: str) -> Classifier:
+    if is_bare_model(path):
+        return load_model(path, model_format=model_format(path), threads=1)
+    return Classifier.load(path, model_format=cast("Format", wanted) if wanted else None)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

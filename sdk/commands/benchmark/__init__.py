@@ -1,0 +1,1 @@
+"""What `leansight bench` is made of."""

@@ -1,0 +1,42 @@
+"""Results on the screen and in files."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from leansight.runtime.extras import check_installed
+from leansight.sdk.commands.benchmark.options import ResultFiles
+from leansight.sdk.system.files import require_writable, write_json, write_text
+
+if TYPE_CHECKING:
+    from leansight.benchmarks.results.machines import MachineBenchmarks
+
+
+def require_files(files: ResultFiles) -> None:
+    """Find out before anything is measured whether the files can be written."""
+    for file in (files.out, files.html, files.csv_file, files.markdown):
+        if file is not None:
+            require_writable(file)
+    if files.html is not None:
+        check_installed("matplotlib", "jinja2", extra="bench")
+
+
+def write_results(measured: "MachineBenchmarks", files: ResultFiles) -> None:
+    """Write the files that are asked for, and show the results."""
+    from rich.console import Console
+
+    from leansight.benchmarks.results.page import write_page
+
+    if files.out is not None:
+        write_json(files.out, measured.to_dict())
+    if files.csv_file is not None:
+        write_text(files.csv_file, measured.csv())
+    if files.markdown is not None:
+        write_text(files.markdown, measured.markdown())
+    if files.html is not None:
+        write_page(measured.found, files.html)
+    if files.as_json:
+        click.echo(json.dumps(measured.rows(), indent=2))
+    else:
+        Console().print(measured.shown())
