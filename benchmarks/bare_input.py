@@ -6,7 +6,14 @@ import numpy as np
 
 from leansight.runtime.extras import opencv
 from leansight.runtime.pixels import with_opencv
-from leansight.runtime.preprocessing import CHANNELS, Image, Preprocessing, check_image
+from leansight.runtime.preprocessing import (
+    CHANNELS,
+    MAX_ASPECT,
+    MAX_SIZE,
+    Image,
+    Preprocessing,
+    check_image,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,7 @@ class BareInput(Preprocessing):
 def bare_input(height: int, width: int, channels: int) -> Preprocessing:
     """Return how the input of a bare model is made, (1, height, width, channels) uint8."""
     colours = {number: colour for colour, number in CHANNELS.items()}
-    if height == width and channels in colours:
-        return Preprocessing(size=height, colour=colours[channels])
+    sides = sorted((height, width))
+    if channels in colours and sides[1] <= min(MAX_SIZE, MAX_ASPECT * sides[0]):
+        return Preprocessing(size=(height, width), colour=colours[channels])
     return BareInput(size=height, columns=width, depth=channels)
