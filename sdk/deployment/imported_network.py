@@ -139,7 +139,9 @@ def _read_classifier(path: Path, origin: Origin) -> OnnxClassifier:
             progress(step, 0, 1)
             _write_onnx(path, origin, file)
             progress(step, 1, 1)
-        return read_onnx(file, size=origin.size, channels=channels, name=str(path))
+        return read_onnx(
+            file, size=origin.size, channels=channels, name=str(path), output=origin.output
+        )
 
 
 def _is_torch(path: Path, origin: Origin) -> bool:
