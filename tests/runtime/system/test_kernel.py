@@ -7,7 +7,6 @@ import pytest
 
 from leansight.runtime.system.kernel import (
     memory_bytes,
-    own_memory_bytes,
     processor_flags,
     stolen_s,
 )
