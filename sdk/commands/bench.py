@@ -21,6 +21,7 @@ from leansight.sdk.commands.options.percent import Percent
 from leansight.sdk.commands.options.remote import on_option, remote_python_option
 from leansight.sdk.commands.options.trust import trust_option
 from leansight.sdk.system.files import require_writable, write_json, write_text
+from leansight.sdk.system.text import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,10 +56,10 @@ def compare(*, old: Path, new: Path, allow: float, as_json: bool) -> None:
 
     changes = compare_results(read_result_file(old), read_result_file(new), allowed=allow)
     if as_json:
-        click.echo(json.dumps([asdict(change) for change in changes], indent=2))
+        echo(json.dumps([asdict(change) for change in changes], indent=2))
     else:
         for change in changes:
-            click.echo(
+            echo(
                 f"{change.verdict:<6} {change.model}: {change.figure} "
                 f"{change.old:.6g} -> {change.new:.6g}"
             )
@@ -237,7 +238,7 @@ def command(
         )
     _write_files(measured, out=out, html=html, csv_file=csv_file, markdown=markdown)
     if as_json:
-        click.echo(json.dumps([result.to_dict() for result in measured.results], indent=2))
+        echo(json.dumps([result.to_dict() for result in measured.results], indent=2))
     else:
         Console().print(tables(measured))
 
