@@ -83,9 +83,7 @@ def test_training_exporting_and_pruning_show_no_log(tmp_path: Path) -> None:
     assert not logs(said)
 
 
-def test_what_a_bundle_says_does_not_steer_the_terminal(
-    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_bundle_says_does_not_steer_the_terminal(tiny_bundle: Path, tmp_path: Path) -> None:
     evil = "\x1b]0;owned\x07"
 
     def change(manifest: dict[str, Any]) -> None:
