@@ -11,6 +11,7 @@ from rich.text import Text
 
 from leansight.benchmarks.results.estimates import Estimate
 from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Work
+from leansight.runtime.service.caption import printable
 
 WORK_TITLE: Final = "Instructions a frame in an emulated Pi: work, not time"
 _PERCENTILES: Final = ("p50", "p90", "p99")
@@ -22,15 +23,16 @@ def tables(found: Benchmark) -> Group:
     Where models differ, the smallest value of a column has a star.
     """
     results = found.results
+    several = len(results) > 1
     parts: list[RenderableType] = [
         _costs(results),
         _latency(results),
         _undisturbed(found),
         *([_accuracy(results)] if any(r.accuracy for r in results) else []),
-        *(Text(f"{verdict}.") for verdict in found.verdicts()),
+        *(Text(printable(f"{verdict}.")) for verdict in found.verdicts()),
         *([_work(found.work)] if found.work else []),
-        *(Text(line, style="red") for line in failures(found)),
-        Text("\n".join(["", *notes(found), *["* is the best."] * (len(results) > 1)])),
+        *(Text(printable(line), style="red") for line in failures(found)),
+        Text("\n".join(["", *map(printable, notes(found)), *["* is the best."] * several])),
     ]
     if found.conditions.throttled:
         parts.append(
@@ -166,8 +168,9 @@ def _table(results: Sequence[BenchmarkResult], columns: dict[str, list[str]]) ->
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for result, cells in zip(results, zip(*columns.values(), strict=True), strict=True):
-        model = f"{result.name}\n{result.format} {result.precision}"
-        table.add_row(*map(Text, (model, *cells)))  # Text: a name's [brackets] are no markup
+        model = f"{printable(result.name)}\n{result.format} {printable(result.precision)}"
+        # Text: a name's [brackets] are no markup.
+        table.add_row(*map(Text, (model, *cells)))
     return table
 
 

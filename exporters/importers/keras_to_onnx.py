@@ -8,7 +8,12 @@ process crash. The last line on standard error says what went wrong.
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onnx import ModelProto
 
 OPSET = 17
 
@@ -22,18 +27,18 @@ def main(source: Path, target: Path) -> None:
     onnx.save(written, target)
 
 
-def _read_tflite(source: Path) -> Any:
+def _read_tflite(source: Path) -> "ModelProto":
     import tf2onnx
 
-    written, _ = tf2onnx.convert.from_tflite(str(source), opset=OPSET)
+    written: ModelProto = tf2onnx.convert.from_tflite(str(source), opset=OPSET)[0]
     return written
 
 
-def _freeze(source: Path) -> Any:
+def _freeze(source: Path) -> "ModelProto":
     """Return the model for one image.
 
-    Without tf2onnx's own optimisation: it copies the graph a dozen times (InceptionV3: 6.9 GB instead
-    of 1.7), and ONNX Runtime's does the same. Frozen here, because tf2onnx would make inputs of
+    Without tf2onnx's own optimisation, which copies the graph a dozen times (InceptionV3: 6.9 GB
+    instead of 1.7): ONNX Runtime's does the same. Frozen here, because tf2onnx would make inputs of
     constants that a function has captured. Weights are kept apart from the graph that it reads.
     """
     import gc
@@ -63,10 +68,11 @@ def _freeze(source: Path) -> Any:
             output_names=outputs,
             const_node_values=weights,
         )
-    return written.make_model(source.name)
+    made: ModelProto = written.make_model(source.name)
+    return made
 
 
-def _load_saved_model(source: Path) -> tuple[Any, Any]:
+def _load_saved_model(source: Path) -> "tuple[Callable[[object], object], Any]":
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(source))
@@ -80,21 +86,21 @@ def _load_saved_model(source: Path) -> tuple[Any, Any]:
     _require_one("output", list(serve.structured_outputs))
     ((name, spec),) = inputs.items()
 
-    def call(image: Any, _variables: Any = loaded) -> Any:  # they live as long as it does
+    def call(image: object, _variables: object = loaded) -> object:  # live as long as it does
         return next(iter(serve(**{name: image}).values()))
 
     return call, spec.shape
 
 
-def _load_keras(source: Path) -> tuple[Any, Any]:
+def _load_keras(source: Path) -> "tuple[Callable[[object], object], Any]":
     model = _keras_of(source).models.load_model(source, compile=False)
     _require_one("input", model.inputs)
     _require_one("output", model.outputs)
     return lambda image: model(image, training=False), model.input_shape
 
 
-def _keras_of(source: Path) -> Any:
-    """Return the Keras that reads a file: of an .h5 of Keras 2, such as Teachable Machine's, its own."""
+def _keras_of(source: Path) -> Any:  # noqa: ANN401 -- one of two modules
+    """Return the Keras that reads a file: Keras 2's own for its .h5, as Teachable Machine's is."""
     if source.suffix.lower() != ".keras":
         import h5py
 

@@ -10,6 +10,7 @@ from leansight.runtime.interpreter import Format
 from leansight.sdk.commands.options.images import PATH, choose_samples, image_options
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 from leansight.sdk.system.files import require_new
+from leansight.sdk.system.text import echo
 
 if TYPE_CHECKING:
     from leansight.sdk.data.samples import Part
@@ -90,19 +91,19 @@ def command(
         seed=seed,
         per_class=per_class,
     )
-    click.echo(f"temperature: {policy.temperature:.4f}")
+    echo(f"temperature: {policy.temperature:.4f}")
     for name, guarantee in found.items():
-        click.echo(
+        echo(
             f"{name}: threshold {guarantee.threshold:.6f}; {guarantee.wrong} of "
             f"{guarantee.accepted} accepted are wrong, of {guarantee.drawn} videos, one frame "
             f"each: an error of at most {guarantee.bound:.2%}"
         )
     if per_class and (never := sorted(set(answers.labels) - set(found))):
-        click.echo(f"never given, for want of videos or of right answers: {', '.join(never)}")
-    click.echo(
+        echo(f"never given, for want of videos or of right answers: {', '.join(never)}")
+    echo(
         f"certified: at most {max_error:.2%} of accepted images wrong"
         f"{' in each class' * per_class}, at {1 - delta:.0%} confidence"
     )
     kept = answers.with_policy(policy).sure.mean()
-    click.echo(f"kept: {kept:.4f} of all {len(answers.samples)} images")
-    click.echo(f"bundle: {out}")
+    echo(f"kept: {kept:.4f} of all {len(answers.samples)} images")
+    echo(f"bundle: {out}")

@@ -10,6 +10,7 @@ from leansight.runtime.bundle import Bundle
 from leansight.runtime.golden import check_golden
 from leansight.runtime.interpreter import FORMATS, Format
 from leansight.sdk.commands.options.trust import trust_option
+from leansight.sdk.system.text import echo
 
 
 @click.command()
@@ -50,21 +51,21 @@ def command(
     temperature = checked.decision.temperature
     if as_json:
         values = {**vars(report), "holds": report.holds, "temperature": temperature}
-        click.echo(json.dumps(values))
+        echo(json.dumps(values))
     else:
         verdict = "as it was made" if report.holds else "NOT as it was made"
-        click.echo(
+        echo(
             f"{report.format} {report.precision}: {verdict} "
             f"({report.photos} photos, {report.different_pixels} different pixels, "
             f"{report.different_labels} different labels, probabilities within "
             f"{report.largest_difference:.4f})"
         )
         if report.invalid_photos:
-            click.echo(f"{report.invalid_photos} photos gave no finite numbers")
+            echo(f"{report.invalid_photos} photos gave no finite numbers")
         if report.is_constant:
-            click.echo("all photos gave the same numbers")
+            echo("all photos gave the same numbers")
         if temperature != 1:
-            click.echo(f"temperature of the scores: {temperature:.4g}, {_origin(checked)}")
+            echo(f"temperature of the scores: {temperature:.4g}, {_origin(checked)}")
     if not report.holds:
         sys.exit(1)
 

@@ -16,7 +16,7 @@ from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.images import skip_bad_option
 from leansight.sdk.commands.options.trust import trust_option
 from leansight.sdk.data.damage import damage_of
-from leansight.sdk.system.text import printable
+from leansight.sdk.system.text import echo
 
 
 @click.command()
@@ -72,15 +72,15 @@ def command(
     def name_bad(_: Path, error: DataError | OSError) -> None:
         nonlocal bad
         bad += 1
-        click.echo(line_of(error), err=True)
+        echo(line_of(error), err=True)
 
     for path, prediction in _predictions(classifier, images, name_bad):
         if damage := damage_of(path):
-            click.echo(printable(f"leansight: {path}: {damage}; classified all the same"), err=True)
+            echo(f"leansight: {path}: {damage}; classified all the same", err=True)
         if as_json:
-            click.echo(json.dumps({"path": str(path), **prediction.to_dict()}))
+            echo(json.dumps({"path": str(path), **prediction.to_dict()}))
         else:
-            click.echo(printable(f"{path}: {_sentence(prediction)}"))
+            echo(f"{path}: {_sentence(prediction)}")
     if bad and not skip_bad:
         sys.exit(1)
 

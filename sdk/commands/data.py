@@ -13,6 +13,7 @@ from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.commands.options.images import videos_option
 from leansight.sdk.recipes.schema import DataRecipe, Layout
 from leansight.sdk.system.files import require_writable
+from leansight.sdk.system.text import echo
 
 if TYPE_CHECKING:
     from leansight.sdk.data.statistics import Statistics
@@ -56,7 +57,7 @@ def signs(out: Path, images: int, seed: int) -> None:
         videos.write_signs(
             out, images=images, seed=seed, written=lambda frames: bar.advance(task, frames)
         )
-    click.echo(
+    echo(
         f"{images} images, {len(LABELS)} classes, "
         f"{len(STYLES)} countries ({', '.join(STYLES)}): {out}"
     )
@@ -83,7 +84,7 @@ def video(out: Path, seed: int, seconds: float, labels: Path | None) -> None:
     from leansight.sdk.data.synthetic import videos
 
     frames = videos.write_video(out, seed=seed, seconds=seconds, labels=labels)
-    click.echo(f"{frames} frames of {videos.DEMO_PX} x {videos.DEMO_PX} px: {out}")
+    echo(f"{frames} frames of {videos.DEMO_PX} x {videos.DEMO_PX} px: {out}")
 
 
 @command.command(epilog="Example: leansight data stats photos/ --out photos.png")
@@ -137,8 +138,8 @@ def stats(
     show(data_set)
     found = statistics.measure(data, data_set.samples)
     for problem in (*found.unreadable, *found.damaged):
-        click.echo(f"leansight: {problem}", err=True)
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else _table(found))
+        echo(f"leansight: {problem}", err=True)
+    echo(json.dumps(found.to_dict(), indent=2) if as_json else _table(found))
     if out is not None:
         statistics.draw(found, out, title=data.resolve().name)
 

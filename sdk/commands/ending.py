@@ -14,6 +14,7 @@ import click
 
 from leansight.runtime.errors import LeansightError
 from leansight.sdk.commands.options.flags import line_of
+from leansight.sdk.system.text import echo
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130  # the exit code that shells expect after Ctrl-C
@@ -37,11 +38,11 @@ def exit_code_of(command: Callable[[], object], library_log: Callable[[], str]) 
     except BrokenPipeError:
         code = READER_GONE
     except (LeansightError, OSError) as error:
-        click.echo(line_of(error), err=True)
+        echo(line_of(error), err=True)
     except Exception as error:
         if sys.warnoptions:  # somebody debugs
             raise
-        click.echo(line_of(_unforeseen(error, library_log)), err=True)
+        echo(line_of(_unforeseen(error, library_log)), err=True)
     return _with_empty_buffer(code)
 
 
@@ -52,7 +53,7 @@ def past_click() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        click.echo("stopped", err=True)
+        echo("stopped", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from stop
     except BrokenPipeError as error:
         raise click.exceptions.Exit(READER_GONE) from error

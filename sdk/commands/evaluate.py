@@ -21,7 +21,7 @@ from leansight.sdk.commands.options.images import (
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
 from leansight.sdk.commands.options.smoothing import smoothing_options
 from leansight.sdk.system.files import require_writable
-from leansight.sdk.system.text import printable
+from leansight.sdk.system.text import echo, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,17 +117,17 @@ def command(
     samples = choose_samples(data, lists=lists, part=part, country=country, videos=videos)
     answers = ask(judged, data, samples, unreadable.append, shift=shift)
     for problem in unreadable:
-        click.echo(line_of(DataError(problem)), err=True)
+        echo(line_of(DataError(problem)), err=True)
     other = ask(rival, data, answers.samples, shift=shift) if rival else None
     report = measure_report(answers, other) | {"shifted": shifted}
     if per_video:
         report["events"] = measure_events(answers, smoothing, frame_rate)
     write_report(report, answers, data, out, drawings=_draw_features(judged, answers, data))
     if as_json:
-        click.echo(json.dumps(report))
+        echo(json.dumps(report))
     else:
         _write_lines(report)
-        click.echo(f"report: {out / 'report.html'}")
+        echo(f"report: {out / 'report.html'}")
     if unreadable and not skip_bad:
         sys.exit(1)
 
@@ -139,21 +139,21 @@ def _write_lines(report: "Mapping[str, Any]") -> None:
     guesses = f"chance {skill['chance']:.4f}, always the commonest class {skill['commonest']:.4f}"
     if many:
         guesses = guesses.replace("commonest class", "commoner answer")
-        click.echo(
+        echo(
             f"label accuracy: {skill['accuracy']:.4f} (of single labels, {skill['low']:.4f} to "
             f"{skill['high']:.4f}); {guesses}"
         )
-    click.echo(
+    echo(
         f"{'image ' * many}accuracy: {found['mean']:.4f} ({found['low']:.4f} to "
         f"{found['high']:.4f}, {report['images']} images, {report['videos']} videos)"
         + f"; {guesses}"
         * (not many)
     )
     if skill["doubt"]:
-        click.echo(skill["doubt"])
+        echo(skill["doubt"])
     for kept in report["selective"]["all"]:
         right = "nothing" if kept["accuracy"] is None else f"{kept['accuracy']:.4f}"
-        click.echo(f"kept at {kept['threshold']:g}: {kept['share']:.4f}, right of these: {right}")
+        echo(f"kept at {kept['threshold']:g}: {kept['share']:.4f}, right of these: {right}")
     if "events" in report:
         _write_events(report["events"])
 

@@ -23,6 +23,7 @@ from leansight.sdk.commands.options.export import (
 from leansight.sdk.commands.options.images import PATH, require_images, videos_override
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MODULES
 from leansight.sdk.system.files import require_new, require_writable
+from leansight.sdk.system.text import echo
 
 if TYPE_CHECKING:
     from leansight.exporters.verification.report import ExportReport
@@ -222,15 +223,15 @@ def command(
     with stopped_in_one_line(lambda: f"{out if out.exists() else 'nothing'} was written"):
         reports = export(out=out, report=report)
     for what, found in reports.items():
-        click.echo(_table(what, found))
-    click.echo("coverage: share of images it is sure of; largest difference: of a probability")
-    click.echo(f"points lost: against torch, with the interval at {CONFIDENCE:.0%}")
-    click.echo(click.wrap_text(reports["validation"].tested, 80))
+        echo(_table(what, found))
+    echo("coverage: share of images it is sure of; largest difference: of a probability")
+    echo(f"points lost: against torch, with the interval at {CONFIDENCE:.0%}")
+    echo(click.wrap_text(reports["validation"].tested, 80))
     if (scores := reports["validation"].scores) is not None:
-        click.echo(_scores(scores))
+        echo(_scores(scores))
     if report is not None:
-        click.echo(f"report: {report / 'parity.html'}")
-    click.echo(f"bundle: {out}")
+        echo(f"report: {report / 'parity.html'}")
+    echo(f"bundle: {out}")
 
 
 def _require_named(

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from leansight.sdk.commands.ending import INTERRUPTED
+from leansight.sdk.system.text import echo
 
 AGAIN: Final = "give the same command again to go on where it was"
 
@@ -24,7 +25,7 @@ def stopped_in_one_line(hint: Callable[[], str]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != 1:
             raise
-        click.echo(f"stopped: {hint()}", err=True)
+        echo(f"stopped: {hint()}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 

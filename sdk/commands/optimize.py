@@ -21,6 +21,7 @@ from leansight.sdk.commands.options.search import (
 )
 from leansight.sdk.commands.options.training import bank_option, bank_views_option, workers_option
 from leansight.sdk.system.files import require_writable
+from leansight.sdk.system.text import echo
 
 if TYPE_CHECKING:
     from leansight.sdk.runs.run import Run
@@ -276,17 +277,17 @@ def _report(results: "list[Result]", search: "Search", out: Path, *, as_json: bo
 
     for result in results:
         if result.measured is None:
-            click.echo(f"{result.state}: trial {result.trial} ({result.point.bundle_name}): "
+            echo(f"{result.state}: trial {result.trial} ({result.point.bundle_name}): "
                        f"{result.reason}", err=True)  # fmt: skip
     front = front_of(results)
     if not front:
         raise LeansightError(f"no trial of {out} has a bundle yet")
     if as_json:
-        click.echo(json.dumps([result.to_dict() for result in front], indent=2))
+        echo(json.dumps([result.to_dict() for result in front], indent=2))
         return
     from rich.console import Console
 
     Console().print(table(results, [OBJECTIVES[name] for name in search.objectives]))
-    click.echo(f"bundles: {out / 'bundles'}")
-    click.echo(f"table, with the command that makes each again: {out / FRONT}")
-    click.echo(f"picture: {out / PICTURE}")
+    echo(f"bundles: {out / 'bundles'}")
+    echo(f"table, with the command that makes each again: {out / FRONT}")
+    echo(f"picture: {out / PICTURE}")

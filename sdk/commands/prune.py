@@ -23,6 +23,7 @@ from leansight.sdk.commands.options.modules import EXPORT_MODULES, TRAINING_MODU
 from leansight.sdk.commands.options.remote import on_option, remote_python_option
 from leansight.sdk.commands.options.training import set_option, workers_option
 from leansight.sdk.system.files import require_writable
+from leansight.sdk.system.text import echo
 
 if TYPE_CHECKING:
     from leansight.exporters.pruning.channels import Importance
@@ -262,11 +263,11 @@ def _report(before: "Run", pruned: "Run") -> None:
 
     counts = {"parameters": _parameters, "multiply-accumulates": _macs}
     for what, count in counts.items():
-        click.echo(f"{what}: {scaled(count(pruned)).strip()} (of {scaled(count(before)).strip()})")
+        echo(f"{what}: {scaled(count(pruned)).strip()} (of {scaled(count(before)).strip()})")
     for name, score in pruned.metrics.items():
         was = f" (before: {before.metrics[name]:.4f})" if name in before.metrics else ""
-        click.echo(f"{describe_metric(name, pruned.recipe.task)}: {score:.4f}{was}")
-    click.echo(f"run: {pruned.path}")
+        echo(f"{describe_metric(name, pruned.recipe.task)}: {score:.4f}{was}")
+    echo(f"run: {pruned.path}")
 
 
 def _parameters(run: "Run") -> int:

@@ -7,6 +7,7 @@ import click
 
 from leansight.sdk.recipes.load import load_recipe, recipe_names, recipe_text
 from leansight.sdk.recipes.schema import Recipe
+from leansight.sdk.system.text import echo
 
 
 @click.command(epilog="Example: leansight recipes photos > my-recipe.toml")
@@ -25,11 +26,11 @@ def command(
     if name is not None:
         recipe = load_recipe(name)
         text = json.dumps(recipe.to_dict(), indent=2) + "\n" if as_json else recipe_text(name)
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     rows = [_row(load_recipe(each)) for each in recipe_names()]
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         _print_table(rows)
 
@@ -53,5 +54,5 @@ def _print_table(rows: Sequence[dict[str, str]]) -> None:
     widths = [max(len(name), *(len(row[name]) for row in rows)) for name in columns]
     for row in ({name: name for name in rows[0]}, *rows):
         cells = (row[name] or "-" for name in columns)
-        click.echo("  ".join(map(str.ljust, cells, widths)).rstrip())
-        click.echo(f"    {row[last]}")
+        echo("  ".join(map(str.ljust, cells, widths)).rstrip())
+        echo(f"    {row[last]}")

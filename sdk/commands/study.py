@@ -26,6 +26,7 @@ from leansight.sdk.studies.grid import Axis, Study
 from leansight.sdk.studies.results import StudyResults, table
 from leansight.sdk.studies.runner import StudyRunner
 from leansight.sdk.system.files import require_writable
+from leansight.sdk.system.text import echo
 
 
 @click.command()
@@ -197,25 +198,25 @@ def _run_with_progress(
 def _report(results: StudyResults, out: Path, *, as_json: bool) -> None:
     """Print what was found to standard output, and what failed to standard error."""
     if as_json:
-        click.echo(json.dumps(results.to_dict(), indent=2))
+        echo(json.dumps(results.to_dict(), indent=2))
     else:
         from rich.console import Console
 
         Console().print(table(results))
         if results.winner and results.metrics is not None:
-            click.echo(f"winner: {results.winner.name}, trained on everything")
+            echo(f"winner: {results.winner.name}, trained on everything")
             for name, score in results.metrics.items():
-                click.echo(f"{name}: {score:.4f}")
+                echo(f"{name}: {score:.4f}")
             if not results.metrics:
-                click.echo("no test: hold images out with --test-on, or --set split.test=0.1")
-            click.echo(f"run: {out / 'winner'}")
+                echo("no test: hold images out with --test-on, or --set split.test=0.1")
+            echo(f"run: {out / 'winner'}")
     for name, reason in results.failed.items():
         log = out / ("winner.log" if name == "winner" else f"cells/{name}.log")
-        click.echo(f"failed: {name}: {reason} ({log})", err=True)
+        echo(f"failed: {name}: {reason} ({log})", err=True)
     if results.failed:
         skip = "" if results.winner else ", or add --skip-failed to choose without its candidate"
         again = f"give the same command again to retry{skip}"
-        click.echo(f"{len(results.failed)} failed: {again}", err=True)
+        echo(f"{len(results.failed)} failed: {again}", err=True)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

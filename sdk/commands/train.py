@@ -26,6 +26,7 @@ from leansight.sdk.commands.options.training import (
     workers_option,
 )
 from leansight.sdk.system.files import require_writable
+from leansight.sdk.system.text import echo
 
 
 @click.command()
@@ -138,8 +139,8 @@ def command(
             ),
         )
     for name, score in run.metrics.items():
-        click.echo(f"{describe_metric(name, run.recipe.task)}: {score:.4f}")
-    click.echo(f"run: {out}")
+        echo(f"{describe_metric(name, run.recipe.task)}: {score:.4f}")
+    echo(f"run: {out}")
 
 
 def _how_to_go_on(out: Path) -> str:

@@ -11,6 +11,7 @@ from leansight.sdk.search.objectives import Objective, pareto_front
 from leansight.sdk.search.pareto_plot import PlotPoint, write_pareto_picture
 from leansight.sdk.search.space import BundleMeasurement, Point
 from leansight.sdk.system.files import write_text
+from leansight.sdk.system.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -96,6 +97,7 @@ def front_of(results: Sequence[Result]) -> list[Result]:
 def table(results: Sequence[Result], objectives: Sequence[Objective]) -> "Table":
     """Return the front as a table that a person reads."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -108,7 +110,8 @@ def table(results: Sequence[Result], objectives: Sequence[Objective]) -> "Table"
         assert result.measured is not None
         values = result.measured.to_dict()
         said = [objective.say(values[objective.field]) for objective in objectives]
-        made.add_row(str(result.number), *said, str(result.point.threads), result.measured.bundle)
+        name = escape(printable(result.measured.bundle))
+        made.add_row(str(result.number), *said, str(result.point.threads), name)
     return made
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from leansight.runtime.errors import DataError
 from leansight.runtime.system.whole_files import whole_file
 from leansight.sdk.studies.grid import Candidate, Cell
-from leansight.sdk.system.text import no_formula
+from leansight.sdk.system.text import no_formula, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -132,6 +132,7 @@ def choose(results: Sequence[CandidateResult]) -> Candidate | None:
 def table(results: StudyResults) -> "Table":
     """Return the candidates as a table that a person reads; the winner has a star."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -150,7 +151,7 @@ def table(results: StudyResults) -> "Table":
         each = (_percent(result.by_fold.get(fold, math.nan)) for fold in folds)
         missing = [str(result.missing or "")] if some_missing else []
         mean = f"{_percent(result.mean)}{spread}{star or '  '}"
-        made.add_row(result.candidate.name, mean, *each, *missing)
+        made.add_row(escape(printable(result.candidate.name)), mean, *each, *missing)
     return made
 
 

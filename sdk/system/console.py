@@ -4,6 +4,8 @@ import functools
 
 from rich.console import Console
 
+from leansight.sdk.system.text import plain_lines
+
 
 @functools.cache
 def console() -> Console:
@@ -12,5 +14,5 @@ def console() -> Console:
 
 
 def tell(line: str) -> None:
-    """Write a line to the console as it is: it may hold names of files and classes."""
-    console().print(line, soft_wrap=True, highlight=False, markup=False)
+    """Write a line to the console: names of files and classes in it are no markup."""
+    console().print(plain_lines(line), soft_wrap=True, highlight=False, markup=False)

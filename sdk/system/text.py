@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from io import TextIOWrapper
 from typing import Final
 
+import click
+
 _NAMED: Final = 5
 
 
@@ -30,6 +32,19 @@ def printable(text: object) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
     )
+
+
+def plain_lines(text: object) -> str:
+    """Return text of several lines, in each of which control characters and the like are escaped.
+
+    What a bundle, a file or another machine says of itself must not steer the terminal.
+    """
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
+def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Write lines to standard output, or to standard error, see `plain_lines`."""
+    click.echo(plain_lines(text), err=err, nl=nl)
 
 
 def escape_what_cannot_be_printed() -> None:

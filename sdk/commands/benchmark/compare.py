@@ -9,6 +9,7 @@ import click
 
 from leansight.sdk.commands.options.images import PATH
 from leansight.sdk.commands.options.percent import Percent
+from leansight.sdk.system.text import echo
 
 
 @click.command(
@@ -35,10 +36,10 @@ def compare(*, old: Path, new: Path, allow: float, as_json: bool) -> None:
 
     changes = compare_results(read_result_file(old), read_result_file(new), allowed=allow)
     if as_json:
-        click.echo(json.dumps([asdict(change) for change in changes], indent=2))
+        echo(json.dumps([asdict(change) for change in changes], indent=2))
     else:
         for change in changes:
-            click.echo(
+            echo(
                 f"{change.verdict:<6} {change.model}: {change.figure} "
                 f"{change.old:.6g} -> {change.new:.6g}"
             )

@@ -3,11 +3,10 @@
 import json
 from typing import TYPE_CHECKING
 
-import click
-
 from leansight.runtime.extras import check_installed
 from leansight.sdk.commands.benchmark.options import ResultFiles
 from leansight.sdk.system.files import require_writable, write_json, write_text
+from leansight.sdk.system.text import echo
 
 if TYPE_CHECKING:
     from leansight.benchmarks.results.machines import MachineBenchmarks
@@ -37,6 +36,6 @@ def write_results(measured: "MachineBenchmarks", files: ResultFiles) -> None:
     if files.html is not None:
         write_page(measured.found, files.html)
     if files.as_json:
-        click.echo(json.dumps(measured.rows(), indent=2))
+        echo(json.dumps(measured.rows(), indent=2))
     else:
         Console().print(measured.shown())

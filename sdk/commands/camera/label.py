@@ -11,7 +11,7 @@ from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.sdk.commands.options.images import PATH
 from leansight.sdk.system.files import require_writable
-from leansight.sdk.system.text import printable
+from leansight.sdk.system.text import echo, printable
 
 _WEB: Final = "127.0.0.1:8081"
 
@@ -53,12 +53,12 @@ def command(*, folder: Path, out: Path, web: str, web_token_file: Path | None) -
     session = LabellingSession(folder, out)
     address = Address.parse(web, default=_WEB, parameter="web")
     page = LabellingPage(session, address, token_for(address, web_token_file, "web_token_file"))
-    click.echo(f"{session.left:,} pictures to label: {page.url}", err=True)
+    echo(f"{session.left:,} pictures to label: {page.url}", err=True)
     try:
         _wait_for_end()
     finally:
         page.close()
-    click.echo(printable(session.summary))
+    echo(printable(session.summary))
 
 
 def _wait_for_end() -> None:

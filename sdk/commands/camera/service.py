@@ -27,6 +27,7 @@ from leansight.sdk.system.systemd import (
     systemctl,
     systemd_version,
 )
+from leansight.sdk.system.text import echo
 
 _TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 -- they are refused
 _PASSWORD_FLAG: Final = "--mqtt-password-file"  # noqa: S105 -- the name of an option
@@ -102,7 +103,7 @@ def install(
         systemd_version=systemd_version(),
     )
     if only_print:
-        click.echo(unit.text(), nl=False)
+        echo(unit.text(), nl=False)
         return
     _refuse_temporary(bundle, *unit.writable)
     file = _our_file(name)
@@ -125,7 +126,7 @@ def uninstall(*, name: str) -> None:
     systemctl("disable", "--now", name)
     file.unlink()
     systemctl("daemon-reload")
-    click.echo(f"removed {file}")
+    echo(f"removed {file}")
 
 
 @command.command()
@@ -220,16 +221,16 @@ def _our_file(name: str) -> Path:
 
 def _tell(unit: ServiceUnit, file: Path) -> None:
     """Say what was done and how to undo it."""
-    click.echo(f"wrote {file}: {unit.name} runs as {unit.user}, now and from each boot on")
+    echo(f"wrote {file}: {unit.name} runs as {unit.user}, now and from each boot on")
     for folder in unit.writable:
-        click.echo(f"it may write {folder}")
+        echo(f"it may write {folder}")
     if not limits_memory():
-        click.echo(
+        echo(
             f"its limit of {unit.memory_mb} MB does not hold: add cgroup_enable=memory to the line "
             "in /boot/firmware/cmdline.txt, and restart",
             err=True,
         )
     undo = [*_program(), "service", "uninstall", "--name", unit.name]
-    click.echo(f"see how it is:  leansight service status --name {unit.name}")
-    click.echo(f"read its lines: journalctl --unit {unit.name} --output cat --follow")
-    click.echo(f"undo it:        sudo {shlex.join(undo)}")
+    echo(f"see how it is:  leansight service status --name {unit.name}")
+    echo(f"read its lines: journalctl --unit {unit.name} --output cat --follow")
+    echo(f"undo it:        sudo {shlex.join(undo)}")

@@ -16,6 +16,7 @@ from leansight.runtime.installation.versions import KEPT, Installation, Version
 from leansight.runtime.system.whole_files import scratch_folder
 from leansight.sdk.commands.device.options import restart, service_options, trouble_of
 from leansight.sdk.commands.options.trust import trust_option
+from leansight.sdk.system.text import echo
 
 _STANDARD_INPUT: Final = "-"
 
@@ -67,11 +68,9 @@ def command(
             _try(installation, version, service, trial_s)
     if as_json:
         values = {"version": version.number, "digest": version.bundle.digest}
-        click.echo(json.dumps(values))
+        echo(json.dumps(values))
     else:
-        click.echo(
-            f"{version.bundle.name} is at work: {installation.link} (version {version.number})"
-        )
+        echo(f"{version.bundle.name} is at work: {installation.link} (version {version.number})")
 
 
 def _try(installation: Installation, version: Version, service: str, trial_s: float) -> None:

@@ -6,6 +6,7 @@ import click
 
 from leansight.runtime.installation.versions import Installation
 from leansight.sdk.commands.device.options import at_work, restart
+from leansight.sdk.system.text import echo
 
 
 @click.command()
@@ -23,4 +24,4 @@ def command(*, folder: Path, service: str | None) -> None:
         version = installation.roll_back()
     if service is not None:
         restart(service)
-    click.echo(at_work(installation, version))
+    echo(at_work(installation, version))

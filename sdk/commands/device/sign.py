@@ -9,6 +9,7 @@ from leansight.runtime.errors import BundleError, DataError
 from leansight.runtime.extras import require
 from leansight.runtime.system.whole_files import write_whole
 from leansight.runtime.trust.policy import SIGNATURE
+from leansight.sdk.system.text import echo
 
 
 @click.command()
@@ -43,4 +44,4 @@ def command(*, bundle: Path, key: Path) -> None:
     except ValueError as error:
         raise DataError(f"{key} is not used: {error}", parameter="key") from error
     write_whole(bundle / SIGNATURE, signature)
-    click.echo(f"signed: {bundle / SIGNATURE}")
+    echo(f"signed: {bundle / SIGNATURE}")

@@ -14,7 +14,7 @@ from leansight.runtime.stream.sources.options import (
 )
 from leansight.runtime.stream.sources.view import Flip, Region
 from leansight.sdk.commands.options.grouping import Command, options_of
-from leansight.sdk.system.text import printable
+from leansight.sdk.system.text import echo, printable
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -132,7 +132,7 @@ def open_source(source: str, options: SourceOptions, *, every_frame: bool) -> Ca
     """Return the frames of a source; what it does not grant is said on standard error."""
 
     def on_notice(text: str) -> None:
-        click.echo(printable(text), err=True)
+        echo(printable(text), err=True)
 
     live = False if every_frame else None
     return CameraStream(source, options=options, live=live, on_notice=on_notice)

@@ -185,7 +185,7 @@ _IMPORT_OPTIONS = (
         "--keras-python",
         type=PATH,
         metavar="PYTHON",
-        help="The Python that has TensorFlow and tf2onnx, to read a Keras model or a .tflite file.",
+        help="The Python that has TensorFlow and tf2onnx, to read Keras models and .tflite files.",
     ),
 )
 import_options = options_of(ImportOptions, "imported", _IMPORT_OPTIONS)

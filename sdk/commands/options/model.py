@@ -17,7 +17,7 @@ from leansight.runtime.stream.reference import Reference
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.outputs import WrittenPath
 from leansight.sdk.commands.options.trust import trust_option
-from leansight.sdk.system.text import printable
+from leansight.sdk.system.text import echo, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def open_last_good(classifier: IsolatedClassifier, options: ModelOptions) -> dic
 def open_drift(bundle: Bundle, options: ModelOptions) -> DriftMonitor | None:
     """Return what warns of drift; None, and a line on standard error, where that cannot be told."""
     if not bundle.reference:
-        click.echo(
+        echo(
             f"{printable(bundle.path)} does not describe its validation images, so drift is not "
             "told: export it again",
             err=True,

@@ -25,7 +25,7 @@ from leansight.runtime.service.stuck import StuckTimer
 from leansight.runtime.service.systemd import SystemdNotifier
 from leansight.runtime.service.unit import STUCK_EXIT_CODE
 from leansight.sdk.commands.options.grouping import options_of
-from leansight.sdk.system.text import first_five
+from leansight.sdk.system.text import echo, first_five
 
 PASSWORD_VARIABLE: Final = "LEANSIGHT_MQTT_PASSWORD"  # noqa: S105 -- the name of a variable
 _MEGABYTE: Final = 1_000_000
@@ -186,7 +186,7 @@ def _pin(label: str, number: int, labels: Sequence[str]) -> Pin:
 def _video(file: Path) -> VideoFile:
     video = VideoFile(file)
     if video.file != file:
-        click.echo(f"{file} is there already: the video goes to {video.file}", err=True)
+        echo(f"{file} is there already: the video goes to {video.file}", err=True)
     return video
 
 

@@ -14,6 +14,7 @@ from leansight.runtime.service.outputs import Output
 from leansight.sdk.commands.options.grouping import options_of
 from leansight.sdk.commands.options.images import PATH
 from leansight.sdk.commands.options.outputs import WrittenPath
+from leansight.sdk.system.text import echo
 
 WEB: Final = "127.0.0.1:8080"
 METRICS: Final = "127.0.0.1:9464"
@@ -140,7 +141,7 @@ def _web_page(
     address = Address.parse(web, default=WEB, parameter="web")
     token = token_for(address, token_file, parameter="web_token_file")
     page = WebPage(address, name=bundle.name, token=token, troubles=troubles)
-    click.echo(f"web: {page.url}", err=True)
+    echo(f"web: {page.url}", err=True)
     return page
 
 

@@ -42,6 +42,15 @@ model.fit(images, np.eye(3)[[0, 1, 2, 0, 1]], epochs=3, verbose=0)
 model.save("model.keras")
 model.save("model.h5")
 model.export("saved", verbose=False)
+import tensorflow as tf
+converter = tf.lite.TFLiteConverter.from_saved_model("saved")
+open("model.tflite", "wb").write(converter.convert())
+converter.target_spec.supported_types = [tf.float16]
+converter.optimizations = [tf.lite.Optimize.DEFAULT]
+open("half.tflite", "wb").write(converter.convert())
+converter.target_spec.supported_types = []
+converter.representative_dataset = lambda: ([image[None]] for image in images)
+open("int8.tflite", "wb").write(converter.convert())
 np.savez("expected.npz", images=images, outputs=model.predict(images, verbose=0))
 """
 
@@ -56,7 +65,7 @@ def keras_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved"])
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved", "model.tflite"])
 def test_a_keras_model_gives_what_keras_gives(
     keras_models: Path, name: str, tmp_path: Path
 ) -> None:
@@ -68,6 +77,55 @@ def test_a_keras_model_gives_what_keras_gives(
     expected = np.load(keras_models / "expected.npz")
     logits = predict(network, expected["images"].astype(np.uint8))
     np.testing.assert_allclose(softmax(logits), expected["outputs"], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_quantized_tflite_file_is_refused_before_tensorflow_is_started(
+    keras_models: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConversionError, match=r"int8.tflite is quantized already \(int8\)"):
+        convert_keras(
+            keras_models / "int8.tflite", tmp_path / "x.onnx", keras_python=Path("/nowhere/python")
+        )
+
+
+@pytest.mark.slow
+def test_weights_of_16_bits_in_a_tflite_file_are_read(keras_models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    convert_keras(keras_models / "half.tflite", file, keras_python=Path(python_with_tensorflow()))
+    classifier = read_onnx(file, size=None, channels=3)
+    expected = np.load(keras_models / "expected.npz")
+    np.testing.assert_allclose(classifier.run(expected["images"]), expected["outputs"], atol=1e-2)
+
+
+MAKE_KERAS_2 = """
+import tf_keras as keras, numpy as np
+from tf_keras import layers
+keras.utils.set_random_seed(1)
+body = keras.Sequential([
+    keras.Input((16, 16, 3)), layers.Conv2D(8, 3, strides=2), layers.ReLU(6.0),
+    layers.DepthwiseConv2D(3), layers.GlobalAveragePooling2D(),
+])
+model = keras.Sequential([body, keras.Sequential([layers.Dense(3, activation="softmax")])])
+images = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype(np.float32)
+np.savez("keras2.npz", images=images, outputs=model(images).numpy())
+model.save("keras2.h5")
+"""
+
+
+@pytest.mark.slow
+def test_a_file_of_keras_2_is_read_by_its_own_keras(tmp_path: Path) -> None:
+    python = python_with_tensorflow()
+    done = subprocess.run(
+        [python, "-c", MAKE_KERAS_2], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    if "No module named 'tf_keras'" in done.stderr:
+        pytest.skip("tf-keras is not beside TensorFlow")
+    assert done.returncode == 0, done.stderr
+    convert_keras(tmp_path / "keras2.h5", tmp_path / "x.onnx", keras_python=Path(python))
+    classifier = read_onnx(tmp_path / "x.onnx", size=None, channels=3)
+    expected = np.load(tmp_path / "keras2.npz")
+    np.testing.assert_allclose(classifier.run(expected["images"]), expected["outputs"], atol=1e-5)
 
 
 def test_a_python_without_tensorflow_is_told_what_to_do(tmp_path: Path) -> None:

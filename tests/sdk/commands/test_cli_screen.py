@@ -6,12 +6,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import shapes
-from command_line import MAIN
+import tiny_models
+from command_line import MAIN, invoke
+from hostile.attacks import forge
+
+from leansight.sdk.commands import cli
 
 # What libraries are known to write: TensorFlow Lite, Abseil, ONNX Runtime, OpenCV, libjpeg and
 # libpng, tqdm, Lightning, Python's warnings, Optuna, Ray.
@@ -76,3 +81,32 @@ def test_training_exporting_and_pruning_show_no_log(tmp_path: Path) -> None:
     said += screen("prune", run, "--out", tmp_path / "pruned", *smaller)  # in a process of its own
     assert said  # the bars
     assert not logs(said)
+
+
+def test_what_a_bundle_says_does_not_steer_the_terminal(tiny_bundle: Path, tmp_path: Path) -> None:
+    evil = "\x1b]0;owned\x07"
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["name"] = manifest["labels"][0] = evil
+        manifest["decision"]["temperature"] = 2.0
+        manifest["guarantee"] = {"judged": evil}
+
+    bundle = forge(tiny_models.golden_bundle(tiny_bundle), change)
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), tiny_models.stripes("plain"))
+    installed = tmp_path / "signs"
+    for words in (
+        ("check", bundle),
+        ("classify", bundle, photo),
+        ("install", bundle, "--to", installed),
+        ("verify", bundle),
+    ):
+        said = invoke(*words)
+        assert "owned" in said.output, words
+        assert "\x1b" not in said.output
+        assert "\x07" not in said.output
+
+
+def test_commands_write_by_what_escapes() -> None:
+    commands = Path(cli.__file__).parent
+    assert not [file for file in commands.rglob("*.py") if "click.echo" in file.read_text()]
