@@ -29,7 +29,8 @@ STOREYS = {
         ["runtime/stream/capture"],
         ["runtime/stream/sources"],
         ["runtime"],
-        ["runtime/model_files", "runtime/pixels", "runtime/system", "runtime/trust"],
+        ["runtime/model_files", "runtime/pixels", "runtime/trust"],
+        ["runtime/system"],
     ],
     "exporters": [
         ["exporters/export.py"],

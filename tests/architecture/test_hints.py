@@ -49,7 +49,7 @@ def files_of_people() -> Iterator[Path]:
     )
     for name in listed.stdout.split("\0"):
         path = ROOT / name
-        binary = path.suffix in {".png", ".jpg", ".npz", ".svg", ".tflite", ".onnx"}
+        binary = path.suffix in {".png", ".jpg", ".npz", ".svg", ".tflite", ".onnx", ".zip", ".bin"}
         if name and path.is_file() and not binary and path != Path(__file__):
             yield path
 

@@ -13,7 +13,7 @@ ATTACKS = [(name, path) for name in targets.TARGETS for path in targets.attacks(
 # What is in a corpus to be refused: HEIC without a picture, and a key that is no signature.
 REFUSED = {("image", "HEIC"), ("signature", "signer.pem")}
 # What is harmless and can be read: its second header is no part of the picture.
-READ = {"png-with-a-second-header"}
+READ = {"png-with-a-second-header.bin"}
 
 
 @pytest.mark.parametrize(("name", "path"), ATTACKS, ids=lambda value: getattr(value, "name", value))
