@@ -97,7 +97,4 @@ def _tell(origin: Origin, network: NamedNetwork) -> None:
     whose = origin.labels if isinstance(origin.labels, Path) else "ImageNet's"
     tell(f"{network.name}: weights {network.source}, {network.classes} classes, labels {whose}")
     seen = f"{origin.size}×{origin.size} {origin.colour}, {origin.fit}, mean {mean}, std {std}"
-    tell(
-        f"images: {seen} (what --size, --colour, --fit, --mean and --std do not say is "
-        f"{network.name.library}'s)"
-    )
+    tell(f"images: {seen} (what you did not say is {network.name.library}'s)")

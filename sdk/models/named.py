@@ -244,7 +244,7 @@ def _download(name: NetworkName) -> Weights:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            f"{name} is without --weights, and the library's own could not be downloaded "
+            f"{name} was given no weights, and its library's own could not be downloaded "
             f"({first_line(error)}): give a .pth, .pt or .safetensors file of {name.name}",
             parameter="weights",
         ) from error

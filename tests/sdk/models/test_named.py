@@ -154,7 +154,7 @@ def test_a_download_that_fails_says_what_to_give(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(named, "hub_source", fail)
     line = (
-        r"timm:mobilenetv3_small_100 is without --weights, .* \(Name or service not known\): "
+        r"timm:mobilenetv3_small_100 was given no weights, .* \(Name or service not known\): "
         "give a .pth, .pt or .safetensors file"
     )
     with pytest.raises(DataError, match=line):
