@@ -1,11 +1,9 @@
 """Models in an emulated Pi: its userland is built once, and leansight installed in it once."""
 
-import fcntl
 import hashlib
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from email import message_from_bytes
 from pathlib import Path
 from typing import Final, Literal
@@ -21,6 +19,7 @@ from leansight.benchmarks.emulation.tools import (
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.results.result import Work
 from leansight.runtime.bundle import Bundle
+from leansight.runtime.system.links import alone_in
 from leansight.runtime.system.whole_files import scratch_folder
 
 Board = Literal["pi4", "pi5"]
@@ -57,7 +56,8 @@ def count_work(
 
     """
     require_tools()
-    with scratch_folder() as scratch, _lock():
+    # One at a time installs into these folders; scripts/check-pi holds the same one.
+    with scratch_folder() as scratch, alone_in(cache_folder(), wait=True):
         packed = wheel or pack_wheel(scratch)
         userland = cache_folder() / _SYSTEM
         if not userland.exists():
@@ -137,11 +137,3 @@ def _requirements(wheel: Path) -> str:
         (metadata,) = (name for name in archive.namelist() if name.endswith("dist-info/METADATA"))
         required = message_from_bytes(archive.read(metadata)).get_all("Requires-Dist", [])
     return hashlib.sha256("\n".join(sorted(required)).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _lock() -> Iterator[None]:
-    """Let one at a time install into these folders; scripts/check-pi takes the same lock."""
-    with (cache_folder() / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -20,6 +20,7 @@ import numpy as np
 from leansight.benchmarks.worker import is_bare_model, load_model
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.interpreter import Format, model_format
+from leansight.runtime.system.kernel import hold_on_cores
 
 MARK: Final = 0x51AB0000
 FRAMES: Final = 5
@@ -35,7 +36,7 @@ def mark(number: int) -> None:
 def main(name: str, wanted: str = "") -> None:
     """Mark, for each frame: nothing, preprocessing, inference, and the whole by one call."""
     # Threads that wait run instructions too. OpenCV and LiteRT, loaded later, see one core.
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    hold_on_cores(1)
     classifier = _load(Path(name), wanted)
     noise = random.Random("('frame',)").randbytes(480 * 640 * 3)  # noqa: S311 -- no secret
     image = np.frombuffer(noise, np.uint8).reshape(480, 640, 3)

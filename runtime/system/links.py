@@ -34,13 +34,16 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder while the `with` lasts; BlockingIOError where another process has it."""
+def alone_in(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder while the `with` lasts.
+
+    Where another process has it: wait, or raise BlockingIOError.
+    """
     import fcntl
 
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)

@@ -11,7 +11,12 @@ from house import FILES, name_of, room_of
 COMMANDS = "sdk/commands"
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 # Options of other programs, which a file of ours starts or tells how to start.
+PIP = {"--quiet", "--disable-pip-version-check", "--no-cache-dir"}
 OF_OTHER_PROGRAMS = {
+    "benchmarks/boards/carried.py": PIP,
+    "benchmarks/emulation/emulated_pi.py": {*PIP, "--cpu", "--bind"},  # of run-on-pi beside it
+    "benchmarks/emulation/tools.py": {"--no-install-recommends"},  # of apt
+    "benchmarks/peers/catalogue.py": PIP,
     "runtime/errors.py": {"--system-site-packages"},  # of python -m venv
     "runtime/extras.py": {"--force-reinstall", "--reinstall"},  # of pip and of apt
     "runtime/installation/trial.py": {"--property"},  # of systemctl
