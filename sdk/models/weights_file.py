@@ -36,7 +36,7 @@ def read_weights(file: Path) -> Weights:
         reason = first_line(error)
         if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(file):
             reason = (
-                "they hold more than tensors, such as a whole network of torch.save(network), whose "
+                "they hold more than tensors, such as a whole network (torch.save(network)), whose "
                 "reading would run code: save network.state_dict() alone"
             )
         raise DataError(f"weights {file} cannot be read: {reason}", parameter="weights") from error
