@@ -1,6 +1,7 @@
 """Files of weights: read without running code that they hold, and held against a network."""
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -31,14 +32,14 @@ def read_weights(file: Path) -> Weights:
         if file.suffix == ".safetensors":
             return used_keys(_read_safetensors(file))
         values = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(
-            f"weights {file} cannot be read without running code that they hold (they were saved "
-            "with torch.save(network), or with other objects): save network.state_dict() alone",
-            parameter="weights",
-        ) from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise DataError(f"weights {file} cannot be read: {first_line(error)}") from error
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        reason = first_line(error)
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(file):
+            reason = (
+                "they hold more than tensors, such as a whole network (torch.save(network)), whose "
+                "reading would run code: save network.state_dict() alone"
+            )
+        raise DataError(f"weights {file} cannot be read: {reason}", parameter="weights") from error
     for key in _WRAPPERS:
         if isinstance(values, Mapping) and isinstance(values.get(key), Mapping):
             values = values[key]
