@@ -16,7 +16,7 @@ from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.images import skip_bad_option
 from leansight.sdk.commands.options.trust import trust_option
 from leansight.sdk.data.damage import damage_of
-from leansight.sdk.system.text import echo
+from leansight.sdk.system.text import echo, printable
 
 
 @click.command()
@@ -76,11 +76,11 @@ def command(
 
     for path, prediction in _predictions(classifier, images, name_bad):
         if damage := damage_of(path):
-            echo(f"leansight: {path}: {damage}; classified all the same", err=True)
+            echo(printable(f"leansight: {path}: {damage}; classified all the same"), err=True)
         if as_json:
             echo(json.dumps({"path": str(path), **prediction.to_dict()}))
         else:
-            echo(f"{path}: {_sentence(prediction)}")
+            echo(printable(f"{path}: {_sentence(prediction)}"))
     if bad and not skip_bad:
         sys.exit(1)
 

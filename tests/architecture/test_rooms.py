@@ -25,6 +25,8 @@ ON_PI = {
     "camera_stream.py": set[str](),
     "03_react_to_a_label.py": {"gpiozero"},
 }
+# Programs of an emulated Pi, beside the Python of their room.
+EMULATION = ("count-instructions", "instruction_counter.c", "make-rootfs", "run-on-pi")
 BUILT_FROM = [*FOLDERS, "setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
 
 
@@ -236,6 +238,7 @@ def test_the_wheel_holds_every_room_and_nothing_else(
         for pattern in ("*.py", "py.typed", "*.toml", "*.html", "*.css", "*.js")
         for path in (ROOT / room).rglob(pattern)
     }
+    expected |= {f"leansight/benchmarks/emulation/{name}" for name in EMULATION}
     assert any(name.endswith(".toml") for name in expected)
     assert len([name for name in expected if name.endswith("py.typed")]) == len(FOLDERS)
     assert {name for name in shipped[way] if ".dist-info/" not in name} == expected

@@ -21,7 +21,7 @@ from leansight.sdk.commands.options.model import (
 from leansight.sdk.commands.options.outputs import OutputOptions, open_outputs, output_options
 from leansight.sdk.commands.options.pages import PageOptions, open_pages, page_options
 from leansight.sdk.commands.options.smoothing import smoothing_options
-from leansight.sdk.system.text import echo
+from leansight.sdk.system.text import echo, printable
 
 
 @click.command()
@@ -54,7 +54,7 @@ def command(
 
     def on_trouble(output: str, trouble: str) -> None:
         troubles[output] = trouble
-        echo(f"{output}: {trouble or 'works again'}", err=True)
+        echo(printable(f"{output}: {trouble or 'works again'}"), err=True)
 
     with (
         Stopping() as stopping,

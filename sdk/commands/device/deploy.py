@@ -9,7 +9,7 @@ from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import LeansightError
 from leansight.sdk.commands.device.options import service_options
 from leansight.sdk.commands.options.remote import remote_python_option
-from leansight.sdk.system.text import echo
+from leansight.sdk.system.text import echo, printable
 
 
 @click.command()
@@ -72,13 +72,13 @@ def command(
         told=_tell,
     )
     if done.skipped:
-        echo(f"left as they were: {', '.join(done.skipped)}", err=True)
+        echo(printable(f"left as they were: {', '.join(done.skipped)}"), err=True)
     if done.failed:
         sys.exit(1)
 
 
 def _tell(machine: str, error: LeansightError | None) -> None:
     if error is None:
-        echo(f"{machine}: installed")
+        echo(printable(f"{machine}: installed"))
     else:
-        echo(f"leansight: {error}", err=True)
+        echo(printable(f"leansight: {error}"), err=True)

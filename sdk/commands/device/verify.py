@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from leansight.runtime.bundle import Bundle
-from leansight.sdk.system.text import echo
+from leansight.sdk.system.text import echo, printable
 
 
 @click.command()
@@ -30,8 +30,8 @@ def command(*, bundle: Path, keys: tuple[Path, ...]) -> None:
     read = Bundle.load(bundle)
     signer = read.require_trust(keys or None)
     if signer:
-        echo(f"{read.name}: signed by the key {signer[:16]}")
+        echo(printable(f"{read.name}: signed by the key {signer[:16]}"))
         return
     signed = "is signed, and no key is named" if read.signature() else "is unsigned"
-    echo(f"{read.name} {signed}", err=True)
+    echo(printable(f"{read.name} {signed}"), err=True)
     sys.exit(1)
