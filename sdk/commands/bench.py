@@ -72,7 +72,7 @@ def command(
     from leansight.benchmarks.emulation.tools import require_tools
     from leansight.sdk.commands.benchmark.measuring import emulated, judged, measure, with_peers
     from leansight.sdk.commands.benchmark.pictures import find_pictures, read_labels_of_bare
-    from leansight.sdk.commands.benchmark.runs import models_of
+    from leansight.sdk.commands.benchmark.runs import models_of, runnable_here
 
     require_files(files)
     if places.emulate:
@@ -81,6 +81,8 @@ def command(
     with scratch_folder() as scratch:
         labels = read_labels_of_bare(pictures.labels)
         found = models_of(models, model_format, labels, scratch, trust=trust)
+        if model_format is None and not places.on:
+            found = runnable_here(found)
         classified = find_pictures(pictures)
         chosen, failures = with_peers(found, places.peers)
         measured = measure(chosen, classified, settings, places, scratch).failing(failures)

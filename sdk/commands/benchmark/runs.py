@@ -8,11 +8,12 @@ from typing import Final
 from leansight.benchmarks.models import Model, find_models
 from leansight.runtime.errors import DataError, LeansightError
 from leansight.runtime.extras import check_installed
-from leansight.runtime.interpreter import Format
+from leansight.runtime.interpreter import Format, has_interpreter
 from leansight.sdk.commands.options.modules import EXPORT_MODULES
 from leansight.sdk.system.console import tell
 
 _OF_A_RUN: Final = ("run.json", "start.json")
+_EXTRAS: Final[dict[Format, str]] = {"tflite": "litert", "onnx": "onnx"}
 
 
 def models_of(
@@ -40,6 +41,22 @@ def models_of(
         for path, bundle in bundles.items()
     }
     return [model.renamed(names.get(model.path, model.name)) for model in models]
+
+
+def runnable_here(models: Sequence[Model]) -> list[Model]:
+    """Leave out the formats of a bundle that nothing installed runs, if it has another; say so."""
+    runnable = {model.path for model in models if has_interpreter(model.format)}
+    found = []
+    for model in models:
+        if has_interpreter(model.format) or model.digest is None or model.path not in runnable:
+            found.append(model)
+        else:
+            extra = _EXTRAS[model.format]
+            tell(
+                f"{model.name} ({model.format}) is left out: nothing that runs it is installed "
+                f"here. To measure it: pip install 'leansight[{extra}]'"
+            )
+    return found
 
 
 def _runs(paths: Sequence[Path]) -> list[Path]:

@@ -7,7 +7,8 @@ import pytest
 
 from leansight.exporters.options import ExportRefusedError
 from leansight.runtime.errors import BundleError, DataError
-from leansight.sdk.commands.benchmark.runs import models_of
+from leansight.sdk.commands.benchmark import runs
+from leansight.sdk.commands.benchmark.runs import models_of, runnable_here
 from leansight.sdk.deployment import export_run
 
 
@@ -60,3 +61,18 @@ def test_a_run_that_cannot_be_exported_is_named(run: Path, tmp_path: Path) -> No
 def test_a_folder_that_is_no_run_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         models_of([tmp_path], None, (), tmp_path / "scratch")
+
+
+def test_a_format_that_nothing_here_runs_is_left_out_with_a_word(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = models_of([tiny_bundle], None, (), tmp_path / "scratch")
+    assert runnable_here(found) == found
+    monkeypatch.setattr(runs, "has_interpreter", lambda kind: kind == "tflite")
+    assert [model.format for model in runnable_here(found)] == ["tflite"]
+    assert "tiny.bundle (onnx) is left out: nothing that runs it is" in capsys.readouterr().err
+    only_onnx = [model for model in found if model.format == "onnx"]
+    assert runnable_here(only_onnx) == only_onnx  # measured in vain, and said why
