@@ -94,5 +94,5 @@ def test_a_wrong_option_is_named() -> None:
     done = build("--only", "arm")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(
-        "build: --only is x86_64, aarch64, armv7l, any or sdist; not 'arm'"
+        "build: --only is x86_64, aarch64, armv7l, any, sdist or sbom; not 'arm'"
     )
