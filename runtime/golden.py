@@ -210,11 +210,15 @@ def _are_equal(values: NDArray[Any]) -> bool:
 
 
 def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an .npz file; ValueError if they are far larger than the file."""
+    """Return the arrays of an .npz file; ValueError if they are far larger, or no arrays."""
     file = io.BytesIO(data)
     open_archive(file).close()
-    with np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+    with np.load(file, allow_pickle=False) as members:
+        arrays = dict(members)
+    # numpy returns the bytes of a member that does not begin as an array does.
+    if wrong := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(f"{wrong[0]} is no array")
+    return arrays
 
 
 def _differ(

@@ -90,7 +90,7 @@ def manifest(scratch: Path) -> Target:
         rule = DecisionRule(bundle.labels, bundle.decision, bundle.task)
         logits = np.linspace(-9, 9, len(bundle.labels))
         json.dumps(rule(logits).to_dict(), allow_nan=False)
-        if bundle.preprocessing.size <= _LARGEST_PREPARED:
+        if max(bundle.preprocessing.shape) <= _LARGEST_PREPARED:
             pixels = bundle.preprocessing(_PHOTO)
             require(pixels.shape == bundle.preprocessing.shape, "the shape of the pixels")
         again = Bundle.load(path)
