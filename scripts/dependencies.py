@@ -246,6 +246,9 @@ def only(listed: dict[str, Any], extras: dict[str, set[str]]) -> dict[str, Any]:
         names = sorted(extras[canonicalize_name(component["name"])])
         brought = [{"name": f"{NAME}:extra", "value": name} for name in names]
         component["properties"] = [*component.get("properties", []), *brought]
+    for component in (*own, *kept):  # where it was installed from is nobody's business
+        places = component.get("externalReferences", [])
+        component["externalReferences"] = [p for p in places if not p["url"].startswith("file:")]
     references = {component["bom-ref"] for component in (*own, *kept)}
     return {
         **listed,

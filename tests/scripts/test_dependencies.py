@@ -6,6 +6,7 @@ import sys
 from email.message import Message
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_a_lock_is_made_of_what_pip_would_install(dependencies: ModuleType) -> N
 
 
 def test_components_are_those_of_users(dependencies: ModuleType) -> None:
-    listed = {
+    listed: dict[str, Any] = {
         "metadata": {},
         "components": [
             {"name": name, "bom-ref": name} for name in ("leansight", "numpy", "pytest")
@@ -109,8 +110,11 @@ def test_components_are_those_of_users(dependencies: ModuleType) -> None:
             {"ref": "pytest", "dependsOn": ["numpy"]},
         ],
     }
+    places = [{"url": "file:///home/somebody/leansight"}, {"url": "https://site"}]
+    listed["components"][0]["externalReferences"] = places
     found = dependencies.only(json.loads(json.dumps(listed)), {"numpy": {"", "pi"}})
     assert found["metadata"]["component"]["name"] == "leansight"
+    assert found["metadata"]["component"]["externalReferences"] == [{"url": "https://site"}]
     (numpy,) = found["components"]
     assert [each["value"] for each in numpy["properties"]] == ["", "pi"]
     assert found["dependencies"] == [{"ref": "leansight", "dependsOn": ["numpy"]}, {"ref": "numpy"}]
