@@ -9,6 +9,7 @@ import click
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.golden import check_golden
 from leansight.runtime.interpreter import FORMATS, Format
+from leansight.sdk.commands.options.model import threads_option
 from leansight.sdk.commands.options.trust import trust_option
 from leansight.sdk.system.text import echo
 
@@ -21,13 +22,7 @@ from leansight.sdk.system.text import echo
     type=click.Choice(FORMATS),
     help="Which model to check where the bundle has both.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processor threads of the interpreter.",
-)
+@threads_option
 @trust_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(

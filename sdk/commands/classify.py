@@ -14,6 +14,7 @@ from leansight.runtime.image_files import list_images
 from leansight.runtime.interpreter import FORMATS, Format
 from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.images import skip_bad_option
+from leansight.sdk.commands.options.model import threads_option
 from leansight.sdk.commands.options.trust import trust_option
 from leansight.sdk.data.damage import damage_of
 from leansight.sdk.system.text import echo, printable
@@ -28,13 +29,7 @@ from leansight.sdk.system.text import echo, printable
     type=click.Choice(FORMATS),
     help="Which model to use where the bundle has both.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processor threads of the interpreter.",
-)
+@threads_option
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),

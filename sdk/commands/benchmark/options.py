@@ -9,6 +9,7 @@ import click
 from leansight.benchmarks.peers.catalogue import PEERS
 from leansight.sdk.commands.options.grouping import Several, options_of
 from leansight.sdk.commands.options.images import PATH
+from leansight.sdk.commands.options.model import threads_option
 from leansight.sdk.commands.options.percent import Percent
 from leansight.sdk.commands.options.remote import remote_python_option
 
@@ -72,13 +73,7 @@ measuring_options = options_of(
             show_default=True,
             help="Give a model up that is silent for so long.",
         ),
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Processor threads of the interpreter.",
-        ),
+        threads_option,
     ],
 )
 

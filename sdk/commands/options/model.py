@@ -31,6 +31,14 @@ class ModelOptions:
     trust: Path | None
 
 
+threads_option: Final = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processor threads of the interpreter.",
+)
+
 model_options: Final = options_of(
     ModelOptions,
     "model",
@@ -41,13 +49,7 @@ model_options: Final = options_of(
             type=click.Choice(FORMATS),
             help="Which model to use where the bundle has both.",
         ),
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Processor threads of the interpreter.",
-        ),
+        threads_option,
         click.option(
             "--threshold",
             type=click.FloatRange(0, 1),
