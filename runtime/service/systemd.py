@@ -6,6 +6,7 @@ from typing import Final, Self
 
 from leansight.runtime.service.caption import caption
 from leansight.runtime.service.frame_rate import FrameRate
+from leansight.runtime.stream.capture.health import LABELLING
 from leansight.runtime.stream.classified_stream import StreamResult
 
 # While no camera is there no result is fresh, and a restart every half minute would help nobody:
@@ -80,11 +81,12 @@ class SystemdNotifier:
     def _of_status(self, result: StreamResult) -> list[str]:
         """Tell the state at once, and frames a second from time to time."""
         frames_per_second = self._frame_rate.add(result)
-        status = result.health.state
+        fails = result.health.state in LABELLING and not result.gives_labels
+        status = caption(result) if fails else result.health.state
         if status == self._status and result.monotonic_s < self._next_status_s:
             return []
         self._status, self._next_status_s = status, result.monotonic_s + _STATUS_EVERY_S
-        if result.frame is None:
+        if result.frame is None or fails:
             return [f"STATUS={caption(result)}"]
         return [f"STATUS={status}, {frames_per_second:.1f} frames/s"]
 

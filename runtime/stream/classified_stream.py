@@ -53,6 +53,11 @@ class StreamResult:
     damaged: int = 0
     drift: Drift | None = None
 
+    @property
+    def gives_labels(self) -> bool:
+        """Whether the model has answered, also by "not sure", and in valid numbers."""
+        return self.prediction is not None and self.prediction.status != "invalid output"
+
 
 class ClassifiedStream:
     """Iterates over what a stream shows: a result for each frame, and for each change of state.

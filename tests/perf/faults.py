@@ -31,6 +31,7 @@ from hostile.faults import Work, command, injections, run, writing_calls
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.golden import check_golden
 from leansight.runtime.installation.versions import Installation
+from leansight.runtime.service.stream_trial import StreamTrial
 from leansight.sdk.labelling.session import LabellingSession
 from leansight.sdk.runs.run import Run, RunConfig
 from leansight.sdk.training.checkpoints import LAST_CHECKPOINT, read_checkpoint
@@ -217,9 +218,40 @@ def install(given: Given) -> Scenario:
     )
 
 
+def trial(given: Given) -> Scenario:
+    """A version on trial that nobody watches, and that a third start of its stream takes back."""
+    wanted = Bundle.load(given.bundle)
+    check_golden(given.bundle)
+    old = Bundle.load(given.installed / "signs" / "current").digest
+
+    def put_on_trial_and_start() -> None:
+        os.environ["NOTIFY_SOCKET"] = "/run/nobody"
+        installation = Installation(Path("signs"))
+        try:
+            with installation.alone():
+                installation.install(wanted, trial_s=60)
+        except (OSError, ValueError) as error:
+            _tell(str(error))
+            sys.exit(1)
+        for _ in range(3):
+            StreamTrial.of(installation.link, end=sys.exit, tell=_tell)
+
+    def works(work: Path) -> None:
+        installation = Installation(work / "signs")
+        version = installation.current()
+        assert version is not None
+        assert version.bundle.digest in (old, wanted.digest)
+        if version.bundle.digest == wanted.digest:  # whoever starts next can decide
+            assert installation.pending_trial() is not None
+
+    return Scenario(
+        put_on_trial_and_start, lambda _: put_on_trial_and_start, works, before=given.installed
+    )
+
+
 SCENARIOS = {
     made.__name__.replace("_", "-"): made
-    for made in (train, go_on, prune, export, evaluate, signs, video, stream, label, install)
+    for made in (train, go_on, prune, export, evaluate, signs, video, stream, label, install, trial)
 }
 _RESUME = ("train", "--resume", "--workers", 0, "--out", "run")
 
@@ -358,6 +390,10 @@ def _label_all() -> None:
     except OSError as error:  # which the page shows
         print(f"leansight: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _tell(line: str) -> None:
+    print(f"leansight: {line}", file=sys.stderr)
 
 
 def _pictures(work: Path, count: int) -> None:

@@ -15,6 +15,7 @@ import click
 
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import DataError, LeansightError
+from leansight.runtime.installation.versions import Installation
 from leansight.runtime.service.unit import MARK, ServiceUnit
 from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.commands.options.outputs import WrittenPath
@@ -95,7 +96,7 @@ def install(
         user=_unprivileged(user),
         groups=_groups("video", *(["gpio"] if asked.params["pin"] else [])),
         working_directory=Path.cwd(),
-        writable=_written_folders(asked),
+        writable=sorted({*_written_folders(asked), *_deciding_folder(bundle)}),
         password_file=password_file.absolute() if password_file else None,
         memory_mb=memory_mb,
         uses_pins=bool(asked.params["pin"]),
@@ -107,6 +108,7 @@ def install(
         return
     _refuse_temporary(bundle, *unit.writable)
     file = _our_file(name)
+    _let_decide(unit.user, _deciding_folder(bundle))
     write_text(file, unit.text())
     systemctl("daemon-reload")
     systemctl("enable", name)
@@ -200,6 +202,19 @@ def _written_folders(asked: click.Context) -> list[Path]:
             raise DataError(f"there is no folder {folder}: make it first ({option.opts[-1]})")
         folders.append(folder)
     return sorted(set(folders))
+
+
+def _deciding_folder(bundle: Path) -> list[Path]:
+    """Return the folder of versions where the bundle is one at work: the stream decides trials."""
+    installation = Installation.of_link(bundle.absolute())
+    return [] if installation is None else [installation.folder]
+
+
+def _let_decide(user: str, folders: Sequence[Path]) -> None:
+    """Give a folder of versions that is root's to the user: to switch the link takes no more."""
+    for folder in folders:
+        if folder.stat().st_uid == 0:
+            os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
 
 
 def _refuse_temporary(*paths: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from leansight.runtime.service.outputs import Outputs
+from leansight.runtime.service.stream_trial import StreamTrial
 from leansight.runtime.stream.classified_stream import ClassifiedStream
 from leansight.runtime.stream.events import Smoothing
 from leansight.runtime.stream.sources.options import SourceOptions
@@ -54,25 +55,31 @@ def command(
 
     def on_trouble(output: str, trouble: str) -> None:
         troubles[output] = trouble
-        echo(printable(f"{output}: {trouble or 'works again'}"), err=True)
+        _tell(f"{output}: {trouble or 'works again'}")
 
-    with (
-        Stopping() as stopping,
-        open_classifier(bundle, model) as classifier,
-        open_source(source, source_options, every_frame=every_frame) as frames,
-        closing(Outputs(on_trouble)) as everywhere,
-    ):
-        everywhere.add(open_pages(classifier.bundle, pages, troubles))
-        everywhere.add(open_last_good(classifier, model))
-        everywhere.add(
-            open_outputs(
-                outputs,
-                classifier.bundle.labels,
-                waits=lambda: not frames.live and stopping.asked is None,
-                end=stopping.end,
+    with Stopping() as stopping:
+        trial = StreamTrial.of(bundle, end=stopping.end, tell=_tell)
+        with (
+            open_classifier(bundle, model, on_trial=trial is not None) as classifier,
+            open_source(source, source_options, every_frame=every_frame) as frames,
+            closing(Outputs(on_trouble)) as everywhere,
+        ):
+            everywhere.add({} if trial is None else {"trial": trial})
+            everywhere.add(open_pages(classifier.bundle, pages, troubles))
+            everywhere.add(open_last_good(classifier, model))
+            everywhere.add(
+                open_outputs(
+                    outputs,
+                    classifier.bundle.labels,
+                    waits=lambda: not frames.live and stopping.asked is None,
+                    end=stopping.end,
+                )
             )
-        )
-        drift = open_drift(classifier.bundle, model)
-        for result in ClassifiedStream(frames, classifier, smoothing=smoothing, drift=drift):
-            with stopping.uninterrupted():
-                everywhere.write(result)
+            drift = open_drift(classifier.bundle, model)
+            for result in ClassifiedStream(frames, classifier, smoothing=smoothing, drift=drift):
+                with stopping.uninterrupted():
+                    everywhere.write(result)
+
+
+def _tell(line: str) -> None:
+    echo(printable(line), err=True)

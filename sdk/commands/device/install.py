@@ -53,7 +53,8 @@ def command(
     """Copy BUNDLE into a folder of versions, try its golden photos, and put it to work.
 
     Whatever fails on the way, also the power, leaves the old version or the new one at work. With
-    --service the stream then decides: the old version comes back unless the service is healthy.
+    --service the stream then decides: the old version comes back unless the service is healthy,
+    also if this command is killed meanwhile.
     BUNDLE is a folder or a zip, or - for a zip on standard input.
 
     \b
@@ -63,8 +64,11 @@ def command(
     installation = Installation(folder)
     with _opened(bundle) as path, installation.alone():
         before = installation.current_number()
-        version = installation.install(Bundle.load(path, trust=trust), keep=keep)
-        if service is not None and version.number != before:
+        version = installation.install(
+            Bundle.load(path, trust=trust), keep=keep, trial_s=0 if service is None else trial_s
+        )
+        is_undecided = version.number != before or installation.pending_trial() is not None
+        if service is not None and is_undecided:
             _try(installation, version, service, trial_s)
     if as_json:
         values = {"version": version.number, "digest": version.bundle.digest}
@@ -76,6 +80,8 @@ def command(
 def _try(installation: Installation, version: Version, service: str, trial_s: float) -> None:
     """Let the service decide; LeansightError if the version was taken back."""
     trouble = trouble_of(service, trial_s)
+    if not trouble or version.previous is None:
+        installation.end_trial()
     if not trouble:
         return
     if version.previous is None:

@@ -4,17 +4,16 @@ import os
 import subprocess
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from leansight.runtime.errors import LeansightError
+from leansight.runtime.installation.pending_trial import LONGEST_TRIAL_S
 from leansight.runtime.installation.trial import PERIOD_S, service_health, trouble_in
 from leansight.runtime.installation.versions import Installation, Version
 from leansight.sdk.system.systemd import check_name
 from leansight.sdk.system.text import printable
-
-_LONGEST_TRIAL_S: Final = 3600
 
 
 def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,7 +21,7 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
     trial = click.option(
         "--trial",
         "trial_s",
-        type=click.FloatRange(0, _LONGEST_TRIAL_S),
+        type=click.FloatRange(0, LONGEST_TRIAL_S),
         default=PERIOD_S,
         show_default=True,
         metavar="SECONDS",

@@ -67,9 +67,14 @@ model_options: Final = options_of(
 )
 
 
-def open_classifier(bundle: Path, options: ModelOptions) -> IsolatedClassifier:
-    """Return the bundle's classifier, in a process of its own; see there for what is raised."""
-    stand_in = options.last_good
+def open_classifier(
+    bundle: Path, options: ModelOptions, *, on_trial: bool = False
+) -> IsolatedClassifier:
+    """Return the bundle's classifier, in a process of its own; see there for what is raised.
+
+    Nothing stands in for a version on trial, which would seem to be healthy.
+    """
+    stand_in = None if on_trial else options.last_good
     return IsolatedClassifier(
         [bundle, stand_in] if stand_in and stand_in.exists() else [bundle],
         model_format=options.model_format,

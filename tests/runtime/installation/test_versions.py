@@ -144,3 +144,66 @@ def test_a_damaged_history_is_named(installation: Installation, bundles: list[Bu
     (installation.folder / "versions/1/installed.json").write_text("[]")
     with pytest.raises(DataError, match=r"installed.json is damaged"):
         installation.roll_back()
+
+
+def test_a_version_is_on_trial_until_somebody_decides(
+    installation: Installation, bundles: list[Bundle]
+) -> None:
+    installation.install(bundles[0])
+    installation.install(bundles[1], trial_s=60)
+    trial = installation.pending_trial()
+    assert trial is not None
+    assert (trial.version, trial.period_s, trial.starts) == (2, 60, 0)
+    installation.end_trial()
+    assert installation.pending_trial() is None
+    assert installation.current_number() == 2
+
+
+def test_the_way_back_ends_a_trial(installation: Installation, bundles: list[Bundle]) -> None:
+    installation.install(bundles[0])
+    installation.install(bundles[1], trial_s=60)
+    installation.roll_back()
+    assert not (installation.folder / "trial.json").exists()
+    assert installation.current_number() == 1
+
+
+@pytest.mark.parametrize("keep", [2, 3])
+def test_what_nobody_has_decided_for_is_no_way_back(
+    installation: Installation, bundles: list[Bundle], keep: int
+) -> None:
+    installation.install(bundles[0])
+    installation.install(bundles[1], trial_s=60)
+    assert installation.install(bundles[2], keep=keep, trial_s=60).previous == 1
+    assert installation.roll_back().bundle.digest == bundles[0].digest
+
+
+def test_the_first_version_is_the_way_back_also_on_trial(
+    installation: Installation, bundles: list[Bundle]
+) -> None:
+    installation.install(bundles[0], trial_s=60)
+    assert installation.install(bundles[1], trial_s=60).previous == 1
+
+
+def test_a_record_that_a_kill_has_left_is_of_no_later_version_with_its_number(
+    installation: Installation, bundles: list[Bundle]
+) -> None:
+    installation.install(bundles[0])
+    installation.install(bundles[1], trial_s=60)
+    record = (installation.folder / "trial.json").read_bytes()
+    installation.roll_back()
+    (installation.folder / "trial.json").write_bytes(record)  # killed before it was removed
+    assert installation.pending_trial() is None
+    assert installation.install(bundles[2]).number == 2
+    assert installation.pending_trial() is None
+
+
+def test_an_installation_is_known_by_its_link(
+    installation: Installation, bundles: list[Bundle], tmp_path: Path
+) -> None:
+    installation.install(bundles[0])
+    found = Installation.of_link(installation.link)
+    assert found is not None
+    assert found.folder == installation.folder
+    (tmp_path / "current").symlink_to(bundles[0].path)
+    for other in (bundles[0].path, tmp_path / "current", installation.folder, tmp_path / "no"):
+        assert Installation.of_link(other) is None

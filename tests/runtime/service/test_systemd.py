@@ -1,12 +1,16 @@
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from doubles.stream_results import GRAY, seen, unlabelled
 
+from leansight.runtime.decision import Prediction
 from leansight.runtime.service.systemd import SystemdNotifier
+
+INVALID = Prediction(label=None, labels=(), score=0.0, status="invalid output", top=())
 
 
 class Listener:
@@ -89,6 +93,17 @@ def test_an_unusable_picture_went_through_the_whole_stream(systemd: Listener) ->
     systemd.heard()
     output.write(unlabelled("unusable", "it is dark", at_s=4, image=GRAY))
     assert "WATCHDOG=1" in systemd.heard()
+    output.close()
+
+
+def test_a_model_that_fails_is_told_as_such(systemd: Listener) -> None:
+    output = notifier()
+    output.write(unlabelled("degraded", "it crashed\nREADY=1", at_s=0, image=GRAY))
+    assert "STATUS=degraded: it crashed?READY=1" in systemd.heard()
+    output.write(replace(seen(), prediction=INVALID))
+    assert "STATUS=invalid output" in systemd.heard()
+    output.write(seen(at_s=1))
+    assert "STATUS=running, " in "".join(systemd.heard())
     output.close()
 
 

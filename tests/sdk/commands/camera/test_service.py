@@ -1,11 +1,15 @@
 import getpass
+import os
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import tiny_models
 from command_line import invoke, refusal
 
+from leansight.runtime.bundle import Bundle
+from leansight.runtime.installation.versions import Installation
 from leansight.sdk.commands.camera import service
 from leansight.sdk.system import systemd
 
@@ -40,6 +44,30 @@ def test_the_unit_runs_the_stream_with_its_options(
     assert values(text, "WorkingDirectory") == [str(tmp_path)]
     assert values(text, "ReadWritePaths") == [str(tmp_path), str(tmp_path / "hard")]
     assert values(text, "User") == [NOBODY]
+
+
+def test_the_stream_may_switch_the_link_that_it_reads(tiny_bundle: Path, tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "signs")
+    installation.install(Bundle.load(tiny_models.golden_bundle(tiny_bundle)))
+    text = printed(installation.link)
+    assert values(text, "ReadWritePaths") == [str(installation.folder)]
+    assert values(text, "ExecStart")[0].endswith(f"stream {installation.link}")
+    assert values(printed(tiny_bundle), "ReadWritePaths") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs services")
+def test_a_folder_of_versions_that_is_roots_is_given_to_the_user(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = Installation(tmp_path / "signs")
+    installation.install(Bundle.load(tiny_models.golden_bundle(tiny_bundle)))
+    (tmp_path / "units").mkdir()
+    Systemctl(tmp_path / "units", monkeypatch)
+    done = invoke("service", "install", "--user", NOBODY, installation.link)
+    assert done.exit_code == 0, done.output
+    assert f"it may write {installation.folder}" in done.output
+    assert installation.folder.owner() == NOBODY
+    assert (installation.folder / "versions").owner() == "root"
 
 
 def test_the_password_is_handed_over_by_systemd(tiny_bundle: Path, tmp_path: Path) -> None:
