@@ -69,7 +69,8 @@ def check(signature: bytes, digests: Mapping[str, str], public_keys: Sequence[by
 
     """
     try:
-        envelope = json.loads(signature)["dsseEnvelope"]
+        values = json.loads(signature)
+        envelope = values["dsseEnvelope"]
         payload = base64.b64decode(envelope["payload"], validate=True)
         (signed,) = envelope["signatures"]
         data = base64.b64decode(signed["sig"], validate=True)
@@ -77,6 +78,11 @@ def check(signature: bytes, digests: Mapping[str, str], public_keys: Sequence[by
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(_NO_SIGNATURE) from error
     hint = next((hint for key in public_keys if (hint := _signer(key, payload, data))), "")
+    if not hint and _has_certificate(values):
+        raise ValueError(
+            "it is signed by a certificate, such as an identity of Sigstore, which the package "
+            "model-signing verifies, and by none of the trusted keys"
+        )
     if not is_known or not hint:
         raise ValueError("it is signed by none of the trusted keys")
     _compare(_signed_digests(payload), digests)
@@ -114,6 +120,13 @@ def _signed_digests(payload: bytes) -> dict[str, str]:
     if types != (_STATEMENT_TYPE, _PREDICATE_TYPE) or not are_sha256 or len(found) < len(resources):
         raise ValueError("its signature is of another kind than OpenSSF model signing v1.0")
     return found
+
+
+def _has_certificate(values: Mapping[str, Any]) -> bool:
+    """Return whether a signature is of one who had a certificate, instead of a known key."""
+    material = values.get("verificationMaterial")
+    kinds = {"certificate", "x509CertificateChain"}
+    return isinstance(material, dict) and not kinds.isdisjoint(material)
 
 
 def _compare(signed: Mapping[str, str], there: Mapping[str, str]) -> None:

@@ -143,6 +143,19 @@ def test_the_commands_say_who_has_signed(signed: Path, tiny_bundle: Path, tmp_pa
         leansight("verify", signed, "--key", tmp_path / "theirs.pem")
 
 
+@pytest.mark.usefixtures("on_the_pi")
+@pytest.mark.parametrize("kind", ["certificate", "x509CertificateChain"])
+def test_a_signature_of_an_identity_is_named_as_one(signed: Path, kind: str) -> None:
+    values = json.loads((signed / SIGNATURE).read_text())
+    values["verificationMaterial"] = {kind: {"rawBytes": ""}, "tlogEntries": []}
+    (signed / SIGNATURE).write_text(json.dumps(values))
+    assert Bundle.load(signed).require_trust()  # it is a key of ours all the same
+    values["dsseEnvelope"]["signatures"][0]["sig"] = ""
+    (signed / SIGNATURE).write_text(json.dumps(values))
+    with pytest.raises(BundleError, match=r"by a certificate, such as an identity of Sigstore"):
+        Bundle.load(signed)
+
+
 @pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP521R1()])
 def test_longer_keys_sign_as_well(
     tiny_bundle: Path, tmp_path: Path, curve: ec.EllipticCurve
