@@ -1,5 +1,6 @@
 """Epochs are cut off, gone on with, and shared by processes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,20 +10,46 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import shapes
 import torch
+from pytorch_lightning.demos.boring_classes import BoringModel
 from safetensors.torch import load_file
 from tiny_run import HERE, lists, rows, shortened
+from torch.utils.data import DataLoader, TensorDataset
 
 from leansight.runtime.errors import DataError
 from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
 from leansight.sdk.training.train import train
-from leansight.sdk.training.trainer import moving_average
+from leansight.sdk.training.trainer import moving_average, quiet_lightning
+
+
+class FullDisk(DataLoader[torch.Tensor]):
+    """Readers whose processes cannot be started, or something else than a disk that fails."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(TensorDataset(torch.zeros(4, 32)))
+        self.error = error
+
+    def __iter__(self) -> Never:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), RuntimeError("no")])
+def test_what_stops_the_readers_is_not_hidden_by_the_end_of_lightning(error: Exception) -> None:
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    with pytest.raises(type(error)) as raised, quiet_lightning():
+        trainer.fit(BoringModel(), FullDisk(error))
+    assert (raised.value is error) == isinstance(error, OSError)  # else Lightning's own, of it
 
 
 @pytest.mark.slow
