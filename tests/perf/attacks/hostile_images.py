@@ -1,26 +1,35 @@
-"""Change one bit of an image file: does anybody say so?
+"""Change one bit of an image file: does anybody say so? And what do the named attacks cost?
 
-    python tests/perf/attacks/flipped_images.py [--images 500] [--seed 1]
+    python tests/perf/attacks/hostile_images.py [--images 500] [--seed 1]
 
 Printed is how many of the changed files OpenCV reads without a word, and of how many leansight says
 something: that it cannot be read, or what a strict decoder says against it (`classify`,
-`data stats`). Needs the extra `jpeg`.
+`data stats`). Then the memory and the time of a processor that the worst of `tests/fuzz/attacks/`
+takes. Needs the extra `jpeg`.
 """
 
 import argparse
+import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
 
 import cv2
 import numpy as np
+from hostile.cost import Cost, cost_of
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.images import read_image
 from leansight.sdk.data.damage import damage_of
 
+ATTACKS = Path(__file__).parents[2] / "fuzz" / "attacks" / "image"
+
 
 def main() -> None:
-    """Print a line for each format."""
+    """Print a line for each format, and one for each reader."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
@@ -38,6 +47,20 @@ def main() -> None:
             print(
                 f"{suffix}: {asked.images} files, OpenCV reads {silent}, leansight tells of {told}"
             )
+    files = [path for path in sorted(ATTACKS.iterdir()) if path.is_file()]
+    print(f"{len(files)} attacks, OpenCV: {_worst(cv2.imread, files)}")
+    print(f"{len(files)} attacks, leansight: {_worst(read_image, files)}")
+
+
+def _worst(read: Callable[[str], object], files: list[Path]) -> str:
+    costs = [cost_of(partial(read, str(file))) for file in files]
+    killed = sum(cost.error == "killed" for cost in costs)
+    megabytes, seconds = (max(values) for values in zip(*map(_figures, costs), strict=True))
+    return f"up to {megabytes:.0f} MB and {seconds:.2f} s of a processor, {killed} killed"
+
+
+def _figures(cost: Cost) -> tuple[float, float]:
+    return cost.megabytes, cost.seconds
 
 
 def _photo(suffix: str, chance: np.random.Generator) -> bytes:
