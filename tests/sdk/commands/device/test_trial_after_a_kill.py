@@ -94,7 +94,7 @@ def machine(bundle: Path, folder: Path, *, camera: float, trial_s: float) -> Ite
 def test_a_healthy_version_stays_after_the_command_is_killed(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    with machine(tiny_bundle, tmp_path, camera=ALWAYS, trial_s=15) as pi:
+    with machine(tiny_bundle, tmp_path, camera=ALWAYS, trial_s=20) as pi:
         pi.kill_command()
         assert pi.wait_for_decision() == 2
         assert pi.service.bundles == ["2"]
@@ -126,7 +126,7 @@ def test_a_version_whose_stream_is_killed_twice_is_taken_back_at_the_third_start
 
 
 def test_after_a_power_cut_the_next_start_decides(tiny_bundle: Path, tmp_path: Path) -> None:
-    with machine(tiny_bundle, tmp_path, camera=ALWAYS, trial_s=15) as pi:
+    with machine(tiny_bundle, tmp_path, camera=ALWAYS, trial_s=20) as pi:
         pi.kill_command()
         pi.kill_stream()
         assert pi.wait_for_decision() == 2
@@ -136,7 +136,7 @@ def test_after_a_power_cut_the_next_start_decides(tiny_bundle: Path, tmp_path: P
 def test_while_the_command_lives_it_decides_whatever_becomes_of_the_stream(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    with machine(tiny_bundle, tmp_path, camera=ALWAYS, trial_s=25) as pi:
+    with machine(tiny_bundle, tmp_path, camera=ALWAYS, trial_s=30) as pi:
         wait_for(lambda: bool(pi.service.bundles), "the service is restarted")
         for _ in range(3):
             pi.kill_stream()
