@@ -133,6 +133,7 @@ class TimedModel:
             on=place.on,
             threads=self._threads,
             runs=steps["total"].size,
+            interpreter=self.starts[0]["settings"],
         )
 
     def detail(self) -> Detail:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from leansight.benchmarks.bare_input import bare_input
+from leansight.benchmarks.probes.interpreter_settings import settings_of
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy, decide
@@ -70,6 +71,7 @@ def main(arguments: list[str]) -> int:
                 counters=counters.reason,
                 input_shape=classifier.interpreter.input_shape,
                 outputs=len(classifier.labels),
+                settings=settings_of(classifier.interpreter),
                 clock_ns=clock_ns(),
             )
             for line in sys.stdin:

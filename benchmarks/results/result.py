@@ -1,8 +1,8 @@
 """What a benchmark found: a row for each model, what failed, who is faster, the machine."""
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, throttling
@@ -54,7 +54,8 @@ class BenchmarkResult:
     `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
     of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
     `counts`: instructions and cycles of a frame where the kernel counts them. `runs` is the number
-    of timed frames. `on` is how the machine was reached, "" for this one.
+    of timed frames. `interpreter` is what the runtime says of how it runs the model: its name, its
+    threads, and its own options. `on` is how the machine was reached, "" for this one.
     `accuracy` is that of this very file, where labelled images were given;
     `accuracy_failure` says why it is not known.
     """
@@ -83,6 +84,7 @@ class BenchmarkResult:
     on: str
     threads: int
     runs: int
+    interpreter: Mapping[str, str | int] = field(default_factory=dict)
     accuracy: Accuracy | None = None
     accuracy_failure: str = ""
 

@@ -72,6 +72,7 @@ def test_the_page_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
         "6.0 M",
         "1 QLinearConv conv1",
         "75.0 %",
+        "runtime: LiteRT, threads: 1, xnnpack: 9 of 9 operations",
     ):
         assert words in page.text
     assert "INVALID" not in page.text

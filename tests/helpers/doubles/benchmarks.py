@@ -74,6 +74,7 @@ def a_result(name: str, inference_ms: float, **values: object) -> BenchmarkResul
         on="",
         threads=1,
         runs=200,
+        interpreter={"runtime": "LiteRT", "threads": 1, "xnnpack": "9 of 9 operations"},
     )
     return replace(result, **values)  # type: ignore[arg-type]
 
