@@ -136,7 +136,7 @@ def benchmark(
     )
     return Benchmark(
         results=tuple(model.result(place) for model in found),
-        details=tuple(model.detail() for model in found),
+        details=tuple(model.detail(place) for model in found),
         failures=tuple(model.as_failure() for model in timed if model.failure),
         comparisons=comparisons,
         conditions=conditions,

@@ -16,6 +16,7 @@ from leansight.benchmarks.results.estimates import (
     percentiles_of,
     undisturbed_of,
 )
+from leansight.benchmarks.results.resources import samples_above
 from leansight.benchmarks.results.result import BenchmarkResult, Detail, Failure, Latency
 from leansight.benchmarks.worker import STEPS, TIMES
 from leansight.runtime.errors import BundleError
@@ -33,6 +34,7 @@ class TimedModel:
         self.starts: list[dict[str, Any]] = []
         self._model, self._launch, self._threads = model, launch, threads
         self._launches: list[list[dict[str, Any]]] = []
+        self._memory: list[list[dict[str, float | None]]] = []  # of each launch
         self._count: GraphCount | None = None
         self._layer_times: tuple[tuple[str, str, float], ...] = ()
         self._size_bytes = self._compressed_bytes = 0
@@ -51,7 +53,8 @@ class TimedModel:
                     self._size_bytes = len(data)
                     self._compressed_bytes = len(zlib.compress(data, level=9))
                     self._count = count_graph(data, self._model.format, name=self._model.name)
-                self._running.ask({"warm_up_s": _WARM_UP_S})
+                self._memory.append([*self._running.start["memory"]])
+                self._memory[-1] += self._running.ask({"warm_up_s": _WARM_UP_S})["memory"]
 
     def _check_labels(self, outputs: int) -> None:
         if (labels := len(self._model.labels)) and labels != outputs:
@@ -65,6 +68,7 @@ class TimedModel:
             with self._noting_failure():
                 block = self._running.ask({"frames": frames, "first": first})
                 self._launches[-1].append(block)
+                self._memory[-1] += block["memory"]
 
     def profile(self) -> None:
         """Launch the process once more, for the times of the operations where it can tell them."""
@@ -136,7 +140,7 @@ class TimedModel:
             interpreter=self.starts[0]["settings"],
         )
 
-    def detail(self) -> Detail:
+    def detail(self, place: Machine) -> Detail:
         """Return what the result is made of."""
         assert self._count is not None
         quantiles = np.quantile(self.times_ms("inference"), np.linspace(0, 1, 101))
@@ -144,13 +148,13 @@ class TimedModel:
             layers=self._count.layers,
             layer_times=self._layer_times,
             quantiles_ms=tuple(quantiles.round(6).tolist()),
+            memory=samples_above(self._memory[0], place.empty_bytes),
         )
 
     def _above(self, empty_bytes: Mapping[str, int | None], kind: str) -> int | None:
-        """Return the most memory of a kind above an empty process, of all blocks."""
-        blocks = [block for launch in self._launches for block in launch]
-        sizes: list[int | None] = [block["memory_bytes"][kind] for block in blocks]
-        known, empty = [size for size in sizes if size is not None], empty_bytes[kind]
+        """Return the most memory of a kind above an empty process, of all samples."""
+        sizes = [sample[kind] for launch in self._memory for sample in launch]
+        known, empty = [int(size) for size in sizes if size is not None], empty_bytes[kind]
         return max(known) - empty if known and empty is not None else None
 
     def _counts_a_frame(self) -> dict[str, float]:

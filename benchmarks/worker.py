@@ -55,18 +55,23 @@ def main(arguments: list[str]) -> int:
         pinned_to = hold_on_cores(int(threads))
         with ProcessCounters() as counters:  # before the interpreter starts its threads
             images = list(np.load(pictures).values())
+            memory = [memory_sample(int(spawned_ns))]
             loading_ns = time.monotonic_ns()
             chosen = cast("Format", named_format)
             classifier = load_model(
                 Path(path), model_format=chosen, threads=int(threads), labels=int(labels)
             )
             loaded_ns = time.monotonic_ns()
+            memory.append(memory_sample(int(spawned_ns)))
+            starting_ns = time.monotonic_ns()
             run_once(classifier, images[0])
             first_ns = time.monotonic_ns()
+            memory.append(memory_sample(int(spawned_ns)))
             _answer(
                 import_ms=(entered_ns - int(spawned_ns)) / 1e6,
                 load_ms=(loaded_ns - loading_ns) / 1e6,
-                first_result_ms=(first_ns - loaded_ns) / 1e6,
+                first_result_ms=(first_ns - starting_ns) / 1e6,
+                memory=memory,
                 pinned_to=pinned_to,
                 counters=counters.reason,
                 input_shape=classifier.interpreter.input_shape,
@@ -79,7 +84,8 @@ def main(arguments: list[str]) -> int:
                 if "profile" in request:
                     _answer(layer_times=profile(Path(path), int(threads), request["profile"]))
                 else:
-                    _answer(**serve(request, classifier, images, counters))
+                    answer = serve(request, classifier, images, counters)
+                    _answer(**answer, memory=[memory_sample(int(spawned_ns))])
     except (LeansightError, OSError, ValueError) as error:
         place = "" if isinstance(error, LeansightError) else f"{path}: "
         _answer(error=place + " ".join(str(error).split()))
@@ -108,8 +114,12 @@ def serve(
     return {
         "times_ns": dict(zip(TIMES, zip(*times_ns, strict=True), strict=True)),
         "counts": {name: after[name] - before[name] for name in after},
-        "memory_bytes": own_memory_bytes(),
     }
+
+
+def memory_sample(spawned_ns: int) -> dict[str, float | None]:
+    """Return this process's memory in bytes, and how many seconds after its start."""
+    return {"seconds": (time.monotonic_ns() - spawned_ns) / 1e9, **own_memory_bytes()}
 
 
 def profile(path: Path, threads: int, frames: int) -> "LayerTimes":

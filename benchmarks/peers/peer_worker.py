@@ -53,9 +53,11 @@ def main(arguments: "list[str]") -> int:
             settings={"runtime": peer, **settings},
             clock_ns=clock_ns(),
             logits=logits.tolist(),
+            memory=[memory_sample(int(spawned_ns))],
         )
         for line in sys.stdin:
-            answer(**serve(json.loads(line), run, images))
+            found = serve(json.loads(line), run, images)
+            answer(**found, memory=[memory_sample(int(spawned_ns))])
     except Exception as error:  # noqa: BLE001 -- runtimes raise whatever they like
         answer(error=f"{peer}: " + " ".join(str(error).split())[:300])
         return 1
@@ -78,7 +80,6 @@ def serve(request: "dict[str, Any]", run: Run, images: Array) -> "dict[str, Any]
             "processor": [busy for _, busy in times],
         },
         "counts": {},
-        "memory_bytes": memory_bytes(),
     }
 
 
@@ -122,9 +123,9 @@ def clock_ns() -> int:
     return fastest
 
 
-def memory_bytes() -> "dict[str, int | None]":
-    """Return what the kernel tells of this process's memory."""
-    found: dict[str, int | None] = {}
+def memory_sample(spawned_ns: int) -> "dict[str, float | None]":
+    """Return this process's memory in bytes, and how many seconds after its start."""
+    found: dict[str, float | None] = {"seconds": (time.monotonic_ns() - spawned_ns) / 1e9}
     for name, file, key in (
         ("peak_rss", "status", "VmHWM"),
         ("rss", "status", "VmRSS"),

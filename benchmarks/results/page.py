@@ -45,6 +45,7 @@ def _section(found: Benchmark) -> dict[str, object]:
         "pareto": draw_pareto(found),
         "distributions": draw_distributions(found),
         "memory": draw_memory(found),
+        "memory_over_time": draw_memory_over_time(found),
         "layers": [draw_layers(detail) for detail in found.details],
     }
 
@@ -104,6 +105,29 @@ def draw_memory(found: Benchmark) -> str:
             range(len(names)), names
         ),
     )  # fmt: skip
+
+
+def draw_memory_over_time(found: Benchmark) -> str:
+    """Draw a line for each model's resident memory, dotted its PSS; "" where none is told."""
+    if not any(sample.rss_bytes for detail in found.details for sample in detail.memory):
+        return ""
+    figure, axes = _figure(7, 3.2)
+    for number, (name, detail) in enumerate(zip(titles(found.results), found.details, strict=True)):
+        seconds = [sample.seconds for sample in detail.memory]
+        resident = [_megabytes(sample.rss_bytes) for sample in detail.memory]
+        shared = [_megabytes(sample.pss_bytes) for sample in detail.memory]
+        axes.plot(seconds, resident, ".-", color=_colour(number), label=_plain(name))
+        axes.plot(seconds, shared, ":", color=_colour(number))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("seconds since the start of the process, other models' turns among them")
+    axes.set_ylabel("MB above an empty process")
+    _legend(axes)
+    return _svg(figure)
+
+
+def _megabytes(size_bytes: int | None) -> float:
+    """Return megabytes; a gap in a line where the system does not tell."""
+    return float("nan") if size_bytes is None else size_bytes / 1e6
 
 
 def draw_layers(detail: Detail) -> str:

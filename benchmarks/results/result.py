@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, throttling
 from leansight.benchmarks.results.estimates import Estimate, Percentiles
+from leansight.benchmarks.results.resources import MemorySample
 from leansight.runtime.interpreter import Format
 
 FORMAT_VERSION: Final = 1
@@ -116,11 +117,13 @@ class Detail:
     none where it does not tell (LiteRT), or was not asked.
     `quantiles_ms`: inference on the wall's clock, from the fastest frame to the slowest in
     hundredths of all frames.
+    `memory`: of its first launch, from the start on; 100 samples at most, and the largest is there.
     """
 
     layers: tuple[LayerCount, ...]
     layer_times: tuple[tuple[str, str, float], ...]
     quantiles_ms: tuple[float, ...]
+    memory: tuple[MemorySample, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,6 +80,17 @@ def test_the_page_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
     assert "http" not in style
 
 
+def test_memory_is_a_line_over_time_for_each_model(tmp_path: Path) -> None:
+    found = a_benchmark(a_result("first", 4.0), a_result("second", 1.0))
+    page = page_of(found, tmp_path)
+    assert "Memory over time" in page.text
+    drawn = (tmp_path / "bench.html").read_text().partition("Memory over time")[2]
+    drawn = drawn.partition("</svg>")[0]
+    # matplotlib draws a line of four points as one path: M, then three times L.
+    lines = re.findall(r'd="M [-\d. ]+\n(?:L [-\d. ]+\n){3}"', drawn)
+    assert len(lines) == 2
+
+
 def test_without_labelled_images_or_memory_there_are_no_such_pictures(tmp_path: Path) -> None:
     plain = page_of(a_benchmark(a_result("a", 1.0, peak_rss_bytes=None)), tmp_path)
     assert "How often they are right" not in plain.text

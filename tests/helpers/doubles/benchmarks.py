@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState
 from leansight.benchmarks.results.estimates import Estimate, Percentiles
+from leansight.benchmarks.results.resources import MemorySample
 from leansight.benchmarks.results.result import (
     Benchmark,
     BenchmarkResult,
@@ -96,6 +97,10 @@ def a_benchmark(
                     LayerCount(name="logits", operation="FULLY_CONNECTED", macs=43, is_int8=False),
                 ),
                 layer_times=(("conv1", "QLinearConv", 0.75), ("head", "Gemm", 0.25)),
+                memory=tuple(
+                    MemorySample(seconds=n, rss_bytes=n * 1_000_000, pss_bytes=None)
+                    for n in range(1, 5)
+                ),
                 quantiles_ms=tuple(time * (1 + n / 100) for n in range(101)),
             )
             for time in times
