@@ -17,6 +17,7 @@ import numpy as np
 
 from leansight.benchmarks.machines import Machine, ThisMachine
 from leansight.benchmarks.models import Model
+from leansight.benchmarks.peaks import measure_peaks
 from leansight.benchmarks.probes.conditions import MachineState
 from leansight.benchmarks.results.estimates import estimate_median, estimate_ratio
 from leansight.benchmarks.results.result import (
@@ -45,7 +46,8 @@ class Settings:
         most_s: seconds after which no more frames are added.
         threads: processor threads of the interpreter.
         hang_s: a model that is silent for longer has failed.
-        profile: whether to ask for the times of single operations as well.
+        profile: whether to measure the times of single operations, energy, and what the machine
+            can do at most as well.
 
     Raises:
         ValueError: fewer than one frame.
@@ -116,9 +118,15 @@ def benchmark(
             launch = place.bring(one, pictures, threads=settings.threads, hang_s=settings.hang_s)
             timed.append(TimedModel(one, stack.enter_context(launch), settings.threads))
         states = list(_sittings(timed, place, settings, advanced))
-        if settings.profile:
+        peaks, energy = None, ""
+        if settings.profile and (formats := [f for model in timed if (f := model.own_format)]):
             for model in timed:
                 model.profile()
+            reasons = (model.measure_energy() for model in timed)
+            energy = next(filter(None, reasons), "")  # without a meter, the next has none either
+            peaks = measure_peaks(
+                formats, place, pictures, folder, threads=settings.threads, hang_s=settings.hang_s
+            )
     found = [model for model in timed if not model.failure]
     if not found:
         raise BundleError(timed[0].failure)
@@ -133,9 +141,11 @@ def benchmark(
         precision=settings.precision,
         precision_reached=_is_precise(found, settings),
         seconds=round(time.monotonic() - began, 1),
+        peaks=peaks,
+        energy=energy,
     )
     return Benchmark(
-        results=tuple(model.result(place) for model in found),
+        results=tuple(model.result(place, peaks) for model in found),
         details=tuple(model.detail(place) for model in found),
         failures=tuple(model.as_failure() for model in timed if model.failure),
         comparisons=comparisons,

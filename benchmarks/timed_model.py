@@ -16,13 +16,15 @@ from leansight.benchmarks.results.estimates import (
     percentiles_of,
     undisturbed_of,
 )
-from leansight.benchmarks.results.resources import samples_above
+from leansight.benchmarks.results.resources import Energy, MachinePeaks, energy_of, samples_above
 from leansight.benchmarks.results.result import BenchmarkResult, Detail, Failure, Latency
 from leansight.benchmarks.worker import STEPS, TIMES
 from leansight.runtime.errors import BundleError
+from leansight.runtime.interpreter import Format
 
 _WARM_UP_S: Final = 3.0  # at most
 _PROFILED_FRAMES: Final = 50
+_ENERGY_S: Final = 2.0
 _STARTING: Final = ("import_ms", "load_ms", "first_result_ms")
 
 
@@ -37,6 +39,7 @@ class TimedModel:
         self._memory: list[list[dict[str, float | None]]] = []  # of each launch
         self._count: GraphCount | None = None
         self._layer_times: tuple[tuple[str, str, float], ...] = ()
+        self._energy: Energy | None = None
         self._size_bytes = self._compressed_bytes = 0
         self._running: RunningModel
 
@@ -77,6 +80,20 @@ class TimedModel:
                 times = running.ask({"profile": _PROFILED_FRAMES})["layer_times"]
                 self._layer_times = tuple((name, kind, ms) for name, kind, ms in times)
 
+    def measure_energy(self) -> str:
+        """Launch the process once more, for its energy; return why that is not known, or ""."""
+        if self.failure or self._model.peer:
+            return ""
+        try:
+            with self._launch() as running:
+                running.ask({"warm_up_s": _WARM_UP_S})
+                told = running.ask({"energy_s": _ENERGY_S})
+        except BundleError as error:
+            return str(error)
+        if "energy" in told:
+            self._energy = energy_of(told["energy"])
+        return str(told.get("reason", ""))
+
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:
         try:
@@ -103,8 +120,13 @@ class TimedModel:
         clock = "processor" if self.undisturbed_clock == "processor" else "inference"
         return undisturbed_of(self.times_ms(clock))
 
-    def result(self, place: Machine) -> BenchmarkResult:
-        """Sum up all frames."""
+    @property
+    def own_format(self) -> Format | None:
+        """The format, if it ran in our own runtime and did not fail."""
+        return None if self.failure or self._model.peer else self._model.format
+
+    def result(self, place: Machine, peaks: MachinePeaks | None = None) -> BenchmarkResult:
+        """Sum up all frames, beside what the machine can do at most."""
         assert self._count is not None
         steps = {step: self.times_ms(step) for step in STEPS}
         steps["total"] = np.sum(list(steps.values()), axis=0)
@@ -112,6 +134,8 @@ class TimedModel:
             name: float(np.median([start[name] for start in self.starts])) for name in _STARTING
         }
         start_ms = [sum(start[name] for name in _STARTING) for start in self.starts]
+        undisturbed = estimate_median(self.undisturbed_ms())
+        time_ms = undisturbed.value
         return BenchmarkResult(
             name=self._model.name,
             format=self._model.format,
@@ -129,7 +153,7 @@ class TimedModel:
             load_ms=starts["load_ms"],
             first_result_ms=starts["first_result_ms"],
             latency_ms=Latency(**{step: percentiles_of(times) for step, times in steps.items()}),
-            undisturbed_ms=estimate_median(self.undisturbed_ms()),
+            undisturbed_ms=undisturbed,
             undisturbed_clock=self.undisturbed_clock,
             counts=self._counts_a_frame(),
             bundle_digest=self._model.digest,
@@ -138,6 +162,9 @@ class TimedModel:
             threads=self._threads,
             runs=steps["total"].size,
             interpreter=self.starts[0]["settings"],
+            int8_peak_share=peaks.int8_share(self._count.macs, time_ms) if peaks else None,
+            bandwidth_share=peaks.bandwidth_share(self._size_bytes, time_ms) if peaks else None,
+            energy=self._energy,
         )
 
     def detail(self, place: Machine) -> Detail:

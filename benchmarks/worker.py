@@ -5,15 +5,18 @@ in JSON lines on stdout: once when its first result is there, then once for each
 stdin. {"warm_up_s": 3} asks for unmeasured frames until they get no faster, or that many seconds;
 {"frames": 10, "first": 0} for a block of timed frames, which begins at that picture;
 {"pixels": FILE} for the logits of prepared images (.npy); {"profile": 50} for the times of the
-operations, of so many frames, where the runtime can tell. What cannot be run is answered with
-{"error": ...}.
+operations, of so many frames, where the runtime can tell; {"energy_s": 2} for what the machine's
+meter sees in so many seconds; {"copy_bytes": 1000} for the time of a copy. What cannot be run is
+answered with {"error": ...}.
 """
 
 import gc
+import itertools
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -40,6 +43,7 @@ Times = tuple[int, int, int, int]
 _UNTIMED: Final = 2  # frames before a block: the caches are another model's
 _WARM_UP_FRAMES: Final = 10
 _STABLE_BLOCKS: Final = 2
+_COPIES: Final = 5
 _STABLE: Final = 1.02  # a block that is not faster than this shows no more warming up
 
 
@@ -83,6 +87,10 @@ def main(arguments: list[str]) -> int:
                 request = json.loads(line)
                 if "profile" in request:
                     _answer(layer_times=profile(Path(path), int(threads), request["profile"]))
+                elif "energy_s" in request:
+                    _answer(**energy(classifier, images, request["energy_s"]))
+                elif "copy_bytes" in request:
+                    _answer(seconds=copy_seconds(request["copy_bytes"]))
                 else:
                     answer = serve(request, classifier, images, counters)
                     _answer(**answer, memory=[memory_sample(int(spawned_ns))])
@@ -128,6 +136,31 @@ def profile(path: Path, threads: int, frames: int) -> "LayerTimes":
 
     model = path.read_bytes() if is_bare_model(path) else Bundle.load(path).read("model.onnx")
     return onnx_layer_times(model, threads=threads, frames=frames)
+
+
+def energy(classifier: Classifier, images: Sequence[Image], seconds: float) -> dict[str, Any]:
+    """Return what the machine's meter sees while frames run, or why there is no meter."""
+    from leansight.benchmarks.probes.energy import find_meter, measure_energy  # memory is measured
+
+    meter, reason = find_meter()
+    if meter is None:
+        return {"reason": reason}
+    frames = itertools.cycle(images)
+    reading = measure_energy(meter, lambda: run_once(classifier, next(frames)), seconds)
+    return {"energy": asdict(reading)}
+
+
+def copy_seconds(size_bytes: int) -> float:
+    """Return what the fastest of five copies of so many bytes took, on the thread's own clock."""
+    source = np.ones(size_bytes, np.uint8)
+    target = np.zeros_like(source)
+    target[:] = 1  # its pages are there now
+    fastest = float("inf")
+    for _ in range(_COPIES):
+        began = time.thread_time()
+        np.copyto(target, source)
+        fastest = min(fastest, time.thread_time() - began)
+    return fastest
 
 
 def warm_up(classifier: Classifier, images: Sequence[Image], limit_s: float) -> int:

@@ -6,7 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from leansight.benchmarks.results.result import Benchmark, Detail, titles
+from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Detail, titles
 from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, scaled
 from leansight.runtime.extras import require
 from leansight.runtime.system.whole_files import write_whole
@@ -30,9 +30,21 @@ def write_page(found: Benchmark | Sequence[Benchmark], path: Path) -> None:
     )
     sections = [_section(machine) for machine in machines]
     html: str = page.render(
-        sections=sections, work_title=WORK_TITLE, scaled=scaled, interval=interval
+        sections=sections,
+        work_title=WORK_TITLE,
+        scaled=scaled,
+        interval=interval,
+        layer_times_note=layer_times_note,
     )
     write_whole(path, html.encode())
+
+
+def layer_times_note(result: BenchmarkResult) -> str:
+    """Say why there are no times of single operations."""
+    runtime = result.interpreter.get("runtime", "this runtime")
+    if result.format == "onnx" and runtime == "ONNX Runtime":
+        return "The times of single operations were not asked for."
+    return f"No times of single operations: leansight knows no profiler in {runtime}'s Python."
 
 
 def _section(found: Benchmark) -> dict[str, object]:

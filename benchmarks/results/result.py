@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, throttling
 from leansight.benchmarks.results.estimates import Estimate, Percentiles
-from leansight.benchmarks.results.resources import MemorySample
+from leansight.benchmarks.results.resources import Energy, MachinePeaks, MemorySample
 from leansight.runtime.interpreter import Format
 
 FORMAT_VERSION: Final = 1
@@ -56,7 +56,11 @@ class BenchmarkResult:
     of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
     `counts`: instructions and cycles of a frame where the kernel counts them. `runs` is the number
     of timed frames. `interpreter` is what the runtime says of how it runs the model: its name, its
-    threads, and its own options. `on` is how the machine was reached, "" for this one.
+    threads, and its own options. `int8_peak_share`: of the fastest int8 matrix product in the same
+    run, what the model's MACs in its undisturbed time are; `bandwidth_share`: of a large copy, what
+    it takes to read the file once a frame; both None where nobody measured (see `MachinePeaks`).
+    `energy` of a frame, None where the machine does not tell. `on` is how the machine was reached,
+    "" for this one.
     `accuracy` is that of this very file, where labelled images were given;
     `accuracy_failure` says why it is not known.
     """
@@ -86,6 +90,9 @@ class BenchmarkResult:
     threads: int
     runs: int
     interpreter: Mapping[str, str | int] = field(default_factory=dict)
+    int8_peak_share: float | None = None
+    bandwidth_share: float | None = None
+    energy: Energy | None = None
     accuracy: Accuracy | None = None
     accuracy_failure: str = ""
 
@@ -165,7 +172,9 @@ class Conditions:
     `frames` says which pictures were classified. `counters` says why instructions were not
     counted, "" if they were. `pinned_to`: the cores that the threads were held on. `clock_ns`:
     what it takes to read the clocks around a frame. `precision` is what was asked for,
-    `precision_reached` whether the undisturbed times and all ratios have it.
+    `precision_reached` whether the undisturbed times and all ratios have it. `peaks` is what the
+    machine did at most, None where nobody measured. `energy` says why energy is not known, "" if it
+    is or nobody asked.
     """
 
     facts: MachineFacts
@@ -177,6 +186,8 @@ class Conditions:
     precision: float | None
     precision_reached: bool
     seconds: float
+    peaks: MachinePeaks | None = None
+    energy: str = ""
 
     @property
     def throttled(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState
 from leansight.benchmarks.results.estimates import Estimate, Percentiles
-from leansight.benchmarks.results.resources import MemorySample
+from leansight.benchmarks.results.resources import MachinePeaks, MemorySample
 from leansight.benchmarks.results.result import (
     Benchmark,
     BenchmarkResult,
@@ -76,6 +76,8 @@ def a_result(name: str, inference_ms: float, **values: object) -> BenchmarkResul
         threads=1,
         runs=200,
         interpreter={"runtime": "LiteRT", "threads": 1, "xnnpack": "9 of 9 operations"},
+        int8_peak_share=0.431,
+        bandwidth_share=0.012,
     )
     return replace(result, **values)  # type: ignore[arg-type]
 
@@ -122,6 +124,10 @@ def a_benchmark(
                 precision=0.02,
                 precision_reached=True,
                 seconds=12.0,
+                peaks=MachinePeaks(
+                    int8_macs_per_s={"tflite": 61.2e9}, copy_bytes_per_s=8.1e9, threads=1
+                ),
+                energy="no meter",
             ),
             **conditions,  # type: ignore[arg-type]
         ),
