@@ -88,6 +88,7 @@ def benchmark(
     *,
     frames: str = "given by the caller",
     on: Machine | None = None,
+    capture: str = "",
     advanced: Callable[[int, int], None] | None = None,
 ) -> Benchmark:
     """Measure models on pictures, (H, W, 3) or (H, W) uint8, and return all that was found.
@@ -96,10 +97,12 @@ def benchmark(
 
     Args:
         models: what `find_models` returns.
-        images: the pictures that are classified in turn, one or more.
+        images: the pictures that are classified in turn, one or more; none with `capture`.
         settings: how to measure.
         frames: what to say of the pictures.
         on: the machine; by default this one.
+        capture: a video, or a camera as `CameraStream` names it, whose frames are captured one by
+            one in the pictures' place: that is a timed step then. Other runtimes have the pictures.
         advanced: called with the numbers of blocks that are done and planned.
 
     Raises:
@@ -115,7 +118,13 @@ def benchmark(
         timed = []
         for number, given in enumerate(models):
             one = given.in_one_file(folder / str(number))
-            launch = place.bring(one, pictures, threads=settings.threads, hang_s=settings.hang_s)
+            launch = place.bring(
+                one,
+                pictures,
+                threads=settings.threads,
+                hang_s=settings.hang_s,
+                capture="" if one.peer else capture,
+            )
             timed.append(TimedModel(one, stack.enter_context(launch), settings.threads))
         states = list(_sittings(timed, place, settings, advanced))
         peaks, energy = None, ""
@@ -125,7 +134,7 @@ def benchmark(
             reasons = (model.measure_energy() for model in timed)
             energy = next(filter(None, reasons), "")  # without a meter, the next has none either
             peaks = measure_peaks(
-                formats, place, pictures, folder, threads=settings.threads, hang_s=settings.hang_s
+                formats, place, folder, threads=settings.threads, hang_s=settings.hang_s
             )
     found = [model for model in timed if not model.failure]
     if not found:

@@ -4,8 +4,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from leansight.benchmarks.machines import Machine
 from leansight.benchmarks.models import Model
+from leansight.benchmarks.picture import synthetic_image
 from leansight.benchmarks.probes.peak_graphs import PEAK_MACS, peak_graph
 from leansight.benchmarks.results.resources import MachinePeaks
 from leansight.runtime.errors import BundleError
@@ -20,7 +23,6 @@ _COPY_BYTES: Final = 64 << 20  # no cache of a board or a desktop holds it twice
 def measure_peaks(
     formats: Collection[Format],
     place: Machine,
-    pictures: Path,
     folder: Path,
     *,
     threads: int,
@@ -34,6 +36,7 @@ def measure_peaks(
     """
     macs_per_s: dict[str, float] = {}
     copy_bytes_per_s, failure = None, ""
+    np.savez(pictures := folder / "peak.npz", synthetic_image())
     for chosen in sorted(set(formats)):
         file = folder / f"peak.{chosen}"
         file.write_bytes(peak_graph(chosen))

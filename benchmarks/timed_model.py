@@ -128,7 +128,8 @@ class TimedModel:
     def result(self, place: Machine, peaks: MachinePeaks | None = None) -> BenchmarkResult:
         """Sum up all frames, beside what the machine can do at most."""
         assert self._count is not None
-        steps = {step: self.times_ms(step) for step in STEPS}
+        names = ("capture", *STEPS) if "capture" in self._launches[0][0]["times_ns"] else STEPS
+        steps = {step: self.times_ms(step) for step in names}
         steps["total"] = np.sum(list(steps.values()), axis=0)
         starts = {
             name: float(np.median([start[name] for start in self.starts])) for name in _STARTING

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from leansight.benchmarks.bare_input import bare_input
+from leansight.benchmarks.probes.captured_frames import CapturedFrames
 from leansight.benchmarks.probes.interpreter_settings import settings_of
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
@@ -50,15 +51,19 @@ _STABLE: Final = 1.02  # a block that is not faster than this shows no more warm
 def main(arguments: list[str]) -> int:
     """Answer until stdin closes.
 
-    The arguments: path, format, threads, number of labels (0: not known), pictures (.npz), time of
-    the start (ns).
+    The arguments: path, format, threads, number of labels (0: not known), pictures (.npz), a video
+    or a camera whose frames are captured ("": none), time of the start (ns).
     """
-    path, named_format, threads, labels, pictures, spawned_ns = arguments
+    path, named_format, threads, labels, pictures, source, spawned_ns = arguments
     entered_ns = time.monotonic_ns()
     try:
         pinned_to = hold_on_cores(int(threads))
         with ProcessCounters() as counters:  # before the interpreter starts its threads
             images = list(np.load(pictures).values())
+            captured = CapturedFrames(source) if source else None
+            if captured is not None:
+                with captured.opened():
+                    images = [captured.read()[0]]  # of what is not timed
             memory = [memory_sample(int(spawned_ns))]
             loading_ns = time.monotonic_ns()
             chosen = cast("Format", named_format)
@@ -92,7 +97,7 @@ def main(arguments: list[str]) -> int:
                 elif "copy_bytes" in request:
                     _answer(seconds=copy_seconds(request["copy_bytes"]))
                 else:
-                    answer = serve(request, classifier, images, counters)
+                    answer = serve(request, classifier, images, counters, captured)
                     _answer(**answer, memory=[memory_sample(int(spawned_ns))])
     except (LeansightError, OSError, ValueError) as error:
         place = "" if isinstance(error, LeansightError) else f"{path}: "
@@ -106,6 +111,7 @@ def serve(
     classifier: Classifier,
     images: Sequence[Image],
     counters: ProcessCounters,
+    captured: "CapturedFrames | None" = None,
 ) -> dict[str, Any]:
     """Do what a line asks for, and return the answer."""
     if "warm_up_s" in request:
@@ -114,13 +120,34 @@ def serve(
         pixels = np.load(request["pixels"])
         return {"logits": [classifier.interpreter(image[None]).tolist() for image in pixels]}
     frames, first = request["frames"], request["first"]
+    if captured is not None:
+        return _captured_block(classifier, captured, frames, counters)
     chosen = [images[(first + number) % len(images)] for number in range(frames)]
     _time_frames(classifier, [chosen[0]] * _UNTIMED)
     before = counters.read()
     times_ns = _time_frames(classifier, chosen)
-    after = counters.read()
+    return _block(TIMES, times_ns, before, counters.read())
+
+
+def _captured_block(
+    classifier: Classifier, captured: CapturedFrames, frames: int, counters: ProcessCounters
+) -> dict[str, Any]:
+    """Capture and classify frames one by one; those that a camera has kept back are not timed."""
+    with captured.opened():
+        _time_captured(classifier, captured, _UNTIMED)
+        before = counters.read()
+        times_ns = _time_captured(classifier, captured, frames)
+        return _block(("capture", *TIMES), times_ns, before, counters.read())
+
+
+def _block(
+    names: Sequence[str],
+    times_ns: Sequence[tuple[int, ...]],
+    before: Mapping[str, int],
+    after: Mapping[str, int],
+) -> dict[str, Any]:
     return {
-        "times_ns": dict(zip(TIMES, zip(*times_ns, strict=True), strict=True)),
+        "times_ns": dict(zip(names, zip(*times_ns, strict=True), strict=True)),
         "counts": {name: after[name] - before[name] for name in after},
     }
 
@@ -245,6 +272,21 @@ def _time_frames(classifier: Classifier, images: Sequence[Image]) -> list[Times]
     gc.disable()
     try:
         return [run_once(classifier, image) for image in images]
+    finally:
+        gc.enable()
+
+
+def _time_captured(
+    classifier: Classifier, captured: CapturedFrames, frames: int
+) -> list[tuple[int, ...]]:
+    gc.collect()
+    gc.disable()
+    try:
+        times_ns = list[tuple[int, ...]]()
+        for _ in range(frames):
+            image, capture_ns = captured.read()
+            times_ns.append((capture_ns, *run_once(classifier, image)))
+        return times_ns
     finally:
         gc.enable()
 

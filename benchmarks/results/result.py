@@ -15,12 +15,17 @@ FORMAT_VERSION: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """The three steps of one image, and their sum frame by frame, in milliseconds."""
+    """The steps of one image, and their sum frame by frame, in milliseconds.
+
+    `capture`: to wait for a frame of a video or a camera and to decode it, which is in the sum
+    then; None where pictures were at hand.
+    """
 
     preprocess: Percentiles
     inference: Percentiles
     decision: Percentiles
     total: Percentiles
+    capture: Percentiles | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

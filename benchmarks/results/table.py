@@ -124,12 +124,22 @@ def _costs(results: Sequence[BenchmarkResult]) -> Table:
 def _latency(results: Sequence[BenchmarkResult]) -> Table:
     columns = {
         "ms": ["\n".join(_PERCENTILES)] * len(results),
+        **_capture(results),
         "Preprocess": _step(results, "preprocess", best=""),
         "Inference": _step(results, "inference"),
         "Decision": _step(results, "decision", best=""),
         "Total": _step(results, "total"),
     }
     return _table(results, columns)
+
+
+def _capture(results: Sequence[BenchmarkResult]) -> dict[str, list[str]]:
+    """Return the column of what was captured; none where nothing was."""
+    of = [result.latency_ms.capture for result in results]
+    if not any(of):
+        return {}
+    texts = [[f"{getattr(one, p):.3f}" if one else "-" for p in _PERCENTILES] for one in of]
+    return {"Capture": ["\n".join(text) for text in texts]}
 
 
 def _undisturbed(found: Benchmark) -> Table:
