@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-_POWERCAP: Final = Path("/sys/class/powercap")
+_POWERCAP: Final = Path("/sys") / "class/powercap"
 _ZONES: Final = "intel-rapl:?"  # a package each; AMD's driver has the same name
 _RAIL: Final = re.compile(r"^\s*(\S+)_(A|V) (?:current|volt)\(\d+\)=([\d.]+)[AV]$", re.MULTILINE)
 _PMIC: Final = ("vcgencmd", "pmic_read_adc")
@@ -50,7 +50,7 @@ def find_meter(
         meter = RaplMeter(zones)
         meter.start()
     except PermissionError:
-        return None, "only root may read RAPL here: sudo chmod a+r /sys/class/powercap/*/energy_uj"
+        return None, f"only root may read RAPL here: sudo chmod a+r {powercap}/*/energy_uj"
     except (OSError, ValueError) as error:
         return None, f"RAPL cannot be read here: {error}"
     return meter, ""

@@ -36,7 +36,6 @@ def _weights() -> NDArray[np.int8]:
 
 def _tflite() -> bytes:
     schema = require("ai_edge_litert.schema_py_generated", package="LiteRT", extra="bench")
-    flatbuffers = require("flatbuffers", package="flatbuffers", extra="bench")
     data = [_weights().tobytes(), bytes(4 * CHANNELS)]
     buffers = [schema.BufferT()]  # by definition empty
     buffers += [schema.BufferT(data=np.frombuffer(part, np.uint8)) for part in data]
@@ -64,7 +63,7 @@ def _tflite() -> bytes:
         subgraphs=[graph],
         buffers=buffers,
     )
-    builder = flatbuffers.Builder(1 << 17)
+    builder = schema.flatbuffers.Builder(1 << 17)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from doubles.benchmarks import STATE, a_benchmark, a_result, around
 
+from leansight.benchmarks.results.estimates import Percentiles
 from leansight.benchmarks.results.page import write_page
 from leansight.benchmarks.results.resources import Energy
 from leansight.benchmarks.results.result import Accuracy, Benchmark, Failure
@@ -115,6 +116,17 @@ def test_why_there_are_no_times_of_operations_is_said(
     bare = replace(found, details=(replace(detail, layer_times=()),))
     assert words in page_of(bare, tmp_path).text
     assert words not in page_of(found, tmp_path).text
+
+
+def test_each_step_has_its_percentiles_and_capture_where_there_is_one(tmp_path: Path) -> None:
+    plain, captured = a_result("a", 1.0), a_result("b", 2.0)
+    time = Percentiles(p50=7.125, p90=8, p95=8, p99=9, max=33.5, intervals={"p50": (6.5, 8.25)})
+    captured = replace(captured, latency_ms=replace(captured.latency_ms, capture=time))
+    text = page_of(a_benchmark(plain, captured), tmp_path).text
+    assert text.count("capture") == 2  # a row, and what it is
+    assert "7.125 (6.500 to 8.250)" in text
+    assert "33.500" in text
+    assert "capture" not in page_of(a_benchmark(plain), tmp_path).text
 
 
 def test_memory_is_a_line_over_time_for_each_model(tmp_path: Path) -> None:
