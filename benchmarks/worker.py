@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from leansight.benchmarks.bare_input import bare_input
-from leansight.benchmarks.probes.captured_frames import CapturedFrames
 from leansight.benchmarks.probes.interpreter_settings import settings_of
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
@@ -35,6 +34,7 @@ from leansight.runtime.system.kernel import hold_on_cores, own_memory_bytes
 from leansight.runtime.system.processor_counters import ProcessCounters
 
 if TYPE_CHECKING:
+    from leansight.benchmarks.probes.captured_frames import CapturedFrames
     from leansight.benchmarks.probes.layer_times import LayerTimes
 
 STEPS: Final = ("preprocess", "inference", "decision")
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
         pinned_to = hold_on_cores(int(threads))
         with ProcessCounters() as counters:  # before the interpreter starts its threads
             images = list(np.load(pictures).values())
-            captured = CapturedFrames(source) if source else None
+            captured = capture_from(source) if source else None
             if captured is not None:
                 with captured.opened():
                     images = [captured.read()[0]]  # of what is not timed
@@ -106,6 +106,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def capture_from(source: str) -> "CapturedFrames":
+    """Return the frames of a video or a camera."""
+    from leansight.benchmarks.probes.captured_frames import CapturedFrames  # memory is measured
+
+    return CapturedFrames(source)
+
+
 def serve(
     request: Mapping[str, Any],
     classifier: Classifier,
@@ -130,7 +137,7 @@ def serve(
 
 
 def _captured_block(
-    classifier: Classifier, captured: CapturedFrames, frames: int, counters: ProcessCounters
+    classifier: Classifier, captured: "CapturedFrames", frames: int, counters: ProcessCounters
 ) -> dict[str, Any]:
     """Capture and classify frames one by one; those that a camera has kept back are not timed."""
     with captured.opened():
@@ -277,7 +284,7 @@ def _time_frames(classifier: Classifier, images: Sequence[Image]) -> list[Times]
 
 
 def _time_captured(
-    classifier: Classifier, captured: CapturedFrames, frames: int
+    classifier: Classifier, captured: "CapturedFrames", frames: int
 ) -> list[tuple[int, ...]]:
     gc.collect()
     gc.disable()

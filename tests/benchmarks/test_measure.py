@@ -30,16 +30,8 @@ KEYS = [
     *("parameters", "macs", "peak_rss_bytes", "steady_rss_bytes", "steady_pss_bytes"),
     *("start_ms", "import_ms", "load_ms", "first_result_ms"),
     *("latency_ms", "undisturbed_ms", "undisturbed_clock", "counts"),
-    *(
-        "bundle_digest",
-        "machine",
-        "on",
-        "threads",
-        "runs",
-        "interpreter",
-        "accuracy",
-        "accuracy_failure",
-    ),
+    *("bundle_digest", "machine", "on", "threads", "runs", "interpreter"),
+    *("int8_peak_share", "bandwidth_share", "energy", "accuracy", "accuracy_failure"),
 ]
 STEPS = ("preprocess", "inference", "decision", "total")
 IMAGE = synthetic_image()
