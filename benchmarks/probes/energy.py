@@ -19,7 +19,7 @@ _RAIL: Final = re.compile(r"^\s*(\S+)_(A|V) (?:current|volt)\(\d+\)=([\d.]+)[AV]
 _PMIC: Final = ("vcgencmd", "pmic_read_adc")
 _SAMPLE_S: Final = 0.1
 _ANSWER_S: Final = 5
-NO_METER: Final = "this machine has no meter of it that leansight reads (a Pi 5's, RAPL)"
+NO_METER: Final = "no meter here that leansight reads (a Pi 5's PMIC, RAPL)"
 
 
 class Meter(Protocol):

@@ -1,8 +1,8 @@
 """Graphs that are nothing but an int8 matrix product: what an interpreter can do at most.
 
-Five products of (1024, 256) by (256, 256) one after the other, of which the last keeps one row of
-its results. TFLite has them as 1×1 convolutions over 32×32 places of 256 channels, which is the
-same product; ONNX as QLinearMatMul with unsigned activations.
+Four products of (1024, 256) by (256, 256) one after the other, and one of a single row. TFLite has
+them as 1×1 convolutions over 32×32 places of 256 channels, which is the same; ONNX as QLinearMatMul
+with unsigned activations.
 """
 
 from typing import Any, Final

@@ -133,7 +133,7 @@ def draw_memory_over_time(found: Benchmark) -> str:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("seconds since the start of the process, other models' turns among them")
     axes.set_ylabel("MB above an empty process")
-    _legend(axes)
+    _legend(axes, below=0.24)
     return _svg(figure)
 
 
@@ -187,10 +187,10 @@ def _time_axis(axes: "Axes", label: str) -> None:
         axes.xaxis.set_minor_formatter("{x:g}")
 
 
-def _legend(axes: "Axes") -> None:
-    """Write the names below the picture: those of models are long."""
+def _legend(axes: "Axes", below: float = 0.16) -> None:
+    """Write the names below the picture, by that share of its height: those of models are long."""
     legend = axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.16), frameon=False, fontsize="small", ncols=1
+        loc="upper left", bbox_to_anchor=(0, -below), frameon=False, fontsize="small", ncols=1
     )
     for handle in legend.legend_handles:
         if handle is not None and hasattr(handle, "set_sizes"):

@@ -63,6 +63,8 @@ def notes(found: Benchmark) -> list[str]:
         f"Load average {_load(found)}.",
     ]
     ram = "above an empty process" if first.peak_rss_bytes is not None else "known on Linux only"
+    if first.latency_ms.capture is not None:
+        ram += ", what captures is in it"
     lines.append(f"Peak RAM: {ram}.")
     if first.undisturbed_clock == "wall":
         lines.append("With several threads, other programs slow the undisturbed time as well.")

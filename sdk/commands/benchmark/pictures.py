@@ -47,7 +47,7 @@ def find_pictures(options: PictureOptions) -> Pictures:
         images, description = [read_image(image)], f"of {image.name}"
     elif (video := options.video) is not None:
         images, capture = video_frames(video), str(video)
-        description = f"of the frames of the video {video.name}, captured one by one"
+        description = f"of the video {video.name}, captured one by one"
     elif options.data is not None:
         images, description = _of_labelled(options.data, labelled)
     else:
