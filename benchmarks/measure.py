@@ -131,11 +131,12 @@ def benchmark(
         if settings.profile and (formats := [f for model in timed if (f := model.own_format)]):
             for model in timed:
                 model.profile()
-            reasons = (model.measure_energy() for model in timed)
-            energy = next(filter(None, reasons), "")  # without a meter, the next has none either
-            peaks = measure_peaks(
+            peaks, energy = measure_peaks(
                 formats, place, folder, threads=settings.threads, hang_s=settings.hang_s
             )
+            if not energy:
+                reasons = [model.measure_energy() for model in timed]
+                energy = next(filter(None, reasons), "")
     found = [model for model in timed if not model.failure]
     if not found:
         raise BundleError(timed[0].failure)

@@ -27,15 +27,17 @@ def measure_peaks(
     *,
     threads: int,
     hang_s: float,
-) -> MachinePeaks:
-    """Return the speed of int8 products in each format's interpreter, and of a large copy.
+) -> tuple[MachinePeaks, str]:
+    """Return what the machine can do at most, and why it has no meter of energy, "" if it has.
+
+    That is the speed of int8 products in each format's interpreter, and of a large copy.
 
     The fastest of 20 runs and of 5 copies, on the clock that ranks models: the thread's own, or
     with several threads the wall's. A copy is always made by one thread. What cannot be measured
     is left out, and `failure` says why.
     """
     macs_per_s: dict[str, float] = {}
-    copy_bytes_per_s, failure = None, ""
+    copy_bytes_per_s, failure, no_meter = None, "", ""
     np.savez(pictures := folder / "peak.npz", synthetic_image())
     for chosen in sorted(set(formats)):
         file = folder / f"peak.{chosen}"
@@ -57,11 +59,13 @@ def measure_peaks(
                 if copy_bytes_per_s is None:
                     copied = running.ask({"copy_bytes": _COPY_BYTES})
                     copy_bytes_per_s = 2 * _COPY_BYTES / copied["seconds"]
+                    no_meter = running.ask({"meter": True})["reason"]
         except BundleError as error:
             failure = str(error)
-    return MachinePeaks(
+    peaks = MachinePeaks(
         int8_macs_per_s=macs_per_s,
         copy_bytes_per_s=copy_bytes_per_s,
         threads=threads,
         failure=failure,
     )
+    return peaks, no_meter

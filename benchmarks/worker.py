@@ -1,13 +1,17 @@
 """The process that runs one model: `python -m leansight.benchmarks.worker`, started by measure.
 
 It imports only leansight.runtime, so that its memory is what the classifier takes. It answers
-in JSON lines on stdout: once when its first result is there, then once for each line on
-stdin. {"warm_up_s": 3} asks for unmeasured frames until they get no faster, or that many seconds;
-{"frames": 10, "first": 0} for a block of timed frames, which begins at that picture;
-{"pixels": FILE} for the logits of prepared images (.npy); {"profile": 50} for the times of the
-operations, of so many frames, where the runtime can tell; {"energy_s": 2} for what the machine's
-meter sees in so many seconds; {"copy_bytes": 1000} for the time of a copy. What cannot be run is
-answered with {"error": ...}.
+in JSON lines on stdout: once when its first result is there, then once for each line on stdin:
+
+- {"warm_up_s": 3}: unmeasured frames until they get no faster, or for that many seconds
+- {"frames": 10, "first": 0}: a block of timed frames, which begins at that picture
+- {"pixels": FILE}: the logits of prepared images (.npy)
+- {"profile": 50}: the times of the operations, of so many frames, where the runtime can tell
+- {"meter": true}: why this machine has no meter of energy, "" if it has
+- {"energy_s": 2}: what that meter sees in so many seconds
+- {"copy_bytes": 1000}: the seconds of a copy
+
+What cannot be run is answered with {"error": ...}.
 """
 
 import gc
@@ -44,7 +48,6 @@ Times = tuple[int, int, int, int]
 _UNTIMED: Final = 2  # frames before a block: the caches are another model's
 _WARM_UP_FRAMES: Final = 10
 _STABLE_BLOCKS: Final = 2
-_COPIES: Final = 5
 _STABLE: Final = 1.02  # a block that is not faster than this shows no more warming up
 
 
@@ -94,8 +97,10 @@ def main(arguments: list[str]) -> int:
                     _answer(layer_times=profile(Path(path), int(threads), request["profile"]))
                 elif "energy_s" in request:
                     _answer(**energy(classifier, images, request["energy_s"]))
+                elif "meter" in request:
+                    _answer(reason=no_meter())
                 elif "copy_bytes" in request:
-                    _answer(seconds=copy_seconds(request["copy_bytes"]))
+                    _answer(seconds=copy(request["copy_bytes"]))
                 else:
                     answer = serve(request, classifier, images, counters, captured)
                     _answer(**answer, memory=[memory_sample(int(spawned_ns))])
@@ -184,17 +189,18 @@ def energy(classifier: Classifier, images: Sequence[Image], seconds: float) -> d
     return {"energy": asdict(reading)}
 
 
-def copy_seconds(size_bytes: int) -> float:
-    """Return what the fastest of five copies of so many bytes took, on the thread's own clock."""
-    source = np.ones(size_bytes, np.uint8)
-    target = np.zeros_like(source)
-    target[:] = 1  # its pages are there now
-    fastest = float("inf")
-    for _ in range(_COPIES):
-        began = time.thread_time()
-        np.copyto(target, source)
-        fastest = min(fastest, time.thread_time() - began)
-    return fastest
+def copy(size_bytes: int) -> float:
+    """Return the seconds of a copy of so many bytes."""
+    from leansight.benchmarks.probes.copying import copy_seconds  # only the peak's process needs it
+
+    return copy_seconds(size_bytes)
+
+
+def no_meter() -> str:
+    """Return why this machine has no meter of energy, "" if it has one."""
+    from leansight.benchmarks.probes.energy import find_meter  # memory is measured
+
+    return find_meter()[1]
 
 
 def warm_up(classifier: Classifier, images: Sequence[Image], limit_s: float) -> int:

@@ -1,11 +1,15 @@
 """Energy, from what a Pi 5's firmware and Linux's powercap have said."""
 
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from leansight.benchmarks.measure import Settings, benchmark
+from leansight.benchmarks.models import find_models
+from leansight.benchmarks.picture import synthetic_image
 from leansight.benchmarks.probes import energy
 from leansight.benchmarks.probes.energy import (
     NO_METER,
@@ -127,3 +131,23 @@ def test_the_energy_of_a_frame_is_told_with_that_of_doing_nothing() -> None:
     assert found.mj_above_idle == pytest.approx(4, abs=4)
     assert found.mj_per_frame > found.mj_above_idle
     assert found.busy_w > found.idle_w
+
+
+def test_a_benchmark_on_a_board_with_a_meter_has_each_models_energy(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "bin" / "vcgencmd"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\ntest $1 = pmic_read_adc && cat <<'END'\n{PI5}END\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=os.pathsep)
+    settings = Settings(frames=1, precision=None)
+    found = benchmark(find_models([tiny_bundle], "tflite"), [synthetic_image()], settings)
+    (result,) = found.results
+    assert found.conditions.energy == ""
+    assert result.energy is not None
+    # This board takes the same whatever it does.
+    assert result.energy.idle_w == pytest.approx(PI5_WATTS, rel=0.1)
+    assert result.energy.busy_w == pytest.approx(PI5_WATTS, rel=0.1)
+    assert result.energy.mj_per_frame > 0
+    assert result.energy.frames > 1
