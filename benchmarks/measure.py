@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from leansight.benchmarks.models import Model
 from leansight.benchmarks.peaks import measure_peaks
 from leansight.benchmarks.probes.conditions import MachineState
 from leansight.benchmarks.results.estimates import estimate_median, estimate_ratio
+from leansight.benchmarks.results.resources import MachinePeaks
 from leansight.benchmarks.results.result import (
     Benchmark,
     BenchmarkResult,
@@ -127,16 +129,8 @@ def benchmark(
             )
             timed.append(TimedModel(one, stack.enter_context(launch), settings.threads))
         states = list(_sittings(timed, place, settings, advanced))
-        peaks, energy = None, ""
-        if settings.profile and (formats := [f for model in timed if (f := model.own_format)]):
-            for model in timed:
-                model.profile()
-            peaks, energy = measure_peaks(
-                formats, place, folder, threads=settings.threads, hang_s=settings.hang_s
-            )
-            if not energy:
-                reasons = [model.measure_energy() for model in timed]
-                energy = next(filter(None, reasons), "")
+        seconds = round(time.monotonic() - began, 1)
+        peaks, energy = _measure_machine(timed, place, folder, settings)
     found = [model for model in timed if not model.failure]
     if not found:
         raise BundleError(timed[0].failure)
@@ -150,7 +144,7 @@ def benchmark(
         clock_ns=min(start["clock_ns"] for model in found for start in model.starts),
         precision=settings.precision,
         precision_reached=_is_precise(found, settings),
-        seconds=round(time.monotonic() - began, 1),
+        seconds=seconds,
         peaks=peaks,
         energy=energy,
     )
@@ -161,6 +155,25 @@ def benchmark(
         comparisons=comparisons,
         conditions=conditions,
     )
+
+
+def _measure_machine(
+    models: Sequence[TimedModel], place: Machine, folder: Path, settings: Settings
+) -> tuple[MachinePeaks | None, str]:
+    """Let models tell their operations and their energy; return the machine's peaks.
+
+    And why energy is not known, "" if it is. Nothing is done where nobody asked.
+    """
+    formats = [found for model in models if (found := model.own_format) is not None]
+    if not settings.profile or not formats:
+        return None, ""
+    for model in models:
+        model.profile()
+    peaks, no_meter = measure_peaks(
+        formats, place, folder, threads=settings.threads, hang_s=settings.hang_s
+    )
+    reasons = [no_meter] if no_meter else [model.measure_energy() for model in models]
+    return peaks, next(filter(None, reasons), "")
 
 
 def measure_models(

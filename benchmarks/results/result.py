@@ -177,9 +177,9 @@ class Conditions:
     `frames` says which pictures were classified. `counters` says why instructions were not
     counted, "" if they were. `pinned_to`: the cores that the threads were held on. `clock_ns`:
     what it takes to read the clocks around a frame. `precision` is what was asked for,
-    `precision_reached` whether the undisturbed times and all ratios have it. `peaks` is what the
-    machine did at most, None where nobody measured. `energy` says why energy is not known, "" if it
-    is or nobody asked.
+    `precision_reached` whether the undisturbed times and all ratios have it, `seconds` for how long
+    models took turns. `peaks` is what the machine did at most, None where nobody measured. `energy`
+    says why energy is not known, "" if it is or nobody asked.
     """
 
     facts: MachineFacts
