@@ -22,7 +22,7 @@ from leansight.sdk.recipes.model import ModelRecipe
 CLASSES = 21
 SMALL = ("traffic-signs-tiny", "traffic-signs-small")  # converted in seconds
 # Of big bodies, and of those that another recipe has as well, CI counts the first block of each
-# stage and the whole head. LEANSIGHT_WHOLE_NETWORKS=1 counts all: ten minutes of a processor.
+# stage and the whole head. LEANSIGHT_WHOLE_NETWORKS=1 counts all.
 LONG = (
     *("driving-weather", "traffic-signs-resnet50", "traffic-signs-resnet50-scratch"),
     *("driving-weather-published", "masks-transfer", "masks-transfer-published"),
