@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from fewer_layers import with_fewer_layers
+from networks import with_fewer_layers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 

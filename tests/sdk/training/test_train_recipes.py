@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import shapes
 import timm
-from fewer_layers import with_fewer_layers
+from networks import with_fewer_layers
 from numpy.typing import NDArray
 
 from leansight.exporters.options import Promise
