@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from leansight.benchmarks.results.machines import LostMachine, MachineBenchmarks
     from leansight.benchmarks.results.page import write_page
     from leansight.benchmarks.results.regression import Change, compare_results, read_result_file
+    from leansight.benchmarks.results.resources import Energy, MachinePeaks, MemorySample
     from leansight.benchmarks.results.result import (
         Accuracy,
         Benchmark,
@@ -51,6 +52,7 @@ else:
                 "Accuracy Benchmark BenchmarkResult Comparison Conditions Detail Failure "
                 "Latency LayerCount Work"
             ),
+            "results.resources": "Energy MachinePeaks MemorySample",
             "results.machines": "LostMachine MachineBenchmarks",
             "results.page": "write_page",
             "results.regression": "Change compare_results read_result_file",
@@ -68,6 +70,7 @@ __all__ = [
     "Comparison",
     "Conditions",
     "Detail",
+    "Energy",
     "Estimate",
     "Failure",
     "GraphCount",
@@ -77,7 +80,9 @@ __all__ = [
     "Machine",
     "MachineBenchmarks",
     "MachineFacts",
+    "MachinePeaks",
     "MachineState",
+    "MemorySample",
     "Model",
     "Percentiles",
     "RemoteError",

@@ -54,18 +54,22 @@ class Machine(Protocol):
         """Return how the machine is now."""
 
     def bring(
-        self, model: Model, pictures: Path, *, threads: int, hang_s: float
+        self, model: Model, pictures: Path, *, threads: int, hang_s: float, capture: str = ""
     ) -> AbstractContextManager[Launch]:
         """Bring a model and pictures (.npz) there, to launch it any number of times.
+
+        `capture` is a video here, which is brought as well, or a camera there, whose frames are
+        captured in the pictures' place; "" for none.
 
         A launch raises BundleError where the model cannot be run, its process died, or it was
         silent for `hang_s` seconds; so does asking it.
         """
 
 
-def worker_arguments(model: Model, pictures: Path, *, threads: int) -> list[str]:
+def worker_arguments(model: Model, pictures: Path, *, threads: int, capture: str = "") -> list[str]:
     """Return the words with which a worker is started; the time of the start follows them."""
-    return [str(model.path), model.format, str(threads), str(len(model.labels)), str(pictures)]
+    labels = str(len(model.labels))
+    return [str(model.path), model.format, str(threads), labels, str(pictures), capture]
 
 
 class ThisMachine:
@@ -89,10 +93,11 @@ class ThisMachine:
 
     @contextmanager
     def bring(
-        self, model: Model, pictures: Path, *, threads: int, hang_s: float
+        self, model: Model, pictures: Path, *, threads: int, hang_s: float, capture: str = ""
     ) -> Iterator[Launch]:
         """See `Machine`."""
-        own = WorkerProcess(model.name, worker_arguments(model, pictures, threads=threads), hang_s)
+        words = worker_arguments(model, pictures, threads=threads, capture=capture)
+        own = WorkerProcess(model.name, words, hang_s)
         with scratch_folder() as folder:
             found: list[PeerLaunch] = []
 

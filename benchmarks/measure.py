@@ -11,14 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from leansight.benchmarks.machines import Machine, ThisMachine
 from leansight.benchmarks.models import Model
+from leansight.benchmarks.peaks import measure_peaks
 from leansight.benchmarks.probes.conditions import MachineState
 from leansight.benchmarks.results.estimates import estimate_median, estimate_ratio
+from leansight.benchmarks.results.resources import MachinePeaks
 from leansight.benchmarks.results.result import (
     Benchmark,
     BenchmarkResult,
@@ -45,7 +48,8 @@ class Settings:
         most_s: seconds after which no more frames are added.
         threads: processor threads of the interpreter.
         hang_s: a model that is silent for longer has failed.
-        profile: whether to ask for the times of single operations as well.
+        profile: whether to measure the times of single operations, energy, and what the machine
+            can do at most as well.
 
     Raises:
         ValueError: fewer than one frame.
@@ -86,6 +90,7 @@ def benchmark(
     *,
     frames: str = "given by the caller",
     on: Machine | None = None,
+    capture: str = "",
     advanced: Callable[[int, int], None] | None = None,
 ) -> Benchmark:
     """Measure models on pictures, (H, W, 3) or (H, W) uint8, and return all that was found.
@@ -94,10 +99,12 @@ def benchmark(
 
     Args:
         models: what `find_models` returns.
-        images: the pictures that are classified in turn, one or more.
+        images: the pictures that are classified in turn, one or more; none with `capture`.
         settings: how to measure.
         frames: what to say of the pictures.
         on: the machine; by default this one.
+        capture: a video, or a camera as `CameraStream` names it, whose frames are captured one by
+            one in the pictures' place: that is a timed step then. Other runtimes have the pictures.
         advanced: called with the numbers of blocks that are done and planned.
 
     Raises:
@@ -113,12 +120,17 @@ def benchmark(
         timed = []
         for number, given in enumerate(models):
             one = given.in_one_file(folder / str(number))
-            launch = place.bring(one, pictures, threads=settings.threads, hang_s=settings.hang_s)
+            launch = place.bring(
+                one,
+                pictures,
+                threads=settings.threads,
+                hang_s=settings.hang_s,
+                capture="" if one.peer else capture,
+            )
             timed.append(TimedModel(one, stack.enter_context(launch), settings.threads))
         states = list(_sittings(timed, place, settings, advanced))
-        if settings.profile:
-            for model in timed:
-                model.profile()
+        seconds = round(time.monotonic() - began, 1)
+        peaks, energy = _measure_machine(timed, place, folder, settings)
     found = [model for model in timed if not model.failure]
     if not found:
         raise BundleError(timed[0].failure)
@@ -132,15 +144,36 @@ def benchmark(
         clock_ns=min(start["clock_ns"] for model in found for start in model.starts),
         precision=settings.precision,
         precision_reached=_is_precise(found, settings),
-        seconds=round(time.monotonic() - began, 1),
+        seconds=seconds,
+        peaks=peaks,
+        energy=energy,
     )
     return Benchmark(
-        results=tuple(model.result(place) for model in found),
-        details=tuple(model.detail() for model in found),
+        results=tuple(model.result(place, peaks) for model in found),
+        details=tuple(model.detail(place) for model in found),
         failures=tuple(model.as_failure() for model in timed if model.failure),
         comparisons=comparisons,
         conditions=conditions,
     )
+
+
+def _measure_machine(
+    models: Sequence[TimedModel], place: Machine, folder: Path, settings: Settings
+) -> tuple[MachinePeaks | None, str]:
+    """Let models tell their operations and their energy; return the machine's peaks.
+
+    And why energy is not known, "" if it is. Nothing is done where nobody asked.
+    """
+    formats = [found for model in models if (found := model.own_format) is not None]
+    if not settings.profile or not formats:
+        return None, ""
+    for model in models:
+        model.profile()
+    peaks, no_meter = measure_peaks(
+        formats, place, folder, threads=settings.threads, hang_s=settings.hang_s
+    )
+    reasons = [no_meter] if no_meter else [model.measure_energy() for model in models]
+    return peaks, next(filter(None, reasons), "")
 
 
 def measure_models(

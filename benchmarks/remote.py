@@ -117,17 +117,23 @@ class RemoteMachine:
 
     @contextmanager
     def bring(
-        self, model: Model, pictures: Path, *, threads: int, hang_s: float
+        self, model: Model, pictures: Path, *, threads: int, hang_s: float, capture: str = ""
     ) -> Iterator[Launch]:
         """See `Machine`."""
         number = next(self._numbers)
         place = f"measured{model.path.suffix}"
         self._silence_s = max(hang_s, _SILENCE_S) + _MARGIN_S  # of the far end itself
         there = replace(model, path=Path(str(number), place))
-        arguments = worker_arguments(there, Path(str(number), pictures.name), threads=threads)
+        brought = [*_files(model.path, place), (pictures.name, pictures.read_bytes())]
+        if (video := Path(capture)).is_file():
+            brought.append((f"video{video.suffix}", video.read_bytes()))
+            capture = str(Path(str(number), brought[-1][0]))
+        arguments = worker_arguments(
+            there, Path(str(number), pictures.name), threads=threads, capture=capture
+        )
         start = {"start": number, "name": model.name, "arguments": arguments, "hang_s": hang_s}
         about = partial(self._ask_about, str(model.path), arguments[0])
-        for name, data in [*_files(model.path, place), (pictures.name, pictures.read_bytes())]:
+        for name, data in brought:
             about({"file": name, "of": number, "size": len(data)}, data)
 
         @contextmanager

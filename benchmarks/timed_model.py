@@ -16,12 +16,15 @@ from leansight.benchmarks.results.estimates import (
     percentiles_of,
     undisturbed_of,
 )
+from leansight.benchmarks.results.resources import Energy, MachinePeaks, energy_of, samples_above
 from leansight.benchmarks.results.result import BenchmarkResult, Detail, Failure, Latency
 from leansight.benchmarks.worker import STEPS, TIMES
 from leansight.runtime.errors import BundleError
+from leansight.runtime.interpreter import Format
 
 _WARM_UP_S: Final = 3.0  # at most
 _PROFILED_FRAMES: Final = 50
+_ENERGY_S: Final = 2.0
 _STARTING: Final = ("import_ms", "load_ms", "first_result_ms")
 
 
@@ -33,8 +36,10 @@ class TimedModel:
         self.starts: list[dict[str, Any]] = []
         self._model, self._launch, self._threads = model, launch, threads
         self._launches: list[list[dict[str, Any]]] = []
+        self._memory: list[list[dict[str, float | None]]] = []  # of each launch
         self._count: GraphCount | None = None
         self._layer_times: tuple[tuple[str, str, float], ...] = ()
+        self._energy: Energy | None = None
         self._size_bytes = self._compressed_bytes = 0
         self._running: RunningModel
 
@@ -51,7 +56,8 @@ class TimedModel:
                     self._size_bytes = len(data)
                     self._compressed_bytes = len(zlib.compress(data, level=9))
                     self._count = count_graph(data, self._model.format, name=self._model.name)
-                self._running.ask({"warm_up_s": _WARM_UP_S})
+                self._memory.append([*self._running.start["memory"]])
+                self._memory[-1] += self._running.ask({"warm_up_s": _WARM_UP_S})["memory"]
 
     def _check_labels(self, outputs: int) -> None:
         if (labels := len(self._model.labels)) and labels != outputs:
@@ -65,6 +71,7 @@ class TimedModel:
             with self._noting_failure():
                 block = self._running.ask({"frames": frames, "first": first})
                 self._launches[-1].append(block)
+                self._memory[-1] += block["memory"]
 
     def profile(self) -> None:
         """Launch the process once more, for the times of the operations where it can tell them."""
@@ -72,6 +79,20 @@ class TimedModel:
             with self._noting_failure(), self._launch() as running:
                 times = running.ask({"profile": _PROFILED_FRAMES})["layer_times"]
                 self._layer_times = tuple((name, kind, ms) for name, kind, ms in times)
+
+    def measure_energy(self) -> str:
+        """Launch the process once more, for its energy; return why that is not known, or ""."""
+        if self.failure or self._model.peer:
+            return ""
+        try:
+            with self._launch() as running:
+                running.ask({"warm_up_s": _WARM_UP_S})
+                told = running.ask({"energy_s": _ENERGY_S})
+        except BundleError as error:
+            return str(error)
+        if "energy" in told:
+            self._energy = energy_of(told["energy"])
+        return str(told.get("reason", ""))
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:
@@ -99,15 +120,23 @@ class TimedModel:
         clock = "processor" if self.undisturbed_clock == "processor" else "inference"
         return undisturbed_of(self.times_ms(clock))
 
-    def result(self, place: Machine) -> BenchmarkResult:
-        """Sum up all frames."""
+    @property
+    def own_format(self) -> Format | None:
+        """The format, if it ran in our own runtime and did not fail."""
+        return None if self.failure or self._model.peer else self._model.format
+
+    def result(self, place: Machine, peaks: MachinePeaks | None = None) -> BenchmarkResult:
+        """Sum up all frames, beside what the machine can do at most."""
         assert self._count is not None
-        steps = {step: self.times_ms(step) for step in STEPS}
+        names = ("capture", *STEPS) if "capture" in self._launches[0][0]["times_ns"] else STEPS
+        steps = {step: self.times_ms(step) for step in names}
         steps["total"] = np.sum(list(steps.values()), axis=0)
         starts = {
             name: float(np.median([start[name] for start in self.starts])) for name in _STARTING
         }
         start_ms = [sum(start[name] for name in _STARTING) for start in self.starts]
+        undisturbed = estimate_median(self.undisturbed_ms())
+        time_ms = undisturbed.value
         return BenchmarkResult(
             name=self._model.name,
             format=self._model.format,
@@ -125,7 +154,7 @@ class TimedModel:
             load_ms=starts["load_ms"],
             first_result_ms=starts["first_result_ms"],
             latency_ms=Latency(**{step: percentiles_of(times) for step, times in steps.items()}),
-            undisturbed_ms=estimate_median(self.undisturbed_ms()),
+            undisturbed_ms=undisturbed,
             undisturbed_clock=self.undisturbed_clock,
             counts=self._counts_a_frame(),
             bundle_digest=self._model.digest,
@@ -133,9 +162,13 @@ class TimedModel:
             on=place.on,
             threads=self._threads,
             runs=steps["total"].size,
+            interpreter=self.starts[0]["settings"],
+            int8_peak_share=peaks.int8_share(self._count.macs, time_ms) if peaks else None,
+            bandwidth_share=peaks.bandwidth_share(self._size_bytes, time_ms) if peaks else None,
+            energy=self._energy,
         )
 
-    def detail(self) -> Detail:
+    def detail(self, place: Machine) -> Detail:
         """Return what the result is made of."""
         assert self._count is not None
         quantiles = np.quantile(self.times_ms("inference"), np.linspace(0, 1, 101))
@@ -143,13 +176,13 @@ class TimedModel:
             layers=self._count.layers,
             layer_times=self._layer_times,
             quantiles_ms=tuple(quantiles.round(6).tolist()),
+            memory=samples_above(self._memory[0], place.empty_bytes),
         )
 
     def _above(self, empty_bytes: Mapping[str, int | None], kind: str) -> int | None:
-        """Return the most memory of a kind above an empty process, of all blocks."""
-        blocks = [block for launch in self._launches for block in launch]
-        sizes: list[int | None] = [block["memory_bytes"][kind] for block in blocks]
-        known, empty = [size for size in sizes if size is not None], empty_bytes[kind]
+        """Return the most memory of a kind above an empty process, of all samples."""
+        sizes = [sample[kind] for launch in self._memory for sample in launch]
+        known, empty = [int(size) for size in sizes if size is not None], empty_bytes[kind]
         return max(known) - empty if known and empty is not None else None
 
     def _counts_a_frame(self) -> dict[str, float]:

@@ -130,6 +130,7 @@ class SharedInterpreter:
         classes: int | None = None,
     ) -> None:
         self._arguments = (model, model_format, threads, name, classes)
+        self.model_format, self.threads = model_format, threads
         self._interpreter: LiteRtInterpreter | OnnxInterpreter | None = None
         self._is_closed = False
         self.input_shape = self._load().input_shape
@@ -138,6 +139,11 @@ class SharedInterpreter:
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Interpreter`."""
         return (self._interpreter or self._load())(batch)
+
+    @property
+    def native(self) -> Any:  # noqa: ANN401 -- neither runtime has types
+        """The runtime's own object, for what only that can tell."""
+        return (self._interpreter or self._load()).native
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it is loaded from."""
@@ -191,13 +197,13 @@ class LiteRtInterpreter:
         interpreter_class = _tflite_class()
         try:
             with drop_lines(lambda line: _LITERT_LOG.match(line) is not None):
-                self._interpreter = interpreter_class(model_content=model, num_threads=threads)
-                self._interpreter.allocate_tensors()
+                self.native = interpreter_class(model_content=model, num_threads=threads)
+                self.native.allocate_tensors()
         except (ValueError, RuntimeError, MemoryError) as error:
             reason = " ".join(str(error).split())
             raise BundleError(f"{name} is not a TFLite model that can run: {reason}") from error
-        model_input = _only(self._interpreter.get_input_details(), "input", name)
-        outputs = self._interpreter.get_output_details()
+        model_input = _only(self.native.get_input_details(), "input", name)
+        outputs = self.native.get_output_details()
         output = outputs[_logits_at([o["shape"] for o in outputs], classes, name)]
         self._input, self._output = model_input["index"], output["index"]
         self.input_shape = _nhwc(tuple(int(n) for n in model_input["shape"]), name)
@@ -211,9 +217,9 @@ class LiteRtInterpreter:
         _check_batch(batch, self.input_shape)
         pixels = self._to_input(batch)
         with self._lock:
-            self._interpreter.set_tensor(self._input, pixels)
-            self._interpreter.invoke()
-            output = self._interpreter.get_tensor(self._output).reshape(-1)
+            self.native.set_tensor(self._input, pixels)
+            self.native.invoke()
+            output = self.native.get_tensor(self._output).reshape(-1)
         logits: NDArray[np.float32] = output.astype(np.float32, copy=False)
         if output.dtype != np.float32:
             logits = (logits - self._zero_point) * self._scale
@@ -232,14 +238,14 @@ class OnnxInterpreter:
         options.log_severity_level = 4  # what it logs of errors, it raises as well
         try:
             with without_onnx_runtime_log():
-                self._session = ort.InferenceSession(
+                self.native = ort.InferenceSession(
                     model, options, providers=["CPUExecutionProvider"]
                 )
         except Exception as error:  # ONNX Runtime's own errors share no base class
             reason = " ".join(str(error).split())
             raise BundleError(f"{name} is not an ONNX model that can run: {reason}") from error
-        model_input = _only(self._session.get_inputs(), "input", name)
-        outputs = self._session.get_outputs()
+        model_input = _only(self.native.get_inputs(), "input", name)
+        outputs = self.native.get_outputs()
         self._outputs = [output.name for output in outputs]  # all are computed, and paid for
         self._logits = _logits_at([output.shape for output in outputs], classes, name)
         batch, *rest = model_input.shape or (None,)
@@ -260,7 +266,7 @@ class OnnxInterpreter:
         pixels = self._to_input(batch)
         if self._channels_first:
             pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        outputs = self._session.run(self._outputs, {self._name: pixels})
+        outputs = self.native.run(self._outputs, {self._name: pixels})
         logits: NDArray[np.float32] = outputs[self._logits].reshape(-1)
         return logits
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Run = Callable[[Array], Array]
+Loaded = tuple[Run, "dict[str, str | int]"]  # and what the runtime says of how it runs
 WARM_UP_FRAMES = 10
 STABLE_BLOCKS = 2
 STABLE = 1.02
@@ -37,7 +38,7 @@ def main(arguments: "list[str]") -> int:
         images = np.load(pixels)
         loading_ns = time.monotonic_ns()
         taken = Taken(dtype, channels_first=channels_first == "1")
-        run = PEERS[peer](model, int(threads), taken)
+        run, settings = PEERS[peer](model, int(threads), taken)
         loaded_ns = time.monotonic_ns()
         logits = np.asarray(run(images[:1]), np.float64).reshape(-1)
         first_ns = time.monotonic_ns()
@@ -49,11 +50,14 @@ def main(arguments: "list[str]") -> int:
             counters="they are not counted in other runtimes",
             input_shape=[1, *images.shape[1:]],
             outputs=int(logits.size),
+            settings={"runtime": peer, **settings},
             clock_ns=clock_ns(),
             logits=logits.tolist(),
+            memory=[memory_sample(int(spawned_ns))],
         )
         for line in sys.stdin:
-            answer(**serve(json.loads(line), run, images))
+            found = serve(json.loads(line), run, images)
+            answer(**found, memory=[memory_sample(int(spawned_ns))])
     except Exception as error:  # noqa: BLE001 -- runtimes raise whatever they like
         answer(error=f"{peer}: " + " ".join(str(error).split())[:300])
         return 1
@@ -76,7 +80,6 @@ def serve(request: "dict[str, Any]", run: Run, images: Array) -> "dict[str, Any]
             "processor": [busy for _, busy in times],
         },
         "counts": {},
-        "memory_bytes": memory_bytes(),
     }
 
 
@@ -120,9 +123,9 @@ def clock_ns() -> int:
     return fastest
 
 
-def memory_bytes() -> "dict[str, int | None]":
-    """Return what the kernel tells of this process's memory."""
-    found: dict[str, int | None] = {}
+def memory_sample(spawned_ns: int) -> "dict[str, float | None]":
+    """Return this process's memory in bytes, and how many seconds after its start."""
+    found: dict[str, float | None] = {"seconds": (time.monotonic_ns() - spawned_ns) / 1e9}
     for name, file, key in (
         ("peak_rss", "status", "VmHWM"),
         ("rss", "status", "VmRSS"),
@@ -152,7 +155,7 @@ class Taken:
         return np.ascontiguousarray(batch.transpose(0, 3, 1, 2)) if self.channels_first else batch
 
 
-def load_tflite_runtime(model: str, threads: int, as_input: Taken) -> Run:
+def load_tflite_runtime(model: str, threads: int, as_input: Taken) -> Loaded:
     """Load a .tflite file in tflite-runtime."""
     from tflite_runtime.interpreter import Interpreter
 
@@ -170,10 +173,10 @@ def load_tflite_runtime(model: str, threads: int, as_input: Taken) -> Run:
             logits = (logits.astype(np.float32) - zero) * scale
         return np.asarray(logits)
 
-    return run
+    return run, {"threads": threads}
 
 
-def load_openvino(model: str, threads: int, as_input: Taken) -> Run:
+def load_openvino(model: str, threads: int, as_input: Taken) -> Loaded:
     """Load a .tflite or .onnx file in OpenVINO, on the CPU."""
     import openvino
 
@@ -186,10 +189,11 @@ def load_openvino(model: str, threads: int, as_input: Taken) -> Run:
         request.infer([as_input(batch)])
         return np.asarray(request.get_output_tensor(0).data)
 
-    return run
+    told = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "INFERENCE_PRECISION_HINT")
+    return run, {name.lower(): str(compiled.get_property(name)) for name in told}
 
 
-def load_opencv_dnn(model: str, threads: int, as_input: Taken) -> Run:
+def load_opencv_dnn(model: str, threads: int, as_input: Taken) -> Loaded:
     """Load a .tflite or .onnx file in OpenCV's module dnn."""
     import cv2
 
@@ -201,10 +205,10 @@ def load_opencv_dnn(model: str, threads: int, as_input: Taken) -> Run:
         net.setInput(as_input(batch))
         return net.forward()
 
-    return run
+    return run, {"threads": cv2.getNumThreads()}
 
 
-def load_mediapipe(model: str, threads: int, as_input: Taken) -> Run:
+def load_mediapipe(model: str, threads: int, as_input: Taken) -> Loaded:
     """Load a .tflite file with metadata in MediaPipe's ImageClassifier, which has one thread."""
     del threads, as_input  # it prepares pictures itself
     import mediapipe
@@ -228,7 +232,7 @@ def load_mediapipe(model: str, threads: int, as_input: Taken) -> Run:
             scores[category.index] = category.score
         return scores
 
-    return run
+    return run, {}
 
 
 def answer(**values: object) -> None:

@@ -6,7 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from leansight.benchmarks.results.result import Benchmark, Detail, titles
+from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Detail, titles
 from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, scaled
 from leansight.runtime.extras import require
 from leansight.runtime.system.whole_files import write_whole
@@ -30,9 +30,21 @@ def write_page(found: Benchmark | Sequence[Benchmark], path: Path) -> None:
     )
     sections = [_section(machine) for machine in machines]
     html: str = page.render(
-        sections=sections, work_title=WORK_TITLE, scaled=scaled, interval=interval
+        sections=sections,
+        work_title=WORK_TITLE,
+        scaled=scaled,
+        interval=interval,
+        layer_times_note=layer_times_note,
     )
     write_whole(path, html.encode())
+
+
+def layer_times_note(result: BenchmarkResult) -> str:
+    """Say why there are no times of single operations."""
+    runtime = result.interpreter.get("runtime", "this runtime")
+    if result.format == "onnx" and runtime == "ONNX Runtime":
+        return "The times of single operations were not asked for."
+    return f"No times of single operations: leansight knows no profiler in {runtime}'s Python."
 
 
 def _section(found: Benchmark) -> dict[str, object]:
@@ -45,6 +57,7 @@ def _section(found: Benchmark) -> dict[str, object]:
         "pareto": draw_pareto(found),
         "distributions": draw_distributions(found),
         "memory": draw_memory(found),
+        "memory_over_time": draw_memory_over_time(found),
         "layers": [draw_layers(detail) for detail in found.details],
     }
 
@@ -106,6 +119,29 @@ def draw_memory(found: Benchmark) -> str:
     )  # fmt: skip
 
 
+def draw_memory_over_time(found: Benchmark) -> str:
+    """Draw a line for each model's resident memory, dotted its PSS; "" where none is told."""
+    if not any(sample.rss_bytes for detail in found.details for sample in detail.memory):
+        return ""
+    figure, axes = _figure(7, 3.2)
+    for number, (name, detail) in enumerate(zip(titles(found.results), found.details, strict=True)):
+        seconds = [sample.seconds for sample in detail.memory]
+        resident = [_megabytes(sample.rss_bytes) for sample in detail.memory]
+        shared = [_megabytes(sample.pss_bytes) for sample in detail.memory]
+        axes.plot(seconds, resident, ".-", color=_colour(number), label=_plain(name))
+        axes.plot(seconds, shared, ":", color=_colour(number))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("seconds since the start of the process, other models' turns among them")
+    axes.set_ylabel("MB above an empty process")
+    _legend(axes, below=0.24)
+    return _svg(figure)
+
+
+def _megabytes(size_bytes: int | None) -> float:
+    """Return megabytes; a gap in a line where the system does not tell."""
+    return float("nan") if size_bytes is None else size_bytes / 1e6
+
+
 def draw_layers(detail: Detail) -> str:
     """Draw the MACs of each operation in the order of the graph; float ones in another colour."""
     if not detail.layers:
@@ -151,10 +187,10 @@ def _time_axis(axes: "Axes", label: str) -> None:
         axes.xaxis.set_minor_formatter("{x:g}")
 
 
-def _legend(axes: "Axes") -> None:
-    """Write the names below the picture: those of models are long."""
+def _legend(axes: "Axes", below: float = 0.16) -> None:
+    """Write the names below the picture, by that share of its height: those of models are long."""
     legend = axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.16), frameon=False, fontsize="small", ncols=1
+        loc="upper left", bbox_to_anchor=(0, -below), frameon=False, fontsize="small", ncols=1
     )
     for handle in legend.legend_handles:
         if handle is not None and hasattr(handle, "set_sizes"):

@@ -1,12 +1,13 @@
 """What a benchmark found: a row for each model, what failed, who is faster, the machine."""
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, throttling
 from leansight.benchmarks.results.estimates import Estimate, Percentiles
+from leansight.benchmarks.results.resources import Energy, MachinePeaks, MemorySample
 from leansight.runtime.interpreter import Format
 
 FORMAT_VERSION: Final = 1
@@ -14,12 +15,17 @@ FORMAT_VERSION: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """The three steps of one image, and their sum frame by frame, in milliseconds."""
+    """The steps of one image, and their sum frame by frame, in milliseconds.
+
+    `capture`: to wait for a frame of a video or a camera and to decode it, which is in the sum
+    then; None where pictures were at hand.
+    """
 
     preprocess: Percentiles
     inference: Percentiles
     decision: Percentiles
     total: Percentiles
+    capture: Percentiles | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +60,12 @@ class BenchmarkResult:
     `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
     of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
     `counts`: instructions and cycles of a frame where the kernel counts them. `runs` is the number
-    of timed frames. `on` is how the machine was reached, "" for this one.
+    of timed frames. `interpreter` is what the runtime says of how it runs the model: its name, its
+    threads, and its own options. `int8_peak_share`: of the fastest int8 matrix product in the same
+    run, what the model's MACs in its undisturbed time are; `bandwidth_share`: of a large copy, what
+    it takes to read the file once a frame; both None where nobody measured (see `MachinePeaks`).
+    `energy` of a frame, None where the machine does not tell. `on` is how the machine was reached,
+    "" for this one.
     `accuracy` is that of this very file, where labelled images were given;
     `accuracy_failure` says why it is not known.
     """
@@ -83,6 +94,10 @@ class BenchmarkResult:
     on: str
     threads: int
     runs: int
+    interpreter: Mapping[str, str | int] = field(default_factory=dict)
+    int8_peak_share: float | None = None
+    bandwidth_share: float | None = None
+    energy: Energy | None = None
     accuracy: Accuracy | None = None
     accuracy_failure: str = ""
 
@@ -114,11 +129,13 @@ class Detail:
     none where it does not tell (LiteRT), or was not asked.
     `quantiles_ms`: inference on the wall's clock, from the fastest frame to the slowest in
     hundredths of all frames.
+    `memory`: of its first launch, from the start on; 100 samples at most, and the largest is there.
     """
 
     layers: tuple[LayerCount, ...]
     layer_times: tuple[tuple[str, str, float], ...]
     quantiles_ms: tuple[float, ...]
+    memory: tuple[MemorySample, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +177,9 @@ class Conditions:
     `frames` says which pictures were classified. `counters` says why instructions were not
     counted, "" if they were. `pinned_to`: the cores that the threads were held on. `clock_ns`:
     what it takes to read the clocks around a frame. `precision` is what was asked for,
-    `precision_reached` whether the undisturbed times and all ratios have it.
+    `precision_reached` whether the undisturbed times and all ratios have it, `seconds` for how long
+    models took turns. `peaks` is what the machine did at most, None where nobody measured. `energy`
+    says why energy is not known, "" if it is or nobody asked.
     """
 
     facts: MachineFacts
@@ -172,6 +191,8 @@ class Conditions:
     precision: float | None
     precision_reached: bool
     seconds: float
+    peaks: MachinePeaks | None = None
+    energy: str = ""
 
     @property
     def throttled(self) -> str:

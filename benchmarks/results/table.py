@@ -63,6 +63,8 @@ def notes(found: Benchmark) -> list[str]:
         f"Load average {_load(found)}.",
     ]
     ram = "above an empty process" if first.peak_rss_bytes is not None else "known on Linux only"
+    if first.latency_ms.capture is not None:
+        ram += ", what captures is in it"
     lines.append(f"Peak RAM: {ram}.")
     if first.undisturbed_clock == "wall":
         lines.append("With several threads, other programs slow the undisturbed time as well.")
@@ -73,7 +75,36 @@ def notes(found: Benchmark) -> list[str]:
         )
     if conditions.counters:
         lines.append(f"Instructions and cycles: {conditions.counters}.")
-    return lines
+    return [*lines, *_peak_notes(found), *_energy_notes(found)]
+
+
+def _peak_notes(found: Benchmark) -> list[str]:
+    """Say what "Of peak" is of."""
+    peaks = found.conditions.peaks
+    if peaks is None:
+        return []
+    runtimes: dict[str, str | int] = {
+        r.format: r.interpreter.get("runtime", r.format)
+        for r in reversed(found.results)  # the first of a format is our own
+    }
+    speeds = [
+        f"{scaled(macs)}MAC/s in {runtimes.get(chosen, chosen)}"
+        for chosen, macs in peaks.int8_macs_per_s.items()
+    ]
+    lines = [f"int8 peak, a product of matrices: {', '.join(speeds)}."] if speeds else []
+    if peaks.copy_bytes_per_s is not None:
+        lines.append(f"Copying 64 MiB, one thread: {scaled(peaks.copy_bytes_per_s)}B/s.")
+    return [*lines, *([f"Peak not measured: {peaks.failure}."] if peaks.failure else [])]
+
+
+def _energy_notes(found: Benchmark) -> list[str]:
+    """Say what the energy is of, or why there is none."""
+    if found.conditions.energy:
+        return [f"Energy: {found.conditions.energy}."]
+    known = [result.energy for result in found.results if result.energy]
+    if not known:
+        return []
+    return [f"Energy of a frame: all that {known[0].source} took; idle {known[0].idle_w:.2f} W."]
 
 
 def _load(found: Benchmark) -> str:
@@ -95,12 +126,22 @@ def _costs(results: Sequence[BenchmarkResult]) -> Table:
 def _latency(results: Sequence[BenchmarkResult]) -> Table:
     columns = {
         "ms": ["\n".join(_PERCENTILES)] * len(results),
+        **_capture(results),
         "Preprocess": _step(results, "preprocess", best=""),
         "Inference": _step(results, "inference"),
         "Decision": _step(results, "decision", best=""),
         "Total": _step(results, "total"),
     }
     return _table(results, columns)
+
+
+def _capture(results: Sequence[BenchmarkResult]) -> dict[str, list[str]]:
+    """Return the column of what was captured; none where nothing was."""
+    of = [result.latency_ms.capture for result in results]
+    if not any(of):
+        return {}
+    texts = [[f"{getattr(one, p):.3f}" if one else "-" for p in _PERCENTILES] for one in of]
+    return {"Capture": ["\n".join(text) for text in texts]}
 
 
 def _undisturbed(found: Benchmark) -> Table:
@@ -114,6 +155,10 @@ def _undisturbed(found: Benchmark) -> Table:
     if ratios:
         columns["Ratio"] = ["1", *(f"{ratio.value:.3f}" for ratio in ratios)]
         columns["95 % "] = ["", *(interval(ratio, ".3f") for ratio in ratios)]
+    if any(r.int8_peak_share is not None for r in results):
+        columns["Of peak"] = [_share(r.int8_peak_share) for r in results]
+    if any(r.energy for r in results):
+        columns["mJ"] = [f"{r.energy.mj_per_frame:.2f}" if r.energy else "-" for r in results]
     if all(r.counts for r in results):
         columns["Instructions"] = [scaled(r.counts["instructions"]) for r in results]
     return _table(results, columns)
@@ -153,6 +198,10 @@ def percent(share: Estimate | None) -> str:
     if share is None or share.low is None or share.high is None:
         return "-"
     return f"{share.value:.1%}\n{100 * share.low:.1f} to {100 * share.high:.1f}"
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
 
 
 def interval(estimate: Estimate, digits: str) -> str:

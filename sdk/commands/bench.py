@@ -77,6 +77,8 @@ def command(
     require_files(files)
     if places.emulate:
         require_tools()
+    if places.peers and pictures.camera is not None:
+        raise click.UsageError("--with and --camera: other runtimes have no camera here")
     settings = measuring.settings()
     with scratch_folder() as scratch:
         labels = read_labels_of_bare(pictures.labels)

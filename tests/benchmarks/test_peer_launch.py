@@ -36,6 +36,7 @@ def test_the_same_file_runs_in_another_runtime(models: list[Model]) -> None:
     assert peer.name == "tiny.bundle in opencv-dnn"
     assert (peer.macs, peer.size_bytes) == (own.macs, own.size_bytes)
     assert peer.runs == own.runs == 4
+    assert peer.interpreter == {"runtime": "opencv-dnn", "threads": 1}
     assert peer.undisturbed_ms.value > 0
     # Pictures are prepared before: a peer's preprocessing is none.
     assert peer.latency_ms.preprocess.max == 0

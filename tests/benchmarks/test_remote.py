@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import shapes
 import tiny_models
@@ -101,6 +103,21 @@ def bench_here(*arguments: object) -> list[dict[str, Any]]:
     )
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
+
+
+def test_a_video_is_brought_along_and_captured_there(
+    tiny_bundle: Path, tmp_path: Path, far: Far
+) -> None:
+    video = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 12, (64, 48))
+    for shade in (0, 90, 180):
+        writer.write(np.full((48, 64, 3), shade, np.uint8))
+    writer.release()
+    rows = bench(tiny_bundle, "--video", video, "--format", "onnx", far=far)
+    assert [row["latency_ms"]["capture"]["p50"] > 0 for row in rows] == [True]
+    assert rows[0]["int8_peak_share"] > 0  # its graph was brought along as well
+    assert rows[0]["interpreter"]["runtime"] == "ONNX Runtime"
+    until(far.is_clean)
 
 
 # Real servers

@@ -1,8 +1,10 @@
 """Recipes of every kind of network, and what is counted in them."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -74,3 +76,23 @@ def check_partition(network: nn.Module, groups: Sequence[nn.Module]) -> None:
     """Every parameter is in exactly one group."""
     ids = Counter(id(p) for group in groups for p in group.parameters())
     assert ids == Counter(id(p) for p in network.parameters())
+
+
+_build = timm.create_model
+
+
+def with_fewer_layers(name: str, **options: object) -> nn.Module:
+    """Build timm's network with the first block alone of each of its stages.
+
+    That whole ones learn is tested beside `sdk/models/backbones.py`.
+    """
+    if name.startswith("densenet"):
+        return _build(name, block_config=(2, 2, 2, 2), **options)
+    network = _build(name, **options)
+    for child, stage in network.named_children():
+        if re.fullmatch(r"layer\d|repeat(_\d)?", child):
+            del stage[1:]
+        elif child == "blocks":
+            for blocks in stage:
+                del blocks[1:]
+    return network

@@ -52,6 +52,7 @@ def measure(
                 pictures.images,
                 settings,
                 frames=pictures.description,
+                capture=pictures.capture,
                 on=machine,
                 advanced=bar("Measuring"),
             )
@@ -139,6 +140,7 @@ def _on_several(
                     pictures.images,
                     settings,
                     frames=pictures.description,
+                    capture=pictures.capture,
                     on=machine,
                     advanced=advanced,
                 )

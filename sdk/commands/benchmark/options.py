@@ -84,13 +84,26 @@ class PictureOptions:
 
     image: Path | None
     video: Path | None
+    camera: str | None
     data: Path | None
     labels: Path | None
 
     def __post_init__(self) -> None:
-        given = [f"--{name}" for name in ("image", "video") if getattr(self, name) is not None]
+        sources = ("image", "video", "camera")
+        given = [f"--{name}" for name in sources if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError("--image or --video: give one of them")
+            raise ValueError(f"{' or '.join(given)}: give one of them")
+        camera = self.camera
+        if camera is not None and not (
+            camera.isdigit()
+            or camera == "picamera2"
+            or camera.startswith(("/dev/", "gst:"))
+            or "://" in camera
+        ):
+            raise ValueError(
+                f"--camera {camera}: a number, picamera2, /dev/video0, gst:PIPELINE or a URL is "
+                "expected; a file is --video"
+            )
 
 
 picture_options = options_of(
@@ -102,7 +115,17 @@ picture_options = options_of(
             type=PATH,
             help="The picture to classify.  [default: shades and noise, 640 x 480 pixels]",
         ),
-        click.option("--video", type=PATH, help="A video whose frames are classified."),
+        click.option(
+            "--video",
+            type=PATH,
+            help="A video whose frames are classified; to capture them is timed as well.",
+        ),
+        click.option(
+            "--camera",
+            metavar="SOURCE",
+            help="A camera of the machine that measures: a number, picamera2, /dev/video0, "
+            "gst:PIPELINE or a URL. To capture includes waiting for the next frame.",
+        ),
         click.option(
             "--data",
             type=PATH,

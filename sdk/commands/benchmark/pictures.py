@@ -10,6 +10,7 @@ from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.runtime.images import read_image
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.stream.sources.secrets import without_secrets
 from leansight.sdk.commands.benchmark.options import PictureOptions
 from leansight.sdk.commands.options.images import choose_samples, require_images
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """What is classified; `labelled` images are judged as well. `description` goes on."""
+    """What is classified; `labelled` images are judged as well. `description` goes on.
+
+    `capture` is a video or a camera whose frames are captured in the pictures' place, "" for none.
+    """
 
     images: list[Image]
     description: str
     labelled: "Sequence[Sample]" = ()
+    capture: str = ""
 
 
 def find_pictures(options: PictureOptions) -> Pictures:
@@ -34,17 +39,20 @@ def find_pictures(options: PictureOptions) -> Pictures:
         DataError: it is not there, or cannot be read.
 
     """
-    labelled = _labelled(options.data)
-    if (image := options.image) is not None:
+    labelled, capture = _labelled(options.data), ""
+    if options.camera is not None:
+        images, capture = [], options.camera
+        description = f"of the camera {without_secrets(capture)}, captured one by one"
+    elif (image := options.image) is not None:
         images, description = [read_image(image)], f"of {image.name}"
     elif (video := options.video) is not None:
-        images = video_frames(video)
-        description = f"of {len(images)} frames of the video {video.name}"
+        images, capture = video_frames(video), str(video)
+        description = f"of the video {video.name}, captured one by one"
     elif options.data is not None:
         images, description = _of_labelled(options.data, labelled)
     else:
         images, description = [synthetic_image()], "of a generated picture"
-    return Pictures(images=images, description=description, labelled=labelled)
+    return Pictures(images=images, description=description, labelled=labelled, capture=capture)
 
 
 def read_labels_of_bare(file: Path | None) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from doubles.benchmarks import STATE, a_benchmark, a_result, around
 
+from leansight.benchmarks.results.estimates import Percentiles
 from leansight.benchmarks.results.page import write_page
+from leansight.benchmarks.results.resources import Energy
 from leansight.benchmarks.results.result import Accuracy, Benchmark, Failure
 
 
@@ -72,11 +74,70 @@ def test_the_page_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
         "6.0 M",
         "1 QLinearConv conv1",
         "75.0 %",
+        "43.1 %",
+        "1.2 %",
+        "61.2 GMAC/s (tflite)",
+        "Energy is not known: no meter",
+        "runtime: LiteRT, threads: 1, xnnpack: 9 of 9 operations",
     ):
         assert words in page.text
     assert "INVALID" not in page.text
     style = "".join(re.findall(r"url\(([^)]*)\)", (tmp_path / "bench.html").read_text()))
     assert "http" not in style
+
+
+def test_energy_is_a_column_where_it_is_known(tmp_path: Path) -> None:
+    energy = Energy(
+        source="a meter", idle_w=2.5, busy_w=4.75, mj_per_frame=31.25, mj_above_idle=12.5, frames=9
+    )
+    found = a_benchmark(a_result("a", 1.0, energy=energy), a_result("b", 2.0), energy="")
+    text = page_of(found, tmp_path).text
+    for words in ("mJ a frame", "31.25", "12.50", "4.75", "Energy is that of a meter"):
+        assert words in text
+    assert "not known" not in text
+    assert "Energy of a frame: all that a meter took; idle 2.50 W." in text
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "No times of single operations: leansight knows no profiler in LiteRT's Python."),
+        (
+            {"format": "onnx", "interpreter": {"runtime": "ONNX Runtime"}},
+            "The times of single operations were not asked for.",
+        ),
+    ],
+)
+def test_why_there_are_no_times_of_operations_is_said(
+    tmp_path: Path, values: dict[str, object], words: str
+) -> None:
+    found = a_benchmark(a_result("a", 1.0, **values))
+    (detail,) = found.details
+    bare = replace(found, details=(replace(detail, layer_times=()),))
+    assert words in page_of(bare, tmp_path).text
+    assert words not in page_of(found, tmp_path).text
+
+
+def test_each_step_has_its_percentiles_and_capture_where_there_is_one(tmp_path: Path) -> None:
+    plain, captured = a_result("a", 1.0), a_result("b", 2.0)
+    time = Percentiles(p50=7.125, p90=8, p95=8, p99=9, max=33.5, intervals={"p50": (6.5, 8.25)})
+    captured = replace(captured, latency_ms=replace(captured.latency_ms, capture=time))
+    text = page_of(a_benchmark(plain, captured), tmp_path).text
+    assert text.count("capture") == 2  # a row, and what it is
+    assert "7.125 (6.500 to 8.250)" in text
+    assert "33.500" in text
+    assert "capture" not in page_of(a_benchmark(plain), tmp_path).text
+
+
+def test_memory_is_a_line_over_time_for_each_model(tmp_path: Path) -> None:
+    found = a_benchmark(a_result("first", 4.0), a_result("second", 1.0))
+    page = page_of(found, tmp_path)
+    assert "Memory over time" in page.text
+    drawn = (tmp_path / "bench.html").read_text().partition("Memory over time")[2]
+    drawn = drawn.partition("</svg>")[0]
+    # matplotlib draws a line of four points as one path: M, then three times L.
+    lines = re.findall(r'd="M [-\d. ]+\n(?:L [-\d. ]+\n){3}"', drawn)
+    assert len(lines) == 2
 
 
 def test_without_labelled_images_or_memory_there_are_no_such_pictures(tmp_path: Path) -> None:

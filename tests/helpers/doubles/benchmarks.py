@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState
 from leansight.benchmarks.results.estimates import Estimate, Percentiles
+from leansight.benchmarks.results.resources import MachinePeaks, MemorySample
 from leansight.benchmarks.results.result import (
     Benchmark,
     BenchmarkResult,
@@ -74,6 +75,9 @@ def a_result(name: str, inference_ms: float, **values: object) -> BenchmarkResul
         on="",
         threads=1,
         runs=200,
+        interpreter={"runtime": "LiteRT", "threads": 1, "xnnpack": "9 of 9 operations"},
+        int8_peak_share=0.431,
+        bandwidth_share=0.012,
     )
     return replace(result, **values)  # type: ignore[arg-type]
 
@@ -95,6 +99,10 @@ def a_benchmark(
                     LayerCount(name="logits", operation="FULLY_CONNECTED", macs=43, is_int8=False),
                 ),
                 layer_times=(("conv1", "QLinearConv", 0.75), ("head", "Gemm", 0.25)),
+                memory=tuple(
+                    MemorySample(seconds=n, rss_bytes=n * 1_000_000, pss_bytes=None)
+                    for n in range(1, 5)
+                ),
                 quantiles_ms=tuple(time * (1 + n / 100) for n in range(101)),
             )
             for time in times
@@ -116,6 +124,10 @@ def a_benchmark(
                 precision=0.02,
                 precision_reached=True,
                 seconds=12.0,
+                peaks=MachinePeaks(
+                    int8_macs_per_s={"tflite": 61.2e9}, copy_bytes_per_s=8.1e9, threads=1
+                ),
+                energy="no meter",
             ),
             **conditions,  # type: ignore[arg-type]
         ),

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 import pytest
 import shapes
 import timm
+from networks import with_fewer_layers
 from numpy.typing import NDArray
-from torch import nn
 
 from leansight.exporters.options import Promise
 from leansight.runtime.classifier import Classifier
@@ -168,23 +167,6 @@ CASES = {
     ),
     "photos": Case(classes, "flowers", RESNET),
 }
-
-
-def with_fewer_layers(name: str, **options: object) -> nn.Module:
-    """Build timm's network with the first block alone of each of its stages.
-
-    That whole ones learn is tested beside `sdk/models/backbones.py`; here it is their recipes.
-    """
-    if name.startswith("densenet"):
-        return timm.models.create_model(name, block_config=(2, 2, 2, 2), **options)
-    network = timm.models.create_model(name, **options)
-    for child, stage in network.named_children():
-        if re.fullmatch(r"layer\d", child):
-            del stage[1:]
-        elif child == "blocks":
-            for blocks in stage:
-                del blocks[1:]
-    return network
 
 
 def test_every_shipped_recipe_is_tried() -> None:
