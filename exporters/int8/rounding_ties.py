@@ -7,15 +7,29 @@ moved a little apart, until nothing lies there.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from leansight.exporters.int8.ranges import STEPS, Range
 from leansight.exporters.tflite.graph import Operator, TfliteGraph
 from leansight.exporters.tflite.shared_grids import SharedGrids
 
 MOST_WIDENED: Final = 1.3  # a range: less than half a bit is lost
+MOST_STEPS_WIDENED: Final = 50  # of a function's table, each by a thousandth
+FAR_FROM_TIES: Final = 5e-4  # levels: float32 leaves an error of 255 × 2⁻²³, a function some more
 _FIXED_WIDTHS: Final = {"LOGISTIC": STEPS / 256, "TANH": STEPS / 128}  # LiteRT takes no others
+# What both runtimes compute of the 256 numbers that an int8 tensor can have, each in its own way.
+_TABLES: Final[Mapping[str, tuple[Callable[[Tensor], Tensor], ...]]] = {
+    "GELU": (functional.gelu, partial(functional.gelu, approximate="tanh")),
+    "LOGISTIC": (torch.sigmoid,),
+    "TANH": (torch.tanh,),
+}
 
 
 def avoid_ties(
@@ -28,8 +42,9 @@ def avoid_ties(
 
     In means over the picture and in products, integers are then divided by an odd number M, so
     that no quotient comes nearer to a middle than 1 / (2 M), far more than either runtime's
-    error. What is widened is the result, or what it is made of: whichever has steps of its own,
-    and is in no other quotient yet. `islands` are computed in float and divide nothing.
+    error. A function of one tensor is a table of 256 numbers, none of which comes near a middle
+    then. What is widened is the result, or what it is made of: whichever has steps of its own,
+    and is in no other quotient or function yet. `islands` are computed in float and divide nothing.
     """
     chosen, settled = dict(ranges), {graph.input}
 
@@ -39,11 +54,15 @@ def avoid_ties(
         same = {other for other in sharing if grids.grid[other] == grids.grid[name]}
         return bool(sharing) and len(same) == len(sharing) and not same & settled
 
-    dividing = [op for op in graph.operators if op.kind in {"MEAN", "MUL"}]
-    for op in (op for op in dividing if op.outputs[0] not in islands):
-        made, divisor = op.outputs[0], _divisor(graph, op, chosen)
+    rounding = [op for op in graph.operators if op.kind in {"MEAN", "MUL", *_TABLES}]
+    for op in (op for op in rounding if op.outputs[0] not in islands):
+        made = op.outputs[0]
         for name in filter(is_free, (made, *op.inputs)):
-            factor = _widening(divisor, of_result=name == made)
+            of_result = name == made
+            if op.kind in _TABLES:
+                factor = _table_widening(graph, op, chosen, of_result=of_result)
+            else:
+                factor = _widening(_divisor(graph, op, chosen), of_result=of_result)
             if factor < MOST_WIDENED:
                 own = grids.members(grids.grid[name])
                 chosen |= {n: chosen[n].widened(factor * chosen[n].width) for n in own}
@@ -59,6 +78,32 @@ def _widening(divisor: float, *, of_result: bool) -> float:
     if divisor <= 0 or odd <= 0:
         return math.inf
     return odd / divisor if of_result else divisor / odd
+
+
+def _table_widening(
+    graph: TfliteGraph, op: Operator, ranges: Mapping[str, Range], *, of_result: bool
+) -> float:
+    """Return by what to widen a function's result, or what it takes, to be far from all ties."""
+    if of_result and op.kind in _FIXED_WIDTHS:
+        return math.inf
+    taken, made = (_width(graph, name, ranges) / STEPS for name in (op.inputs[0], op.outputs[0]))
+    for factor in (1 + n / 1000 for n in range(MOST_STEPS_WIDENED)):
+        steps = (taken, made * factor) if of_result else (taken * factor, made)
+        if min(_nearest_tie(table, *steps) for table in _TABLES[op.kind]) > FAR_FROM_TIES:
+            return factor
+    return math.inf
+
+
+def _nearest_tie(function: Callable[[Tensor], Tensor], taken: float, made: float) -> float:
+    """Return how near a function comes to the middle of two levels, in levels.
+
+    Of all whole numbers of steps `taken` that may be an int8 tensor's, wherever its zero lies.
+    """
+    if made <= 0:
+        return math.inf
+    levels = (function(torch.arange(-STEPS, STEPS + 1, dtype=torch.float64) * taken) / made).numpy()
+    seen = levels[np.abs(levels) <= STEPS]
+    return float(np.abs(seen - np.floor(seen) - 0.5).min(initial=0.5))
 
 
 def _divisor(graph: TfliteGraph, op: Operator, ranges: Mapping[str, Range]) -> float:

@@ -2,13 +2,16 @@
 
 The converters name, order and fuse things differently, so names and graph walks do not carry
 over to the next kind of network. Run on the same images, equal tensors hold equal numbers,
-whatever produced them; where two pairs fit, their ranges are the same as well.
+whatever produced them. Of tensors that hold equal numbers, what only moves others is paired with
+what TFLite moves as well: a class token that is added and cut off again leaves the same numbers, in
+other steps.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -18,11 +21,17 @@ from torch import Tensor, fx
 
 from leansight.exporters.conversion.torch_graph import ACTIVATIONS, IMAGE_AXES, watch
 from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.exporters.tflite.shared_grids import MOVING as TFLITE_MOVING
 from leansight.runtime.extras import onnx_runtime
 from leansight.runtime.preprocessing import Image, network_input
 
 PROBES = 4  # one picture can make two different tensors equal: all zero, say
 TOLERANCE = 1e-3  # of the tensor's largest value: two runtimes add in different orders
+# ONNX operators that give the numbers that they take: on their grid, whatever TFLite makes of them.
+MOVING = frozenset(
+    {"DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "SpaceToDepth"}
+    | {"Split", "Squeeze", "Transpose", "Unsqueeze"}
+)
 SAMPLES = 4096  # numbers of each tensor that are compared: big networks need not be kept whole
 
 
@@ -36,7 +45,9 @@ def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> M
 
     """
     probes = [network_input(image[None]) for image in pixels[:PROBES]]
-    return _pair(_run_onnx(model, probes), graph, probes)
+    moving = [node for node in model.graph.node if node.op_type in MOVING]
+    sources = {name: node.input[0] for node in moving for name in node.output}
+    return _pair(_run_onnx(model, probes), graph, probes, sources)
 
 
 def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Mapping[str, str]:
@@ -65,8 +76,12 @@ Run = Mapping[str, Sequence[NDArray[np.float32]]]  # each tensor in every order 
 
 
 def _pair(
-    ours: Iterator[Run], graph: TfliteGraph, probes: list[NDArray[np.float32]]
+    ours: Iterator[Run],
+    graph: TfliteGraph,
+    probes: list[NDArray[np.float32]],
+    sources: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, str]:
+    """Return the TFLite partner of each tensor; `sources` are what those are that only move it."""
     runs = ({name: [values] for name, values in graph.run(probe).items()} for probe in probes)
     theirs = {name: values for name, (values,) in _samples(runs).items()}
     by_size: dict[int, list[str]] = defaultdict(list)
@@ -74,13 +89,16 @@ def _pair(
         by_size[size].append(name)
     partners: dict[str, str] = {}
     taken: set[str] = set()
+    moved = _moved(graph)
     for name, layouts in _samples(ours).items():
+        allowed = moved.get(partners.get(sources.get(name, ""), ""), theirs.keys())
         for size, values in layouts:
             tolerance = TOLERANCE * max(float(np.abs(values).max()), 1e-6)
             # Equal ones, such as two gates that are closed for all probes, come in the same order.
             candidates = [
                 (float(np.abs(values - theirs[c][1]).max()), c in taken, order, c)
                 for order, c in enumerate(by_size[size])
+                if c in allowed
             ]
             error, *_, best = min(candidates, default=(math.inf, ""))
             if error <= tolerance:
@@ -88,6 +106,16 @@ def _pair(
                 taken.add(best)
                 break
     return partners
+
+
+def _moved(graph: TfliteGraph) -> Mapping[str, Collection[str]]:
+    """Return for each activation itself, and all that holds nothing but its numbers."""
+    moved = {name: {name} for name in graph.activations}
+    for op in reversed(graph.operators):
+        if op.kind in TFLITE_MOVING:
+            for name in moved.keys() & set(op.inputs):
+                moved[name] |= set[str]().union(*(moved[given] for given in op.outputs))
+    return moved
 
 
 def _samples(runs: Iterator[Run]) -> dict[str, list[tuple[int, NDArray[np.float32]]]]:

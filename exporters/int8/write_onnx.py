@@ -14,17 +14,13 @@ from onnx import helper, numpy_helper
 
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8.qdq_writer import SIGNED, UNSIGNED, Levels, QdqWriter
+from leansight.exporters.int8.tensor_matching import MOVING
 from leansight.exporters.tflite.graph import Operator, Quantization, TfliteGraph
 from leansight.exporters.verification.float_layers import FLOAT_MARK
 
 WEIGHTED = frozenset({"Conv", "Gemm"})
 WITH_CONSTANT = {"Add": "ADD", "Mul": "MUL"}  # and what they are called in TFLite
 ACTIVATIONS = frozenset({"Relu", "Clip"})
-# What gives the numbers that it takes: on their grid, whether TFLite has the same operator or not.
-MOVING = frozenset(
-    {"DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "SpaceToDepth"}
-    | {"Split", "Squeeze", "Transpose", "Unsqueeze"}
-)
 
 
 def quantize_onnx(

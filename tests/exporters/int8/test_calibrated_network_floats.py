@@ -16,6 +16,7 @@ from trained_networks import prepared
 from leansight.exporters.conversion.convert import convert
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
+from leansight.exporters.int8.tensor_matching import MOVING
 from leansight.exporters.verification.float_layers import names_of_float_layers
 from leansight.runtime.interpreter import Format, load_interpreter
 from leansight.runtime.preprocessing import Preprocessing
@@ -67,6 +68,23 @@ class Attention(nn.Module):
         looks = (0.5 * query @ key.transpose(-2, -1)).softmax(-1) @ value
         mixed = self.back(looks.transpose(1, 2).reshape(-1, 17, CHANNELS))
         return (tokens + mixed)[:, 0]  # type: ignore[no-any-return]
+
+
+class ConditionalPlaces(nn.Module):
+    """CoaT: a large class token joins normed rows, and is cut off again before a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        token = functional.pad(5 * torch.randn(1, 1, CHANNELS), (0, 0, 0, 64))
+        self.token = nn.Parameter(token)
+        self.norm = nn.LayerNorm(CHANNELS)
+        self.conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, groups=CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.norm(x.flatten(2).transpose(1, 2))
+        tokens = functional.pad(rows, (0, 0, 1, 0)) + self.token
+        picture = tokens[:, 1:].reshape(-1, 8, 8, CHANNELS).permute(0, 3, 1, 2)
+        return self.conv(picture) + picture  # type: ignore[no-any-return]
 
 
 class Split(nn.Module):
@@ -143,7 +161,13 @@ def integers() -> Bodies:
 
 
 def floats() -> Bodies:
-    return Bodies(Block(), Attention(), weighted(nn.Mish()), weighted(nn.GroupNorm(1, CHANNELS)))
+    return Bodies(
+        Block(),
+        Attention(),
+        ConditionalPlaces(),
+        weighted(nn.Mish()),
+        weighted(nn.GroupNorm(1, CHANNELS)),
+    )
 
 
 @dataclass
@@ -194,6 +218,20 @@ def test_layers_in_float_part_the_formats_by_a_step_at_most(mixed: Made) -> None
     assert apart.max() <= 1.01 * bounds.width / 255
     assert (apart == 0).mean() > 0.9
     assert np.std(mixed.logits["onnx"] - mixed.exact) < 0.05 * np.std(mixed.exact)
+
+
+def test_no_number_is_moved_from_grid_to_grid(mixed: Made) -> None:
+    graph = onnx.load_from_string(mixed.files["onnx"]).graph
+    scales = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer if not i.dims}
+    makers = {name: node for node in graph.node for name in node.output}
+    moved = 0
+    for quantizer in (n for n in graph.node if n.op_type == "QuantizeLinear"):
+        node = makers[quantizer.input[0]]
+        before = makers.get(node.input[0])
+        if node.op_type in MOVING and before is not None and before.op_type == "DequantizeLinear":
+            assert scales[quantizer.input[1]] == scales[before.input[1]], node.name
+            moved += 1
+    assert moved > 5
 
 
 def test_layers_in_float_are_named_and_no_layer_with_weights_is_among_them(mixed: Made) -> None:
