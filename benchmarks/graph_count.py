@@ -2,7 +2,8 @@
 
 MACs: convolutions (grouped, depthwise and transposed too), fully connected layers and matrix
 products, for one image; multiplications with padding count, everything else costs none. Averages
-of windows are convolutions in what leansight exports, and count as such.
+of windows, and batch norms that no layer before takes in, are convolutions in what leansight
+exports, and count as such.
 Parameters: the constant operands of these, and constants of more than one value that are
 added, subtracted, multiplied or divided elementwise. Each tensor counts once. Not counted:
 quantization scales, shapes, scalars such as a normalisation, and biases that are all zero,
