@@ -52,6 +52,7 @@ from leansight.exporters.conversion.torch_graph import (
 
 _DROPOUTS = {ATEN.dropout.default, ATEN.feature_dropout.default}
 _PADS = {ATEN.pad.default, ATEN.constant_pad_nd.default}
+_LAYERS: Final = {ATEN.conv2d.default, ATEN.linear.default}
 # What a number does to a result: multiply it, or be added to it.
 _FACTORS: Final[Mapping[Any, Callable[[float], float]]] = {
     ATEN.mul.Tensor: float,
@@ -96,7 +97,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         write_averages_as_layers,
     )
     add_shapes(module, example)
-    rewrite_each(module, merge_permutes, fold_norm_into_next, flatten_dense)
+    rewrite_each(module, merge_permutes, fold_norm_into_next, _fold_number_into_next, flatten_dense)
     return module
 
 
@@ -155,6 +156,40 @@ def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:
         summand = summands(number) if summands else 0
         scale_weights(module, source, given(None, factor), given(None, summand))
         replace(module, node, source)
+
+
+def _fold_number_into_next(module: fx.GraphModule, node: fx.Node) -> None:
+    """Fold a number that something is multiplied by into all layers that take the product.
+
+    Behind an activation no layer can take it; TFLite's converter does this in one format alone.
+    """
+    factors = _FACTORS.get(node.target)
+    if factors is None or node.kwargs:
+        return
+    source, number = node.args
+    if isinstance(number, int | float):
+        value: Tensor | None = given(None, number)
+    else:
+        value = value_of(module, number) if _is_constant(number) else None
+    weights = {user: value_of(module, user.args[1]) for user in node.users if _reads(user, node)}
+    if value is None or value.numel() != 1 or len(weights) < len(node.users):
+        return
+    for layer, weight in weights.items():
+        (scaled,) = add_constants(module, layer, given(weight, 1) * factors(float(value)))
+        layer.args = (node, scaled, *layer.args[2:])
+    assert isinstance(source, fx.Node)
+    replace(module, node, source)
+
+
+def _reads(layer: fx.Node, node: fx.Node) -> bool:
+    """Whether a node is a layer with weights of its own that takes another."""
+    if layer.target not in _LAYERS:
+        return False
+    return layer.args[0] is node and _is_constant(layer.args[1])
+
+
+def _is_constant(argument: object) -> bool:
+    return isinstance(argument, fx.Node) and argument.op == "get_attr"
 
 
 def _fold_constant(module: fx.GraphModule, node: fx.Node) -> None:

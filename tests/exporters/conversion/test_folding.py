@@ -231,6 +231,25 @@ def test_what_is_folded_computes_the_same(name: str) -> None:
     assert left == operators
 
 
+class ScaledActivation(nn.Module):
+    """NF-ResNet: what an activation gives is multiplied by a number, for two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.one = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+        self.other = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled = self.first(x).relu() * 1.7139588594436646
+        return self.one(scaled) + self.other(scaled)  # type: ignore[no-any-return]
+
+
+def test_a_number_behind_an_activation_is_in_the_layers_that_take_the_product() -> None:
+    left = folded(ScaledActivation())
+    assert left["mul"] == 0
+    assert left["conv2d"] == 3
+
+
 def test_a_batch_norm_alone_is_its_factor_and_summand_for_each_channel() -> None:
     norm = nn.BatchNorm2d(3)
     norm.running_mean, norm.running_var = torch.tensor([1.0, 0, -1]), torch.tensor([4.0, 1, 0.25])
