@@ -97,7 +97,14 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         write_averages_as_layers,
     )
     add_shapes(module, example)
-    rewrite_each(module, merge_permutes, fold_norm_into_next, _fold_number_into_next, flatten_dense)
+    rewrite_each(
+        module,
+        merge_permutes,
+        fold_norm_into_next,
+        _fold_number_into_next,
+        _move_bias_into_sum,
+        flatten_dense,
+    )
     return module
 
 
@@ -243,3 +250,23 @@ def _merge_sums(module: fx.GraphModule, node: fx.Node) -> None:
     one, other = (given(value_of(module, n), 0) for n in constants)
     (summed,) = add_constants(module, node, one + other)
     node.args = (*source, summed)
+
+
+def _move_bias_into_sum(module: fx.GraphModule, node: fx.Node) -> None:
+    """Let a constant that is added to a layer's result, such as of places, have its bias as well.
+
+    TFLite's converter does this in one format alone.
+    """
+    if node.target is not ATEN.add.Tensor or node.kwargs:
+        return
+    source, constant = node.args
+    if not isinstance(source, fx.Node) or source.target is not ATEN.conv2d.default:
+        return
+    if len(source.users) > 1 or not _is_constant(constant) or not source.args[2:3]:
+        return
+    if (bias := value_of(module, source.args[2])) is None:
+        return
+    places = given(value_of(module, constant), 0)
+    (summed,) = add_constants(module, node, places + bias.reshape(-1, 1, 1))
+    source.args = (*source.args[:2], None, *source.args[3:])
+    node.args = (source, summed)

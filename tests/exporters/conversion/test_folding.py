@@ -250,6 +250,26 @@ def test_a_number_behind_an_activation_is_in_the_layers_that_take_the_product() 
     assert left["conv2d"] == 3
 
 
+class Places(nn.Module):
+    """PiT: a constant for each place is added to a layer's result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 1)
+        self.places = nn.Parameter(torch.randn(1, 4, 8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) + self.places  # type: ignore[no-any-return]
+
+
+def test_a_bias_is_in_the_constant_that_is_added_behind_it() -> None:
+    assert folded(Places()) == {"conv2d": 1, "add": 1}
+    (layer,) = [
+        n for n in fold(Places().eval(), torch.zeros(1, 3, 8, 8)).graph.nodes if "conv2d" in n.name
+    ]
+    assert layer.args[2] is None
+
+
 def test_a_batch_norm_alone_is_its_factor_and_summand_for_each_channel() -> None:
     norm = nn.BatchNorm2d(3)
     norm.running_mean, norm.running_var = torch.tensor([1.0, 0, -1]), torch.tensor([4.0, 1, 0.25])
