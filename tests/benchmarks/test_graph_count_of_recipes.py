@@ -19,13 +19,6 @@ from leansight.sdk.recipes.model import ModelRecipe
 
 CLASSES = 21
 SMALL = ("traffic-signs-tiny", "traffic-signs-small")  # converted in seconds
-# Big bodies, and those that another recipe has as well, take minutes: counted where
-# LEANSIGHT_WHOLE_NETWORKS=1 is set.
-LONG = (
-    *("driving-weather", "traffic-signs-resnet50", "traffic-signs-resnet50-scratch"),
-    *("driving-weather-published", "masks-transfer", "masks-transfer-published"),
-    *("multilabel-ensemble", "multilabel-frozen"),
-)
 # The others take smaller pictures here; what is halved four or five times needs some.
 LEAST_SIDE, INCEPTION_SIDE = 64, 96
 
@@ -159,6 +152,6 @@ def test_a_small_recipe_is_counted_as_by_hand(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(recipe_names()) - set(SMALL)))
 def test_a_recipe_is_counted_as_by_hand(name: str) -> None:
-    if name in LONG and "LEANSIGHT_WHOLE_NETWORKS" not in os.environ:
-        pytest.skip("takes minutes: LEANSIGHT_WHOLE_NETWORKS=1 counts it")
+    if "LEANSIGHT_WHOLE_NETWORKS" not in os.environ:
+        pytest.skip("all take minutes: LEANSIGHT_WHOLE_NETWORKS=1 counts them")
     check(of_recipe(name))

@@ -65,6 +65,8 @@ def test_tensors_that_hold_the_same_numbers_are_paired_in_their_order() -> None:
     class Theirs:
         """Gives its tensors as a TFLite graph does."""
 
+        activations, operators = ("in", "a", "b", "c", "d"), ()
+
         def run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
             zero = np.zeros_like(image)
             return {"in": image, "a": np.abs(image), "b": -np.abs(image), "c": zero, "d": zero}
