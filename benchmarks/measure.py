@@ -129,7 +129,7 @@ def benchmark(
             )
             timed.append(TimedModel(one, stack.enter_context(launch), settings.threads))
         states = list(_sittings(timed, place, settings, advanced))
-        seconds = round(time.monotonic() - began, 1)
+        seconds = time.monotonic() - began
         peaks, energy = _measure_machine(timed, place, folder, settings)
     found = [model for model in timed if not model.failure]
     if not found:

@@ -39,6 +39,11 @@ class DecisionPolicy:
     label_thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        numbers = (self.threshold, self.temperature, *self.label_thresholds.values())
+        if any(isinstance(number, bool) for number in numbers):
+            raise ValueError(
+                "decision: thresholds and the temperature are numbers, not true or false"
+            )
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"decision.threshold must be from 0 to 1, not {self.threshold}")
         for label, threshold in self.label_thresholds.items():

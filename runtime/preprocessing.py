@@ -43,7 +43,7 @@ class Clahe:
     tiles: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 < self.clip_limit < np.inf:
+        if isinstance(self.clip_limit, bool) or not 0 < self.clip_limit < np.inf:
             raise ValueError(f"clahe.clip_limit must be above 0, not {self.clip_limit}")
         if type(self.tiles) is not int or self.tiles < 1:
             raise ValueError(f"clahe.tiles must be a whole number from 1, not {self.tiles}")

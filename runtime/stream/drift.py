@@ -23,6 +23,7 @@ _MOST_EVENTS: Final = 1000
 _CHANCE: Final = 0.001  # of a warning where the stream is as the validation images
 _Z: Final = 3.0902  # which a standard normal value exceeds with that chance
 _MARGIN: Final = 0.1  # by which the share of "not sure" may be greater
+_MOST_GROUPS: Final = 1000  # as many bound a share to 3 points; more would take seconds to add up
 _LARGE_PSI: Final = 0.25  # what is customarily called a large shift
 
 
@@ -179,11 +180,12 @@ def _independent(marks: Sequence[bool]) -> int:
 
 def _upper_bound(reference: Reference) -> float:
     """Return the highest share of "not sure" that the reference allows (Clopper and Pearson)."""
-    count = round(reference.not_sure * reference.groups)
+    groups = min(reference.groups, _MOST_GROUPS)
+    count = round(reference.not_sure * groups)
     low, high = reference.not_sure, 1.0
     for _ in range(40):  # halvings
         middle = (low + high) / 2
-        is_allowed = 1 - _tail(count + 1, reference.groups, middle) > 0.025  # noqa: PLR2004 -- 95 %
+        is_allowed = 1 - _tail(count + 1, groups, middle) > 0.025  # noqa: PLR2004 -- 95 %
         low, high = (middle, high) if is_allowed else (low, middle)
     return high
 

@@ -30,8 +30,16 @@ class Reference:
     contrast: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if self.groups < 1 or not 0 <= self.not_sure <= 1:
-            raise ValueError(f"a reference has groups and a share, not {self}")
+        shares = (self.not_sure, *self.given.values())
+        ends = (*(self.brightness or ()), *(self.contrast or ()))
+        are_numbers = all(
+            isinstance(number, int | float) and not isinstance(number, bool)
+            for number in (*shares, *ends)
+        )
+        if type(self.groups) is not int or self.groups < 1 or not are_numbers:
+            raise ValueError(f"a reference has groups and numbers, not {self}")
+        if not all(0 <= share <= 1 for share in shares):
+            raise ValueError(f"a reference has shares from 0 to 1, not {self}")
         for name in ("brightness", "contrast"):
             if (ends := getattr(self, name)) is not None:
                 low, high = ends
@@ -39,8 +47,11 @@ class Reference:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from the section `reference` of a bundle; ValueError or TypeError if it is none."""
-        return cls(**values)
+        """Build from the section `reference` of a bundle; ValueError if it is none."""
+        try:
+            return cls(**values)
+        except (TypeError, AttributeError, OverflowError) as error:  # fields, or their kinds
+            raise ValueError(error) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

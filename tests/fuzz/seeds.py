@@ -86,7 +86,13 @@ def manifests(good: bytes) -> Iterator[tuple[str, bytes]]:
     values |= {"task": "multilabel", "precision": "int8", "float_layers": ["conv_1", "conv_2"]}
     values["preprocessing"] |= {"colour": "rgb", "fit": "letterbox", "version": 1}
     values["guarantee"] = {"error": 0.01, "confidence": 0.95}
-    values["reference"] = {"labels": {"plain": 0.5}, "scores": [0.1, 0.9]}
+    values["reference"] = {
+        "groups": 50,
+        "not_sure": 0.1,
+        "given": {"plain": 0.5, "upright": 0.5},
+        "brightness": [20, 200],
+        "contrast": None,
+    }
     yield "multilabel", json.dumps(values).encode()
 
 

@@ -81,12 +81,16 @@ def manifest(scratch: Path) -> Target:
     from leansight.runtime.bundle import Bundle
     from leansight.runtime.decision import DecisionRule
     from leansight.runtime.errors import BundleError
+    from leansight.runtime.stream.drift import DriftMonitor
+    from leansight.runtime.stream.reference import Reference
 
     path = Path(shutil.copytree(good_bundle(scratch).path, scratch / "forged.bundle"))
 
     def read(data: bytes) -> None:
         (path / "bundle.json").write_bytes(forged(data))
         bundle = Bundle.load(path)
+        with suppress(ValueError):  # the command says then that the reference is damaged
+            DriftMonitor(Reference.from_dict(bundle.reference))
         rule = DecisionRule(bundle.labels, bundle.decision, bundle.task)
         logits = np.linspace(-9, 9, len(bundle.labels))
         json.dumps(rule(logits).to_dict(), allow_nan=False)

@@ -102,6 +102,6 @@ def open_drift(bundle: Bundle, options: ModelOptions) -> DriftMonitor | None:
         return None
     try:
         reference = Reference.from_dict(bundle.reference)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise BundleError(f"{bundle.path}: its reference is damaged: {error}") from error
     return DriftMonitor(reference, compares_not_sure=options.threshold is None)

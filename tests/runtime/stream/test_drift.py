@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,6 +191,12 @@ def test_the_upper_bound_is_that_of_clopper_and_pearson(not_sure: float, groups:
     assert found == pytest.approx(exact.high, abs=1e-6)
 
 
+def test_the_upper_bound_of_very_many_images_is_a_little_higher_and_found_at_once() -> None:
+    exact = stats.binomtest(3 * 10**5, 10**6).proportion_ci(0.95, method="exact")
+    found = drift._upper_bound(Reference(groups=10**6, not_sure=0.3))  # noqa: SLF001
+    assert exact.high < found < exact.high + 0.03
+
+
 def test_answers_are_described_by_the_labels_that_were_given() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.55, 0.45]])
     policy = DecisionPolicy(threshold=0.6)
@@ -205,9 +212,26 @@ def test_a_reference_is_read_as_it_was_written_and_nonsense_is_refused() -> None
     reference = Reference(groups=5, not_sure=0.1, given={"a": 1.0}, brightness=(10, 200))
 
     assert Reference.from_dict(reference.to_dict()) == reference
-    with pytest.raises(ValueError, match="a reference has groups and a share"):
-        Reference(groups=0, not_sure=0.1)
-    with pytest.raises(ValueError, match="a reference has groups and a share"):
-        Reference(groups=5, not_sure=1.1)
-    with pytest.raises(TypeError):
+    nonsense: list[dict[str, Any]] = [
+        {"groups": 0},
+        {"groups": 2.5},
+        {"groups": True},
+        {"groups": "5"},
+        {"not_sure": 1.1},
+        {"not_sure": False},
+        {"not_sure": float("nan")},
+        {"given": ["a"]},
+        {"given": {"a": "all"}},
+        {"given": {"a": None}},
+        {"brightness": 7},
+        {"brightness": [1, 2, 3]},
+        {"contrast": [1, 10**400]},
+        {"clouds": 0.5},
+    ]
+    for wrong in nonsense:
+        with pytest.raises(
+            ValueError, match=r"reference has|argument|iterable|attribute|unpack|too large"
+        ):
+            Reference.from_dict({"groups": 5, "not_sure": 0.1} | wrong)
+    with pytest.raises(ValueError, match="missing"):
         Reference.from_dict({"groups": 5})
