@@ -52,6 +52,7 @@ from leansight.exporters.conversion.torch_graph import (
 
 _DROPOUTS = {ATEN.dropout.default, ATEN.feature_dropout.default}
 _PADS = {ATEN.pad.default, ATEN.constant_pad_nd.default}
+_MOVES: Final = {*RESHAPES, ATEN.flatten.using_ints, ATEN.squeeze.dims, ATEN.permute.default}
 _LAYERS: Final = {ATEN.conv2d.default, ATEN.linear.default}
 # What a number does to a result: multiply it, or be added to it.
 _FACTORS: Final[Mapping[Any, Callable[[float], float]]] = {
@@ -178,21 +179,30 @@ def _fold_number_into_next(module: fx.GraphModule, node: fx.Node) -> None:
         value: Tensor | None = given(None, number)
     else:
         value = value_of(module, number) if _is_constant(number) else None
-    weights = {user: value_of(module, user.args[1]) for user in node.users if _reads(user, node)}
-    if value is None or value.numel() != 1 or len(weights) < len(node.users):
+    weights = _weights_behind(module, node)
+    if value is None or value.numel() != 1 or not weights:
         return
     for layer, weight in weights.items():
         (scaled,) = add_constants(module, layer, given(weight, 1) * factors(float(value)))
-        layer.args = (node, scaled, *layer.args[2:])
+        layer.args = (layer.args[0], scaled, *layer.args[2:])
     assert isinstance(source, fx.Node)
     replace(module, node, source)
 
 
-def _reads(layer: fx.Node, node: fx.Node) -> bool:
-    """Whether a node is a layer with weights of its own that takes another."""
-    if layer.target not in _LAYERS:
-        return False
-    return layer.args[0] is node and _is_constant(layer.args[1])
+def _weights_behind(module: fx.GraphModule, node: fx.Node) -> dict[fx.Node, Tensor | None]:
+    """Return the layers that take a node, also moved to another shape, and their weights.
+
+    None where anything else takes it.
+    """
+    weights: dict[fx.Node, Tensor | None] = {}
+    for user in node.users:
+        if user.target in _LAYERS and user.args[0] is node and _is_constant(user.args[1]):
+            weights[user] = value_of(module, user.args[1])
+        elif user.target in _MOVES and (behind := _weights_behind(module, user)):
+            weights |= behind
+        else:
+            return {}
+    return weights
 
 
 def _is_constant(argument: object) -> bool:

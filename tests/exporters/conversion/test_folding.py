@@ -250,6 +250,27 @@ def test_a_number_behind_an_activation_is_in_the_layers_that_take_the_product() 
     assert left["conv2d"] == 3
 
 
+class ScaledFeatures(nn.Module):
+    """PaddlePaddle's dropout: features are multiplied by what is kept, and flattened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 1), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = nn.functional.hardswish(self.body(x.mean((2, 3), keepdim=True))) * 0.8
+        return self.head(features.reshape(-1, 4))  # type: ignore[no-any-return]
+
+
+def test_a_number_is_folded_through_another_shape() -> None:
+    network, image = ScaledFeatures().eval(), torch.randn(1, 3, 8, 8)
+    graph = fold(network, image)
+    (head,) = [node for node in graph.graph.nodes if node.target is torch.ops.aten.linear.default]
+    weight = getattr(graph, str(head.args[1].target))
+    torch.testing.assert_close(weight, network.head.weight * 0.8)
+    torch.testing.assert_close(graph(image), network(image))
+
+
 class Places(nn.Module):
     """PiT: a constant for each place is added to a layer's result."""
 
