@@ -24,6 +24,7 @@ from leansight.exporters.conversion.recognition import (
 )
 from leansight.exporters.conversion.rewriting import (
     FLAT_AXES,
+    activate_before_moves,
     drop_expansion,
     flatten_dense,
     merge_permutes,
@@ -104,6 +105,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         _fold_number_into_next,
         _move_bias_into_sum,
         flatten_dense,
+        activate_before_moves,
     )
     return module
 
