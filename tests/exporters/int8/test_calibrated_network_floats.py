@@ -114,7 +114,7 @@ class Idle(nn.Module):
 
 
 class Twins(nn.Module):
-    """Two layers on the same numbers with the same weights, as batch norms begin, and two biases."""
+    """Two layers on the same numbers that differ in their biases alone, as batch norms begin."""
 
     def __init__(self) -> None:
         super().__init__()
