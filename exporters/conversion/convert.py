@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> Floa
     padded = copy.deepcopy(folded)
     pad_before_pooling(padded)
     _tell_idle_layers_apart(padded)
+    _tell_twins_apart(padded)
     _give_dense_layers_a_bias(padded)
     # litert-torch 0.10 takes two constants for one where it has copied each to bring it in order.
     for constant in (*padded.parameters(), *padded.buffers()):
@@ -97,6 +99,26 @@ def _tell_idle_layers_apart(module: fx.GraphModule) -> None:
         idle = (flat == 0).all(1)
         flat[idle, 0] = number * _NEXT_TO_NOTHING
         weights.copy_(flat.reshape(weights.shape))
+
+
+@torch.no_grad()
+def _tell_twins_apart(module: fx.GraphModule) -> None:
+    """Let no two layers compute the same but for their biases: one weight differs by its last bit.
+
+    TFLite's converter makes one layer without a bias of them, and sums of the biases.
+    """
+    seen: set[tuple[object, ...]] = set()
+    for node in layers(module):
+        weights, _ = layer_constants(module, node)
+        assert weights is not None
+        own, above = weights.clone(memory_format=torch.contiguous_format), torch.tensor(math.inf)
+        while (key := (*node.args[:1], str(node.args[3:]), own.numpy().tobytes())) in seen:
+            own.view(-1)[0] = torch.nextafter(own.view(-1)[0], above)
+        seen.add(key)
+        if not own.equal(weights):
+            (constant,) = add_constants(module, node, own)
+            node.args = (*node.args[:1], constant, *node.args[2:])
+    module.recompile()
 
 
 @torch.no_grad()

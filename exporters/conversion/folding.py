@@ -4,13 +4,15 @@ Both conversions start from this graph, so that both files hold the same weights
 and int8 rounds nothing that need not be computed.
 """
 
-import operator
-from collections.abc import Callable, Mapping
-from typing import Any, Final
-
 import torch
 from torch import Tensor, fx, nn
 
+from leansight.exporters.conversion.affine_folding import (
+    FACTORS,
+    SUMMANDS,
+    fold_affine_into_next,
+    move_bias_into_sum,
+)
 from leansight.exporters.conversion.norm_folding import (
     can_take,
     fold_norm_into_next,
@@ -24,6 +26,7 @@ from leansight.exporters.conversion.recognition import (
 )
 from leansight.exporters.conversion.rewriting import (
     FLAT_AXES,
+    activate_before_moves,
     drop_expansion,
     flatten_dense,
     merge_permutes,
@@ -52,21 +55,6 @@ from leansight.exporters.conversion.torch_graph import (
 
 _DROPOUTS = {ATEN.dropout.default, ATEN.feature_dropout.default}
 _PADS = {ATEN.pad.default, ATEN.constant_pad_nd.default}
-_MOVES: Final = {*RESHAPES, ATEN.flatten.using_ints, ATEN.squeeze.dims, ATEN.permute.default}
-_LAYERS: Final = {ATEN.conv2d.default, ATEN.linear.default}
-# What a number does to a result: multiply it, or be added to it.
-_FACTORS: Final[Mapping[Any, Callable[[float], float]]] = {
-    ATEN.mul.Tensor: float,
-    ATEN.mul.Scalar: float,
-    ATEN.div.Tensor: lambda number: 1 / number,
-    ATEN.div.Scalar: lambda number: 1 / number,
-}
-_SUMMANDS: Final[Mapping[Any, Callable[[float], float]]] = {
-    ATEN.add.Tensor: float,
-    ATEN.add.Scalar: float,
-    ATEN.sub.Tensor: operator.neg,
-    ATEN.sub.Scalar: operator.neg,
-}
 
 
 def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
@@ -102,9 +90,10 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         module,
         merge_permutes,
         fold_norm_into_next,
-        _fold_number_into_next,
-        _move_bias_into_sum,
+        fold_affine_into_next,
+        move_bias_into_sum,
         flatten_dense,
+        activate_before_moves,
     )
     return module
 
@@ -155,7 +144,7 @@ def _is_dense(module: fx.GraphModule, node: fx.Node) -> bool:
 
 def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:
     """Fold a number that a layer's result is multiplied by, or that is added to it."""
-    factors, summands = _FACTORS.get(node.target), _SUMMANDS.get(node.target)
+    factors, summands = FACTORS.get(node.target), SUMMANDS.get(node.target)
     if (factors or summands) is None or node.kwargs:
         return
     source, number = node.args
@@ -164,49 +153,6 @@ def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:
         summand = summands(number) if summands else 0
         scale_weights(module, source, given(None, factor), given(None, summand))
         replace(module, node, source)
-
-
-def _fold_number_into_next(module: fx.GraphModule, node: fx.Node) -> None:
-    """Fold a number that something is multiplied by into all layers that take the product.
-
-    Behind an activation no layer can take it; TFLite's converter does this in one format alone.
-    """
-    factors = _FACTORS.get(node.target)
-    if factors is None or node.kwargs:
-        return
-    source, number = node.args
-    if isinstance(number, int | float):
-        value: Tensor | None = given(None, number)
-    else:
-        value = value_of(module, number) if _is_constant(number) else None
-    weights = _weights_behind(module, node)
-    if value is None or value.numel() != 1 or not weights:
-        return
-    for layer, weight in weights.items():
-        (scaled,) = add_constants(module, layer, given(weight, 1) * factors(float(value)))
-        layer.args = (layer.args[0], scaled, *layer.args[2:])
-    assert isinstance(source, fx.Node)
-    replace(module, node, source)
-
-
-def _weights_behind(module: fx.GraphModule, node: fx.Node) -> dict[fx.Node, Tensor | None]:
-    """Return the layers that take a node, also moved to another shape, and their weights.
-
-    None where anything else takes it.
-    """
-    weights: dict[fx.Node, Tensor | None] = {}
-    for user in node.users:
-        if user.target in _LAYERS and user.args[0] is node and _is_constant(user.args[1]):
-            weights[user] = value_of(module, user.args[1])
-        elif user.target in _MOVES and (behind := _weights_behind(module, user)):
-            weights |= behind
-        else:
-            return {}
-    return weights
-
-
-def _is_constant(argument: object) -> bool:
-    return isinstance(argument, fx.Node) and argument.op == "get_attr"
 
 
 def _fold_constant(module: fx.GraphModule, node: fx.Node) -> None:
@@ -260,23 +206,3 @@ def _merge_sums(module: fx.GraphModule, node: fx.Node) -> None:
     one, other = (given(value_of(module, n), 0) for n in constants)
     (summed,) = add_constants(module, node, one + other)
     node.args = (*source, summed)
-
-
-def _move_bias_into_sum(module: fx.GraphModule, node: fx.Node) -> None:
-    """Let a constant that is added to a layer's result, such as of places, have its bias as well.
-
-    TFLite's converter does this in one format alone.
-    """
-    if node.target is not ATEN.add.Tensor or node.kwargs:
-        return
-    source, constant = node.args
-    if not isinstance(source, fx.Node) or source.target is not ATEN.conv2d.default:
-        return
-    if len(source.users) > 1 or not _is_constant(constant) or not source.args[2:3]:
-        return
-    if (bias := value_of(module, source.args[2])) is None:
-        return
-    places = given(value_of(module, constant), 0)
-    (summed,) = add_constants(module, node, places + bias.reshape(-1, 1, 1))
-    source.args = (*source.args[:2], None, *source.args[3:])
-    node.args = (source, summed)

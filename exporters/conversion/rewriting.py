@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, fx
 
 from leansight.exporters.conversion.torch_graph import (
+    ACTIVATIONS,
     ATEN,
     IMAGE_AXES,
     MEANS_AND_MAXIMA,
     RELUS,
+    RESHAPES,
     add_constants,
     both,
     channelwise,
@@ -27,6 +29,7 @@ from leansight.exporters.conversion.torch_graph import (
 )
 
 FLAT_AXES: Final = 2  # images and features
+_MOVES: Final = RESHAPES | {ATEN.permute.default, ATEN.transpose.int, ATEN.flatten.using_ints}
 BROADCASTING: Final = {ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor, ATEN.div.Tensor}
 
 
@@ -222,6 +225,25 @@ def flatten_dense(module: fx.GraphModule, node: fx.Node) -> None:
         dense = call(ATEN.linear.default, (rows, *node.args[1:]))
         result = call(ATEN.reshape.default, (dense, [-1, *shape[1:]]))
     replace(module, node, result)
+
+
+def activate_before_moves(module: fx.GraphModule, node: fx.Node) -> None:
+    """Let a ReLU follow its layer at once, not what only puts the layer's axes in another order.
+
+    Both formats then compute the two in one; TFLite's converter does this in one format alone.
+    """
+    if node.target not in ACTIVATIONS or node.kwargs:
+        return
+    first, layer = node, input_of(node)
+    while layer.target in _MOVES and len(layer.users) == 1:
+        first, layer = layer, input_of(layer)
+    if first is node or not is_foldable(layer):
+        return
+    with module.graph.inserting_before(first):
+        active = module.graph.call_function(node.target, (layer, *node.args[1:]))
+    first.replace_input_with(layer, active)
+    active.meta["val"] = layer.meta.get("val")
+    replace(module, node, input_of(node))
 
 
 def pad_before_pooling(module: fx.GraphModule) -> None:

@@ -271,6 +271,28 @@ def test_a_number_is_folded_through_another_shape() -> None:
     torch.testing.assert_close(graph(image), network(image))
 
 
+class LearnableAffine(nn.Module):
+    """PP-HGNetV2 and ResMLP: factors and summands of all, or of each feature, behind a ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.small = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1, groups=2)
+        self.large, self.dense = nn.Conv2d(4, 4, 3, padding=1), nn.Linear(8, 5)
+        self.factor, self.summand = nn.Parameter(torch.tensor([1.5])), nn.Parameter(torch.ones(1))
+        self.factors, self.summands = (nn.Parameter(torch.randn(n, 8)) for n in (1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        all_alike = self.first(x).relu() * self.factor + self.summand
+        x = (self.small(all_alike) + self.large(all_alike)).relu()
+        return self.dense(x * self.factors + self.summands)  # type: ignore[no-any-return]
+
+
+def test_factors_and_summands_behind_an_activation_are_in_the_layers_that_pad_nothing() -> None:
+    left = folded(LearnableAffine())
+    # What the larger kernel pads are zeros beside sums: it takes neither.
+    assert (left["mul"], left["add"]) == (1, 2)
+
+
 class Places(nn.Module):
     """PiT: a constant for each place is added to a layer's result."""
 

@@ -113,6 +113,31 @@ class Idle(nn.Module):
         return x + self.other(functional.relu(x + self.one(x)))  # type: ignore[no-any-return]
 
 
+class Twins(nn.Module):
+    """Two layers on the same numbers that differ in their biases alone, as batch norms begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Conv2d(CHANNELS, CHANNELS, 1, groups=CHANNELS) for _ in range(2))
+        self.other.weight = self.one.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.one(x) - functional.relu(self.other(x))  # type: ignore[no-any-return]
+
+
+class FlatHead(nn.Module):
+    """EfficientViT's head: a hard-swish behind a norm of features that have no places any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.norm = nn.Linear(CHANNELS, 16, bias=False), nn.LayerNorm(16)
+        self.last = nn.Linear(16, CHANNELS)
+        nn.init.normal_(self.norm.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(functional.hardswish(self.norm(self.dense(x.mean((2, 3))))))  # type: ignore[no-any-return]
+
+
 class Shuffle(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)
@@ -156,6 +181,7 @@ def integers() -> Bodies:
         weighted(Split()),
         weighted(Shuffle()),
         weighted(Idle()),
+        weighted(Twins()),
         weighted(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)),
     )
 
@@ -165,6 +191,7 @@ def floats() -> Bodies:
         Block(),
         Attention(),
         ConditionalPlaces(),
+        FlatHead(),
         weighted(nn.Mish()),
         weighted(nn.GroupNorm(1, CHANNELS)),
     )
