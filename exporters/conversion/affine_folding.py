@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from torch import Tensor, fx
+from torch.fx.node import Argument
 
 from leansight.exporters.conversion.norm_folding import can_take, take
 from leansight.exporters.conversion.torch_graph import (
@@ -16,6 +17,7 @@ from leansight.exporters.conversion.torch_graph import (
     RESHAPES,
     add_constants,
     given,
+    replace,
     value_of,
 )
 
@@ -33,9 +35,57 @@ SUMMANDS: Final[Mapping[Any, Callable[[Any], Any]]] = {
     ATEN.sub.Scalar: operator.neg,
 }
 _LAYERS: Final = {ATEN.conv2d.default, ATEN.linear.default}
-_MOVES: Final = {*RESHAPES, ATEN.flatten.using_ints, ATEN.squeeze.dims, ATEN.permute.default}
+# What gives the same of numbers that were multiplied or shifted before, and after.
+_MOVES: Final = {
+    *RESHAPES,
+    *(ATEN.flatten.using_ints, ATEN.squeeze.dims, ATEN.permute.default),
+    *(ATEN.adaptive_avg_pool2d.default, ATEN.mean.dim),
+}
 _COMMUTATIVE: Final = {ATEN.mul.Tensor, ATEN.add.Tensor}
 _PADDING: Final = 4  # where a convolution has it among its arguments
+
+
+def write_as_sum_or_product(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write a difference, quotient or negative as a sum or product with a constant.
+
+    Those both formats compute in integers.
+    """
+    if node.kwargs:  # `alpha` of a difference, `rounding_mode` of a quotient
+        return
+    call = module.graph.call_function
+    one, other = (*node.args, None, None)[:2]
+    with module.graph.inserting_before(node):
+        match node.target:
+            case ATEN.neg.default:
+                result = call(ATEN.mul.Tensor, (one, -1.0))
+            case ATEN.rsub.Scalar if not node.args[2:]:
+                result = call(ATEN.add.Tensor, (call(ATEN.mul.Tensor, (one, -1.0)), other))
+            case ATEN.sub.Tensor if _is_number(module, one):
+                result = call(ATEN.add.Tensor, (call(ATEN.mul.Tensor, (other, -1.0)), one))
+            case ATEN.sub.Tensor | ATEN.sub.Scalar if _is_number(module, other):
+                result = call(ATEN.add.Tensor, (one, _change(module, node, other, operator.neg)))
+            case ATEN.div.Tensor | ATEN.div.Scalar if _is_number(module, other):
+                result = call(ATEN.mul.Tensor, (one, _change(module, node, other, lambda n: 1 / n)))
+            case _:
+                return
+    replace(module, node, result)
+
+
+def _is_number(module: fx.GraphModule, argument: object) -> bool:
+    """Whether it is one constant, or a tensor of them."""
+    if isinstance(argument, int | float):
+        return True
+    return _is_constant(argument) and value_of(module, argument) is not None
+
+
+def _change(
+    module: fx.GraphModule, node: fx.Node, argument: object, function: Callable[[Any], Any]
+) -> Argument:
+    """Return what stands in the graph for a function of a constant."""
+    if isinstance(argument, int | float):
+        return float(function(float(argument)))
+    (changed,) = add_constants(module, node, function(given(value_of(module, argument), 0)))
+    return changed
 
 
 def fold_affine_into_next(module: fx.GraphModule, node: fx.Node) -> None:
@@ -50,14 +100,17 @@ def fold_affine_into_next(module: fx.GraphModule, node: fx.Node) -> None:
     source, value = parts
     factor = given(FACTORS[node.target](value) if node.target in FACTORS else None, 1)
     summand = given(SUMMANDS[node.target](value) if node.target in SUMMANDS else None, 0)
+    are_taken = False
     for reader in list(node.users):
         layers = _layers_that_take(module, reader, node, value, is_sum=node.target in SUMMANDS)
         for layer in layers:
             take(module, layer, factor.reshape(-1), summand.reshape(-1))
         if layers:
             reader.replace_input_with(node, source)
+            are_taken = True
     if not node.users:
         module.graph.erase_node(node)
+    if are_taken:  # by layers that now read what is before
         fold_affine_into_next(module, source)
 
 

@@ -12,7 +12,9 @@ from leansight.exporters.conversion.affine_folding import (
     SUMMANDS,
     fold_affine_into_next,
     move_bias_into_sum,
+    write_as_sum_or_product,
 )
+from leansight.exporters.conversion.clipping import spread_bounds
 from leansight.exporters.conversion.norm_folding import (
     can_take,
     fold_norm_into_next,
@@ -75,6 +77,8 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     rewrite_each(
         module,
         spread_activation,
+        spread_bounds,
+        write_as_sum_or_product,
         drop_expansion,
         pool_mean,
         _fold_batch_norm,
