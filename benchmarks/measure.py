@@ -9,14 +9,14 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from leansight.benchmarks.machines import Machine, ThisMachine
+from leansight.benchmarks.machines import Launch, Machine, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.peaks import measure_peaks
 from leansight.benchmarks.probes.conditions import MachineState
@@ -115,46 +115,60 @@ def benchmark(
     began = time.monotonic()
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
-        pictures = folder / "images.npz"
-        np.savez(pictures, *images)
-        timed = []
-        for number, given in enumerate(models):
-            one = given.in_one_file(folder / str(number))
-            launch = place.bring(
-                one,
-                pictures,
-                threads=settings.threads,
-                hang_s=settings.hang_s,
-                capture="" if one.peer else capture,
-            )
-            timed.append(TimedModel(one, stack.enter_context(launch), settings.threads))
-        states = list(_sittings(timed, place, settings, advanced))
+        timed = [
+            TimedModel(model, stack.enter_context(launch), settings.threads)
+            for model, launch in _bring(models, images, place, settings, capture, folder)
+        ]
+        states = tuple(_sittings(timed, place, settings, advanced))
         seconds = time.monotonic() - began
         peaks, energy = _measure_machine(timed, place, folder, settings)
     found = [model for model in timed if not model.failure]
     if not found:
         raise BundleError(timed[0].failure)
-    comparisons = _comparisons(found)
-    conditions = Conditions(
-        facts=place.facts,
-        states=tuple(states),
-        frames=frames,
-        counters=found[0].starts[0]["counters"],
-        pinned_to=tuple(found[0].starts[0]["pinned_to"]),
-        clock_ns=min(start["clock_ns"] for model in found for start in model.starts),
-        precision=settings.precision,
-        precision_reached=_is_precise(found, settings),
-        seconds=seconds,
-        peaks=peaks,
-        energy=energy,
-    )
     return Benchmark(
         results=tuple(model.result(place, peaks) for model in found),
         details=tuple(model.detail(place) for model in found),
         failures=tuple(model.as_failure() for model in timed if model.failure),
-        comparisons=comparisons,
-        conditions=conditions,
+        comparisons=_comparisons(found),
+        conditions=Conditions(
+            facts=place.facts,
+            states=states,
+            frames=frames,
+            counters=found[0].starts[0]["counters"],
+            pinned_to=tuple(found[0].starts[0]["pinned_to"]),
+            clock_ns=min(start["clock_ns"] for model in found for start in model.starts),
+            precision=settings.precision,
+            precision_reached=_is_precise(found, settings),
+            seconds=seconds,
+            peaks=peaks,
+            energy=energy,
+        ),
     )
+
+
+def _bring(
+    models: Sequence[Model],
+    images: Sequence[Image],
+    place: Machine,
+    settings: Settings,
+    capture: str,
+    folder: Path,
+) -> Iterator[tuple[Model, AbstractContextManager[Launch]]]:
+    """Yield each model, with its weights in the file, and how it is brought to the machine."""
+    pictures = folder / "images.npz"
+    np.savez(pictures, *images)
+    for number, given in enumerate(models):
+        model = given.in_one_file(folder / str(number))
+        yield (
+            model,
+            place.bring(
+                model,
+                pictures,
+                threads=settings.threads,
+                hang_s=settings.hang_s,
+                capture="" if model.peer else capture,
+            ),
+        )
 
 
 def _measure_machine(

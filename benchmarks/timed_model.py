@@ -10,6 +10,7 @@ import numpy as np
 from leansight.benchmarks.graph_count import GraphCount, count_graph
 from leansight.benchmarks.machines import Launch, Machine, RunningModel
 from leansight.benchmarks.models import Model
+from leansight.benchmarks.probes.frame_times import STEPS, TIMES
 from leansight.benchmarks.results.estimates import (
     Floats,
     estimate_median,
@@ -18,7 +19,6 @@ from leansight.benchmarks.results.estimates import (
 )
 from leansight.benchmarks.results.resources import Energy, MachinePeaks, energy_of, samples_above
 from leansight.benchmarks.results.result import BenchmarkResult, Detail, Failure, Latency
-from leansight.benchmarks.worker import STEPS, TIMES
 from leansight.runtime.errors import BundleError
 from leansight.runtime.interpreter import Format
 

@@ -14,23 +14,31 @@ in JSON lines on stdout: once when its first result is there, then once for each
 What cannot be run is answered with {"error": ...}.
 """
 
-import gc
 import itertools
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from leansight.benchmarks.bare_input import bare_input
+from leansight.benchmarks.probes.frame_times import (
+    TIMES,
+    UNTIMED,
+    clock_ns,
+    run_once,
+    time_captured,
+    time_frames,
+    warm_up,
+)
 from leansight.benchmarks.probes.interpreter_settings import settings_of
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
-from leansight.runtime.decision import DecisionPolicy, decide
+from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
 from leansight.runtime.preprocessing import Image
@@ -41,15 +49,6 @@ if TYPE_CHECKING:
     from leansight.benchmarks.probes.captured_frames import CapturedFrames
     from leansight.benchmarks.probes.layer_times import LayerTimes
 
-STEPS: Final = ("preprocess", "inference", "decision")
-TIMES: Final = (*STEPS, "processor")
-# Of a frame: the three steps on the wall's clock, inference on the processor's (nanoseconds).
-Times = tuple[int, int, int, int]
-_UNTIMED: Final = 2  # frames before a block: the caches are another model's
-_WARM_UP_FRAMES: Final = 10
-_STABLE_BLOCKS: Final = 2
-_STABLE: Final = 1.02  # a block that is not faster than this shows no more warming up
-
 
 def main(arguments: list[str]) -> int:
     """Answer until stdin closes.
@@ -57,58 +56,91 @@ def main(arguments: list[str]) -> int:
     The arguments: path, format, threads, number of labels (0: not known), pictures (.npz), a video
     or a camera whose frames are captured ("": none), time of the start (ns).
     """
-    path, named_format, threads, labels, pictures, source, spawned_ns = arguments
     entered_ns = time.monotonic_ns()
+    path, _, threads, *_, spawned_ns = arguments
     try:
         pinned_to = hold_on_cores(int(threads))
         with ProcessCounters() as counters:  # before the interpreter starts its threads
-            images = list(np.load(pictures).values())
-            captured = capture_from(source) if source else None
-            if captured is not None:
-                with captured.opened():
-                    images = [captured.read()[0]]  # of what is not timed
-            memory = [memory_sample(int(spawned_ns))]
-            loading_ns = time.monotonic_ns()
-            chosen = cast("Format", named_format)
-            classifier = load_model(
-                Path(path), model_format=chosen, threads=int(threads), labels=int(labels)
-            )
-            loaded_ns = time.monotonic_ns()
-            memory.append(memory_sample(int(spawned_ns)))
-            starting_ns = time.monotonic_ns()
-            run_once(classifier, images[0])
-            first_ns = time.monotonic_ns()
-            memory.append(memory_sample(int(spawned_ns)))
+            loaded, start = _load(arguments, counters)
             _answer(
                 import_ms=(entered_ns - int(spawned_ns)) / 1e6,
-                load_ms=(loaded_ns - loading_ns) / 1e6,
-                first_result_ms=(first_ns - starting_ns) / 1e6,
-                memory=memory,
                 pinned_to=pinned_to,
                 counters=counters.reason,
-                input_shape=classifier.interpreter.input_shape,
-                outputs=len(classifier.labels),
-                settings=settings_of(classifier.interpreter),
                 clock_ns=clock_ns(),
+                **start,
             )
             for line in sys.stdin:
-                request = json.loads(line)
-                if "profile" in request:
-                    _answer(layer_times=profile(Path(path), int(threads), request["profile"]))
-                elif "energy_s" in request:
-                    _answer(**energy(classifier, images, request["energy_s"]))
-                elif "meter" in request:
-                    _answer(reason=no_meter())
-                elif "copy_bytes" in request:
-                    _answer(seconds=copy(request["copy_bytes"]))
-                else:
-                    answer = serve(request, classifier, images, counters, captured)
-                    _answer(**answer, memory=[memory_sample(int(spawned_ns))])
+                _answer(**loaded.answer(json.loads(line)))
     except (LeansightError, OSError, ValueError) as error:
         place = "" if isinstance(error, LeansightError) else f"{path}: "
         _answer(error=place + " ".join(str(error).split()))
         return 1
     return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A model that has given its first result, and what it was asked to classify."""
+
+    path: Path
+    threads: int
+    spawned_ns: int
+    classifier: Classifier
+    images: Sequence[Image]
+    captured: "CapturedFrames | None"
+    counters: ProcessCounters
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what a line asks for, and return the answer."""
+        if "profile" in request:
+            return {"layer_times": profile(self.path, self.threads, request["profile"])}
+        if "energy_s" in request:
+            return energy(self.classifier, self.images, request["energy_s"])
+        if "meter" in request:
+            return {"reason": no_meter()}
+        if "copy_bytes" in request:
+            return {"seconds": copy(request["copy_bytes"])}
+        answer = serve(request, self.classifier, self.images, self.counters, self.captured)
+        return {**answer, "memory": [memory_sample(self.spawned_ns)]}
+
+
+def _load(arguments: list[str], counters: ProcessCounters) -> tuple[Loaded, dict[str, Any]]:
+    """Load the model and give a first result; return what the start took as well."""
+    path, named_format, threads, labels, pictures, source, spawned_ns = arguments
+    images = list(np.load(pictures).values())
+    captured = capture_from(source) if source else None
+    if captured is not None:
+        with captured.opened():
+            images = [captured.read()[0]]  # of what is not timed
+    memory = [memory_sample(int(spawned_ns))]
+    loading_ns = time.monotonic_ns()
+    chosen = cast("Format", named_format)
+    classifier = load_model(
+        Path(path), model_format=chosen, threads=int(threads), labels=int(labels)
+    )
+    loaded_ns = time.monotonic_ns()
+    memory.append(memory_sample(int(spawned_ns)))
+    starting_ns = time.monotonic_ns()
+    run_once(classifier, images[0])
+    first_ns = time.monotonic_ns()
+    memory.append(memory_sample(int(spawned_ns)))
+    loaded = Loaded(
+        path=Path(path),
+        threads=int(threads),
+        spawned_ns=int(spawned_ns),
+        classifier=classifier,
+        images=images,
+        captured=captured,
+        counters=counters,
+    )
+    return loaded, {
+        "load_ms": (loaded_ns - loading_ns) / 1e6,
+        "first_result_ms": (first_ns - starting_ns) / 1e6,
+        "memory": memory,
+        "input_shape": classifier.interpreter.input_shape,
+        "outputs": len(classifier.labels),
+        "settings": settings_of(classifier.interpreter),
+    }
 
 
 def capture_from(source: str) -> "CapturedFrames":
@@ -125,7 +157,7 @@ def serve(
     counters: ProcessCounters,
     captured: "CapturedFrames | None" = None,
 ) -> dict[str, Any]:
-    """Do what a line asks for, and return the answer."""
+    """Run frames as a line asks for, and return what came out."""
     if "warm_up_s" in request:
         return {"frames": warm_up(classifier, images, request["warm_up_s"])}
     if "pixels" in request:
@@ -135,9 +167,9 @@ def serve(
     if captured is not None:
         return _captured_block(classifier, captured, frames, counters)
     chosen = [images[(first + number) % len(images)] for number in range(frames)]
-    _time_frames(classifier, [chosen[0]] * _UNTIMED)
+    time_frames(classifier, [chosen[0]] * UNTIMED)
     before = counters.read()
-    times_ns = _time_frames(classifier, chosen)
+    times_ns = time_frames(classifier, chosen)
     return _block(TIMES, times_ns, before, counters.read())
 
 
@@ -146,9 +178,9 @@ def _captured_block(
 ) -> dict[str, Any]:
     """Capture and classify frames one by one; those that a camera has kept back are not timed."""
     with captured.opened():
-        _time_captured(classifier, captured, _UNTIMED)
+        time_captured(classifier, captured, UNTIMED)
         before = counters.read()
-        times_ns = _time_captured(classifier, captured, frames)
+        times_ns = time_captured(classifier, captured, frames)
         return _block(("capture", *TIMES), times_ns, before, counters.read())
 
 
@@ -203,18 +235,6 @@ def no_meter() -> str:
     return find_meter()[1]
 
 
-def warm_up(classifier: Classifier, images: Sequence[Image], limit_s: float) -> int:
-    """Classify until the fastest frame of a block is no news twice in a row; return the frames."""
-    end, fastest, old, frames = time.monotonic() + limit_s, sys.maxsize, 0, 0
-    while old < _STABLE_BLOCKS and time.monotonic() < end:
-        times_ns = _time_frames(classifier, [images[0]] * _WARM_UP_FRAMES)
-        frames += len(times_ns)
-        best = min(inference for _, inference, _, _ in times_ns)
-        old = old + 1 if best * _STABLE > fastest else 0
-        fastest = min(best, fastest)
-    return frames
-
-
 def is_bare_model(path: Path) -> bool:
     """Say whether this is a model file outside a bundle."""
     return path.suffix in {f".{known}" for known in FORMATS} and not path.is_dir()
@@ -243,65 +263,6 @@ def load_model(path: Path, *, model_format: Format, threads: int, labels: int = 
         labels=tuple(str(number) for number in range(logits.size)),
         policy=DecisionPolicy(),
     )
-
-
-def run_once(classifier: Classifier, image: Image) -> Times:
-    """Return the nanoseconds of preprocessing, inference and decision for one image.
-
-    The fourth is what inference took of the processor by this thread: other programs do not
-    count, however long they keep the core.
-    """
-    clock, processor_clock = time.perf_counter_ns, time.thread_time_ns
-    start = clock()
-    batch = classifier.preprocessing(image)
-    prepared = clock()
-    busy = processor_clock()
-    began = clock()
-    logits = classifier.interpreter(batch)
-    inferred = clock()
-    busy = processor_clock() - busy
-    deciding = clock()
-    given = decide(logits, classifier.labels, classifier.policy, task=classifier.task)
-    decided = clock()
-    if given.status == "invalid output":
-        raise ValueError("the network returned a value that is not a finite number")
-    return prepared - start, inferred - began, decided - deciding, busy
-
-
-def clock_ns() -> int:
-    """Return what reading the clocks takes of a frame: the fastest of 200."""
-    clock, processor_clock = time.perf_counter_ns, time.thread_time_ns
-    fastest = sys.maxsize
-    for _ in range(200):
-        start = clock()
-        for read in (clock, clock, processor_clock, clock, clock, processor_clock, clock):
-            read()
-        fastest = min(fastest, clock() - start)
-    return fastest
-
-
-def _time_frames(classifier: Classifier, images: Sequence[Image]) -> list[Times]:
-    gc.collect()
-    gc.disable()
-    try:
-        return [run_once(classifier, image) for image in images]
-    finally:
-        gc.enable()
-
-
-def _time_captured(
-    classifier: Classifier, captured: "CapturedFrames", frames: int
-) -> list[tuple[int, ...]]:
-    gc.collect()
-    gc.disable()
-    try:
-        times_ns = list[tuple[int, ...]]()
-        for _ in range(frames):
-            image, capture_ns = captured.read()
-            times_ns.append((capture_ns, *run_once(classifier, image)))
-        return times_ns
-    finally:
-        gc.enable()
 
 
 def _answer(**values: object) -> None:

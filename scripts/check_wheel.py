@@ -23,9 +23,11 @@ def fault_of(path: Path) -> str | None:
         sources = [
             name
             for name in wheel.namelist()
-            # What an emulated Pi's instructions are counted with is compiled where it is used.
+            # An emulated Pi's instruction counter, and what is counted, are compiled where used.
             if name.endswith((".c", ".h"))
-            and not name.startswith("leansight/benchmarks/emulation/")
+            and not name.startswith(
+                ("leansight/benchmarks/emulation/", "leansight/runtime/pixels/")
+            )
         ]
     if sources:
         return f"holds sources: {', '.join(sources)}"

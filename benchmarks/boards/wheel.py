@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from leansight.runtime.errors import LeansightError
+from leansight.runtime.pixels.compiled import LIBRARY
 
 # What measures: the rest would bring nothing that runs there.
 _ROOMS: Final = ("runtime", "benchmarks")
@@ -19,11 +20,12 @@ _LEFT_OUT: Final = "__pycache__"
 _TAG: Final = "py3-none-any"
 
 
-def pack_wheel(folder: Path) -> Path:
+def pack_wheel(folder: Path, *, prepare: Path | None = None) -> Path:
     """Write a wheel of what measures (the rooms runtime and benchmarks) into the folder.
 
-    Its requirements and extras are those of leansight. The C library of the preprocessing goes
-    along as it is here: on another kind of processor OpenCV takes its place.
+    Its requirements and extras are those of leansight. `prepare` is the C library of the
+    preprocessing for where the wheel goes; without it, it goes along as it is here, and on another
+    kind of processor OpenCV takes its place.
 
     Raises:
         LeansightError: this leansight has no metadata to take along.
@@ -36,6 +38,11 @@ def pack_wheel(folder: Path) -> Path:
     name = f"leansight-{found.version}"
     info = f"{name}.dist-info"
     files = dict(_files())
+    if prepare is not None:
+        here = [file for file in files if Path(file).match(f"pixels/{LIBRARY}")]
+        for file in here:
+            del files[file]
+        files[f"leansight/runtime/pixels/{prepare.name}"] = prepare.read_bytes()
     files[f"{info}/METADATA"] = metadata.encode()
     files[f"{info}/WHEEL"] = (
         f"Wheel-Version: 1.0\nGenerator: leansight\nRoot-Is-Purelib: true\nTag: {_TAG}\n".encode()

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from leansight.benchmarks.boards.wheel import pack_wheel
 from leansight.benchmarks.emulation.marks import read_marks
+from leansight.benchmarks.emulation.pi_library import compile_for_pi
 from leansight.benchmarks.emulation.tools import (
     EmulationError,
     cache_folder,
@@ -46,8 +47,8 @@ def count_work(
     Args:
         models: what `find_models` returns.
         boards: "pi4" and "pi5".
-        wheel: leansight for the Pi; by default this one, packed, whose preprocessing is OpenCV's
-            there unless it was compiled for ARM.
+        wheel: leansight for the Pi; by default this one, packed, with the C library of its
+            preprocessing compiled for the Pi.
         tell: called with a line before each step that takes minutes.
         advanced: called with the numbers of counts that are done and planned.
 
@@ -55,10 +56,10 @@ def count_work(
         EmulationError: tools are missing here, or the Pi's system cannot be made.
 
     """
-    require_tools()
+    require_tools(compiles=wheel is None)
     # One at a time installs into these folders; scripts/check-pi holds the same one.
     with scratch_folder() as scratch, alone_in(cache_folder(), wait=True):
-        packed = wheel or pack_wheel(scratch)
+        packed = wheel or pack_wheel(scratch, prepare=compile_for_pi(scratch))
         userland = cache_folder() / _SYSTEM
         if not userland.exists():
             tell("Emulated Pi: Debian's userland is built, once (half a minute).")

@@ -3,7 +3,8 @@
     python -m leansight.benchmarks.emulation.frames MODEL [FORMAT]
 
 Run by count-instructions, inside the emulated Pi. MODEL is a bundle or a bare file. For the marks
-see instruction_counter.c, for what is between them marks.py; a line before them names the packages.
+see instruction_counter.c, for what is between them marks.py; a line before them names the packages,
+and what prepares pictures.
 """
 
 import json
@@ -20,6 +21,8 @@ import numpy as np
 from leansight.benchmarks.worker import is_bare_model, load_model
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.interpreter import Format, model_format
+from leansight.runtime.pixels import compiled
+from leansight.runtime.preprocessing import VERSION, Preprocessing
 from leansight.runtime.system.kernel import hold_on_cores
 
 MARK: Final = 0x51AB0000
@@ -40,7 +43,8 @@ def main(name: str, wanted: str = "") -> None:
     classifier = _load(Path(name), wanted)
     noise = random.Random("('frame',)").randbytes(480 * 640 * 3)  # noqa: S311 -- no secret
     image = np.frombuffer(noise, np.uint8).reshape(480, 640, 3)
-    sys.stdout.write(json.dumps(_versions()) + "\n")
+    used = {"preprocessing": _prepared_by(classifier.preprocessing), **_versions()}
+    sys.stdout.write(json.dumps(used) + "\n")
     sys.stdout.flush()
     for _ in range(FRAMES):
         mark(0)
@@ -57,6 +61,12 @@ def _load(path: Path, wanted: str) -> Classifier:
     if is_bare_model(path):
         return load_model(path, model_format=model_format(path), threads=1)
     return Classifier.load(path, model_format=cast("Format", wanted) if wanted else None)
+
+
+def _prepared_by(preprocessing: Preprocessing) -> str:
+    if preprocessing.version == VERSION and compiled.library() is not None:
+        return "leansight's C library"
+    return "OpenCV"
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,9 @@ _TOOLS: Final = {
     "bwrap": "bubblewrap",
     "cc": "gcc",
 }
+_PI_COMPILER: Final = "aarch64-linux-gnu-gcc"
+_PI_COMPILER_PACKAGE: Final = "gcc-aarch64-linux-gnu"
+_ZIG_OPTIONS: Final = ("-target", "aarch64-linux-gnu.2.17", "-mcpu=baseline")  # as in scripts/build
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _CANNOT: Final = 3  # the exit code of a script that this machine cannot run
 _PREFIXES: Final = ("count-instructions: skipped: ", "count-instructions: ", "make-rootfs: ")
@@ -27,9 +32,14 @@ class EmulationError(LeansightError):
     """This machine cannot emulate a Pi, or a step of it failed."""
 
 
-def require_tools(keyring: Path = _KEYRING) -> None:
-    """Raise EmulationError unless all of Debian's tools are here; it says what to install."""
+def require_tools(keyring: Path = _KEYRING, *, compiles: bool = True) -> None:
+    """Raise EmulationError unless all of Debian's tools are here; it says what to install.
+
+    A compiler for the Pi is one of them, unless what runs there is compiled: not `compiles`.
+    """
     missing = [package for tool, package in _TOOLS.items() if shutil.which(tool) is None]
+    if compiles and not compiler_for_pi():
+        missing.append(_PI_COMPILER_PACKAGE)
     if not keyring.exists():
         missing.append("debian-archive-keyring")
     if not missing:
@@ -41,6 +51,15 @@ def require_tools(keyring: Path = _KEYRING) -> None:
         + " ".join(missing),
         parameter="emulate",
     )
+
+
+def compiler_for_pi() -> tuple[str, ...]:
+    """Return the words that call a C compiler for 64-bit ARM; none where there is no such one."""
+    if shutil.which(_PI_COMPILER):
+        return (_PI_COMPILER,)
+    if find_spec("ziglang"):
+        return (sys.executable, "-m", "ziglang", "cc", *_ZIG_OPTIONS)
+    return ()
 
 
 def run_script(script: str, words: Sequence[str | Path]) -> str:

@@ -1,12 +1,13 @@
 """A benchmark as one page that needs no other file and no network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Detail, titles
+from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, titles
 from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, scaled
 from leansight.runtime.extras import require
 from leansight.runtime.system.whole_files import write_whole
@@ -15,10 +16,36 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS: Final = ("#2f6690", "#e08e45", "#5b8e7d", "#a4508b", "#c44536", "#6b705c")
-_FLOAT_COLOUR: Final = "#e08e45"
-_ONE_DECADE: Final = 10  # of a logarithmic axis: without more numbers it would have one or none
-_AREA: Final = 900.0  # of the largest file's dot, in square points
+# Tableau's ten: they are told apart on white and on black.
+_COLOURS: Final = (
+    *("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1"),
+    *("#76b7b2", "#edc948", "#9c755f", "#ff9da7", "#8a8a8a"),
+)
+# Of the first ten models, of the next ten, of the rest: the page's own swatches have these shapes.
+_SHAPES: Final = (("o", "-", "round"), ("s", "--", "square"), ("D", "-.", "tilted"))
+_LEAST_TICKS: Final = 3
+_ONE_DECADE: Final = 10  # sizes that differ less are shown from 0 on
+_NAME_LENGTH: Final = 32
+_AREA: Final = 500.0  # of the largest file's dot, in square points
+_LEAST_AREA: Final = 16.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a model is drawn: its colour, its dot and its line, and the shape of its swatch."""
+
+    colour: str
+    marker: str
+    line: str
+    swatch: str
+
+
+def look_of(number: int) -> Look:
+    """Return how the model of this place is drawn; thirty differ."""
+    shape = min(number // len(_COLOURS), len(_SHAPES) - 1)
+    marker, line, swatch = _SHAPES[shape]
+    colour = _COLOURS[number % len(_COLOURS)]
+    return Look(colour=colour, marker=marker, line=line, swatch=swatch)
 
 
 def write_page(found: Benchmark | Sequence[Benchmark], path: Path) -> None:
@@ -35,6 +62,7 @@ def write_page(found: Benchmark | Sequence[Benchmark], path: Path) -> None:
         scaled=scaled,
         interval=interval,
         layer_times_note=layer_times_note,
+        shortened=shortened,
     )
     write_whole(path, html.encode())
 
@@ -47,93 +75,85 @@ def layer_times_note(result: BenchmarkResult) -> str:
     return f"No times of single operations: leansight knows no profiler in {runtime}'s Python."
 
 
+def shortened(name: str) -> str:
+    """Return the end of an operation's name, which tells it from the others."""
+    return name if len(name) <= _NAME_LENGTH else "…" + name[1 - _NAME_LENGTH :]
+
+
 def _section(found: Benchmark) -> dict[str, object]:
     """Return what the page shows of one machine."""
     return {
         "found": found,
         "names": titles(found.results),
+        "looks": [look_of(number) for number in range(len(found.results))],
         "notes": notes(found),
         "failures": failures(found),
         "pareto": draw_pareto(found),
         "distributions": draw_distributions(found),
-        "memory": draw_memory(found),
         "memory_over_time": draw_memory_over_time(found),
-        "layers": [draw_layers(detail) for detail in found.details],
     }
 
 
 def draw_pareto(found: Benchmark) -> str:
     """Draw accuracy over the undisturbed time, the file's size as the area; else size over time."""
-    figure, axes = _figure(7, 4.2)
+    figure, axes = _figure(2.9)
     results = found.results
     judged = all(result.accuracy for result in results)
     largest = max(result.size_bytes for result in results)
-    for number, (name, result) in enumerate(zip(titles(results), results, strict=True)):
+    heights = list[float]()
+    for number, result in enumerate(results):
         share = result.accuracy.accuracy if result.accuracy and judged else None
-        height = 100 * share.value if share else result.size_bytes / 1000
-        time, colour = result.undisturbed_ms, _colour(number)
+        heights.append(100 * share.value if share else result.size_bytes / 1000)
+        time, look = result.undisturbed_ms, look_of(number)
+        area = max(_AREA * result.size_bytes / largest, _LEAST_AREA)
         axes.scatter(
-            time.value, height, s=max(_AREA * result.size_bytes / largest, 12), color=colour,
-            alpha=0.6, label=_plain(f"{name}, {scaled(result.size_bytes)}B"),
-        )  # fmt: skip
+            time.value, heights[-1], s=area, color=look.colour, marker=look.marker, alpha=0.7
+        )
         if share and share.low is not None and share.high is not None:
-            axes.plot([time.value] * 2, [100 * share.low, 100 * share.high], color=colour)
-    _time_axis(axes, "undisturbed inference, ms")
+            axes.plot([time.value] * 2, [100 * share.low, 100 * share.high], color=look.colour)
+    times = [result.undisturbed_ms.value for result in results]
+    make_logarithmic(axes, "x", min(times), max(times))
+    axes.set_xlabel("undisturbed inference, ms")
     axes.set_ylabel("accuracy, %" if judged else "size, KB")
-    axes.margins(0.15)  # room for the largest dots
-    if not judged and largest < _ONE_DECADE * min(result.size_bytes for result in results):
-        axes.set_ylim(0, 1.2 * largest / 1000)
-    elif not judged:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-    _legend(axes)
+    if judged:
+        axes.margins(y=0.15)  # room for the largest dots
+    elif max(heights) < _ONE_DECADE * min(heights):
+        axes.set_ylim(0, 1.2 * max(heights))
+    else:
+        make_logarithmic(axes, "y", min(heights), max(heights))
     return _svg(figure)
 
 
 def draw_distributions(found: Benchmark) -> str:
     """Draw which share of frames is done within which time, on the wall's clock."""
-    figure, axes = _figure(7, 4.2)
-    for number, (name, detail) in enumerate(zip(titles(found.results), found.details, strict=True)):
-        axes.plot(detail.quantiles_ms, range(101), color=_colour(number), label=_plain(name))
-        axes.axvline(
-            found.results[number].undisturbed_ms.value, color=_colour(number), linestyle=":"
-        )
-    _time_axis(axes, "inference as it passed, ms (dotted: undisturbed)")
+    figure, axes = _figure(2.9)
+    ends = list[float]()
+    for number, detail in enumerate(found.details):
+        look, undisturbed = look_of(number), found.results[number].undisturbed_ms.value
+        axes.plot(detail.quantiles_ms, range(101), color=look.colour, linestyle=look.line)
+        axes.axvline(undisturbed, color=look.colour, linestyle=":")
+        ends += [undisturbed, *detail.quantiles_ms]
+    make_logarithmic(axes, "x", min(ends), max(ends))
+    axes.set_xlabel("inference as it passed, ms (dotted: undisturbed)")
     axes.set_ylabel("frames that are done, %")
-    _legend(axes)
     return _svg(figure)
-
-
-def draw_memory(found: Benchmark) -> str:
-    """Draw the peak memory above an empty process; "" where the system does not tell it."""
-    peaks = [result.peak_rss_bytes for result in found.results]
-    known = [peak / 1e6 for peak in peaks if peak is not None]
-    if len(known) < len(peaks):
-        return ""
-    names = [_plain(name) for name in titles(found.results)]
-    return _bars(
-        list(range(len(names))), known, [_colour(n) for n in range(len(names))],
-        "peak memory above an empty process, MB", lambda axes: axes.set_yticks(
-            range(len(names)), names
-        ),
-    )  # fmt: skip
 
 
 def draw_memory_over_time(found: Benchmark) -> str:
     """Draw a line for each model's resident memory, dotted its PSS; "" where none is told."""
     if not any(sample.rss_bytes for detail in found.details for sample in detail.memory):
         return ""
-    figure, axes = _figure(7, 3.2)
-    for number, (name, detail) in enumerate(zip(titles(found.results), found.details, strict=True)):
+    figure, axes = _figure(2.4)
+    for number, detail in enumerate(found.details):
+        look = look_of(number)
         seconds = [sample.seconds for sample in detail.memory]
         resident = [_megabytes(sample.rss_bytes) for sample in detail.memory]
         shared = [_megabytes(sample.pss_bytes) for sample in detail.memory]
-        axes.plot(seconds, resident, ".-", color=_colour(number), label=_plain(name))
-        axes.plot(seconds, shared, ":", color=_colour(number))
+        axes.plot(seconds, resident, look.marker, ls=look.line, color=look.colour, markersize=2.5)
+        axes.plot(seconds, shared, ":", color=look.colour)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("seconds since the start of the process, other models' turns among them")
+    axes.set_xlabel("seconds since its start, the others' turns among them")
     axes.set_ylabel("MB above an empty process")
-    _legend(axes, below=0.24)
     return _svg(figure)
 
 
@@ -142,71 +162,50 @@ def _megabytes(size_bytes: int | None) -> float:
     return float("nan") if size_bytes is None else size_bytes / 1e6
 
 
-def draw_layers(detail: Detail) -> str:
-    """Draw the MACs of each operation in the order of the graph; float ones in another colour."""
-    if not detail.layers:
-        return ""
-    return _bars(
-        list(range(1, len(detail.layers) + 1)),
-        [layer.macs / 1e6 for layer in detail.layers],
-        [_COLOURS[0] if layer.is_int8 else _FLOAT_COLOUR for layer in detail.layers],
-        "million MACs (blue: int8, orange: float)",
-        lambda axes: axes.set_ylabel("operation"),
-    )
-
-
-def _bars(
-    places: Sequence[int],
-    widths: Sequence[float],
-    colours: Sequence[str],
-    xlabel: str,
-    finish: "Callable[[Axes], object]",
-) -> str:
-    figure, axes = _figure(7, min(0.9 + 0.22 * len(places), 9))
-    axes.barh(places, widths, color=colours)
-    axes.invert_yaxis()
-    axes.set_xlabel(xlabel)
-    finish(axes)
-    return _svg(figure)
-
-
-def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+def _figure(height: float) -> "tuple[Figure, Axes]":
+    """Return an empty picture, 5 inches wide: as wide as a phone, with letters to be read there."""
     figures = require("matplotlib.figure", package="matplotlib", extra="bench")
-    figure: Figure = figures.Figure((width, height), layout="constrained")
+    figure: Figure = figures.Figure((5, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+    axes.xaxis.label.set_fontsize(9)
+    axes.yaxis.label.set_fontsize(9)
     return figure, axes
 
 
-def _time_axis(axes: "Axes", label: str) -> None:
-    """Make the axis logarithmic, with numbers as people write them."""
-    axes.set(xscale="log", xlabel=label)
-    axes.xaxis.set_major_formatter("{x:g}")
-    low, high = axes.get_xlim()
-    if high / low < _ONE_DECADE:
-        axes.xaxis.set_minor_formatter("{x:g}")
+def make_logarithmic(axes: "Axes", name: Literal["x", "y"], low: float, high: float) -> None:
+    """Let an axis go from a little below `low` to a little above `high`, with numbers to read."""
+    room = max((high / low) ** 0.1, 1.15)
+    low, high = low / room, high * room
+    ticks = tick_values(low, high)
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axes.set(**{f"{name}scale": "log", f"{name}lim": (low, high)})
+    axis.set_ticks(ticks, [f"{tick:,.6g}" for tick in ticks])
+    axis.minorticks_off()
 
 
-def _legend(axes: "Axes", below: float = 0.16) -> None:
-    """Write the names below the picture, by that share of its height: those of models are long."""
-    legend = axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -below), frameon=False, fontsize="small", ncols=1
-    )
-    for handle in legend.legend_handles:
-        if handle is not None and hasattr(handle, "set_sizes"):
-            handle.set_sizes([40])
+def tick_values(low: float, high: float) -> list[float]:
+    """Return 3 to 8 round numbers of a logarithmic axis: powers of ten, or more where it is short.
 
-
-def _colour(number: int) -> str:
-    return _COLOURS[number % len(_COLOURS)]
-
-
-def _plain(name: str) -> str:
-    """Keep matplotlib from reading a formula in a name."""
-    return name.replace("$", r"\$")
+    Numbers that would stand in each other's way are left out.
+    """
+    ticker = require("matplotlib.ticker", package="matplotlib", extra="bench")
+    for locator in (
+        ticker.LogLocator(numticks=7),
+        ticker.LogLocator(subs=(1, 3), numticks=7),
+        ticker.LogLocator(subs=(1, 2, 5), numticks=7),
+        ticker.MaxNLocator(5, steps=(1, 2, 5, 10)),
+    ):
+        inside = [float(v) for v in locator.tick_values(low, high) if low <= v <= high]
+        if len(inside) >= _LEAST_TICKS:
+            break
+    return inside
 
 
 def _svg(figure: "Figure") -> str:
+    """Return the picture in the page's own colour of letters, on the page's own ground."""
     text = StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    drawn = text.getvalue()
+    return drawn[drawn.index("<svg") :].replace("#000000", "currentColor")

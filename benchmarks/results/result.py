@@ -205,7 +205,8 @@ class Work:
     """The instructions of a frame of 640 x 480 pixels in an emulated Pi: work, not time.
 
     `instructions`: of preprocessing, inference and the rest. `board` is "pi4" or "pi5", `core` the
-    processor's. `failure` says why there are none.
+    processor's. `packages`: the versions there, and what prepared the pictures ("preprocessing").
+    `failure` says why there are none.
     """
 
     name: str

@@ -75,7 +75,7 @@ def notes(found: Benchmark) -> list[str]:
         )
     if conditions.counters:
         lines.append(f"Instructions and cycles: {conditions.counters}.")
-    return [*lines, *_peak_notes(found), *_energy_notes(found)]
+    return [*lines, *_peak_notes(found), *_energy_notes(found), *_work_notes(found)]
 
 
 def _peak_notes(found: Benchmark) -> list[str]:
@@ -105,6 +105,12 @@ def _energy_notes(found: Benchmark) -> list[str]:
     if not known:
         return []
     return [f"Energy of a frame: all that {known[0].source} took; idle {known[0].idle_w:.2f} W."]
+
+
+def _work_notes(found: Benchmark) -> list[str]:
+    """Say what prepared the pictures whose instructions were counted."""
+    used = [row.packages["preprocessing"] for row in found.work if "preprocessing" in row.packages]
+    return [f"Preprocessing in the emulated Pi: {', '.join(sorted(set(used)))}."] if used else []
 
 
 def _load(found: Benchmark) -> str:

@@ -76,7 +76,7 @@ def command(
 
     require_files(files)
     if places.emulate:
-        require_tools()
+        require_tools(compiles=places.wheel is None)
     if places.peers and pictures.camera is not None:
         raise click.UsageError("--with and --camera: other runtimes have no camera here")
     settings = measuring.settings()

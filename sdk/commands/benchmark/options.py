@@ -224,7 +224,9 @@ place_options = options_of(
             "--emulate",
             type=click.Choice(["pi4", "pi5"]),
             multiple=True,
-            help="Also count the instructions of a frame in an emulated Pi: work, not time.",
+            help="Also count the instructions of a frame in an emulated Pi: work, not time. "
+            "Pictures are prepared by leansight's C library, as a Pi does that installed a wheel "
+            "for ARM; Debian's tools are needed, and named where they are missing.",
         ),
         click.option(
             "--wheel",

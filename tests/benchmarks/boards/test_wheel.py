@@ -39,3 +39,14 @@ def test_the_wheel_runs_by_itself_and_brings_no_more_than_it_needs(tmp_path: Pat
         f"{unpacked}/leansight/benchmarks/remote_worker.py",
         version("leansight"),
     ]
+
+
+def test_a_library_for_another_processor_takes_the_place_of_the_one_here(tmp_path: Path) -> None:
+    library = tmp_path / "_prepare.abi3.so"
+    library.write_bytes(b"for ARM")
+    with zipfile.ZipFile(pack_wheel(tmp_path, prepare=library)) as archive:
+        libraries = {name for name in archive.namelist() if name.endswith(".so")}
+        assert libraries == {"leansight/runtime/pixels/_prepare.abi3.so"}
+        assert archive.read(libraries.pop()) == b"for ARM"
+        listed = archive.read(next(n for n in archive.namelist() if n.endswith("RECORD"))).decode()
+    assert listed.count("_prepare") == 1

@@ -17,12 +17,28 @@ def test_missing_tools_are_named_by_their_packages(
     for name in ("apt-get", "mmdebstrap", "cc", "qemu-aarch64"):
         executable(tmp_path / "bin" / name, "")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(tools, "find_spec", lambda _: None)
     with pytest.raises(
         EmulationError,
         match=r"Type: sudo apt install --no-install-recommends "
-        r"qemu-user-static bubblewrap debian-archive-keyring$",
+        r"qemu-user-static bubblewrap gcc-aarch64-linux-gnu debian-archive-keyring$",
     ):
         require_tools(tmp_path / "no.gpg")
+
+
+def test_a_compiler_for_the_pi_is_needed_where_nothing_is_compiled_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("apt-get", "mmdebstrap", "cc", "qemu-aarch64", "qemu-aarch64-static", "bwrap"):
+        executable(tmp_path / "bin" / name, "")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(tools, "find_spec", lambda _: None)
+    (tmp_path / "key.gpg").touch()
+    require_tools(tmp_path / "key.gpg", compiles=False)
+    with pytest.raises(EmulationError, match=r"recommends gcc-aarch64-linux-gnu$"):
+        require_tools(tmp_path / "key.gpg")
+    executable(tmp_path / "bin" / "aarch64-linux-gnu-gcc", "")
+    require_tools(tmp_path / "key.gpg")
 
 
 def test_elsewhere_than_on_debian_it_says_so(

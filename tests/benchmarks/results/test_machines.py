@@ -46,13 +46,19 @@ def test_a_file_of_several_has_a_list_and_of_one_is_as_ever() -> None:
 def test_instructions_are_called_work_wherever_they_are_shown() -> None:
     steps = {"preprocessing": 914_000, "inference": 7_100_000, "rest": 92_000}
     counted = Work(
-        name="a", format="tflite", board="pi4", core="cortex-a72", instructions=steps, packages={}
+        name="a",
+        format="tflite",
+        board="pi4",
+        core="cortex-a72",
+        instructions=steps,
+        packages={"preprocessing": "leansight's C library", "numpy": "2.4"},
     )
-    failed = replace(counted, board="pi5", instructions={}, failure="out of luck")
+    failed = replace(counted, board="pi5", instructions={}, packages={}, failure="out of luck")
     found = replace(FIVE, work=(counted, failed))
     text = screen(MachineBenchmarks(found=(found,)))
     assert "Instructions a frame in an emulated Pi: work, not time" in text
     assert "a (tflite) on pi5: out of luck" in text
+    assert "Preprocessing in the emulated Pi: leansight's C library." in text
     markdown = markdown_text(found)
     assert "work, not time" in markdown
     assert "| a (tflite) | pi4 | 914.0 K | 7.1 M | 92.0 K |" in markdown

@@ -1,13 +1,18 @@
 import html.parser
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.figure
 import pytest
 from doubles.benchmarks import STATE, a_benchmark, a_result, around
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from live.browser import Browser, needs_chromium
 
 from leansight.benchmarks.results.estimates import Percentiles
-from leansight.benchmarks.results.page import write_page
+from leansight.benchmarks.results.page import look_of, make_logarithmic, write_page
 from leansight.benchmarks.results.resources import Energy
 from leansight.benchmarks.results.result import Accuracy, Benchmark, Failure
 
@@ -138,6 +143,55 @@ def test_memory_is_a_line_over_time_for_each_model(tmp_path: Path) -> None:
     # matplotlib draws a line of four points as one path: M, then three times L.
     lines = re.findall(r'd="M [-\d. ]+\n(?:L [-\d. ]+\n){3}"', drawn)
     assert len(lines) == 2
+
+
+def test_each_of_thirty_models_is_drawn_in_its_own_way() -> None:
+    looks = [look_of(number) for number in range(30)]
+    assert len({(look.colour, look.marker) for look in looks}) == 30
+    assert len({(look.colour, look.line) for look in looks}) == 30
+    assert len({(look.colour, look.swatch) for look in looks}) == 30
+    look_of(1000)
+
+
+@given(low=st.floats(1e-3, 1e5), ratio=st.floats(1, 1e6))
+@settings(max_examples=20, deadline=None)
+def test_numbers_of_an_axis_are_several_and_apart(low: float, ratio: float) -> None:
+    figure = matplotlib.figure.Figure((5, 2.9), layout="constrained")
+    axes = figure.subplots()
+    axes.tick_params(labelsize=9)
+    make_logarithmic(axes, "x", low, low * ratio)
+    figure.canvas.draw()
+    labels = axes.get_xticklabels(which="both")
+    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
+    assert len([label for label in labels if label.get_text()]) >= 3
+    for left, right in itertools.pairwise(boxes):
+        assert left.x1 + 1 < right.x0
+    assert axes.get_xlim()[0] < low <= low * ratio < axes.get_xlim()[1]
+
+
+def test_pictures_have_the_colour_and_the_ground_of_the_page(tmp_path: Path) -> None:
+    write_page(a_benchmark(a_result("a", 1.0), a_result("b", 2.0)), tmp_path / "bench.html")
+    text = (tmp_path / "bench.html").read_text()
+    assert "prefers-color-scheme: dark" in text
+    for drawn in re.findall("<svg.*?</svg>", text, re.DOTALL):
+        assert "currentColor" in drawn
+        assert "#000000" not in drawn
+        assert "#ffffff" not in drawn
+
+
+@needs_chromium
+def test_a_phone_need_not_scroll_sideways_whatever_the_names(tmp_path: Path) -> None:
+    name = "of-the-third-camera-" * 9
+    found = a_benchmark(
+        *(a_result(f"{name}{number}.bundle", 10.0**number) for number in range(3)),
+        failures=[Failure(name=name, format="onnx", reason=f"{'no_answer' * 20}")],
+    )
+    write_page(found, tmp_path / "bench.html")
+    with Browser(tmp_path / "browser", 360, 800) as browser:
+        browser.open((tmp_path / "bench.html").as_uri())
+        assert browser.evaluate("document.documentElement.scrollWidth") == 360
+        assert browser.evaluate("document.querySelectorAll('svg').length") == 3
+        assert browser.complaints == []
 
 
 def test_without_labelled_images_or_memory_there_are_no_such_pictures(tmp_path: Path) -> None:
