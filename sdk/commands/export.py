@@ -1,6 +1,5 @@
 """`leansight export`: from a run, or a network from elsewhere, to a bundle."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from leansight.exporters.options import EFFORTS, TARGETS, Effort, Promise, Target
-from leansight.runtime.bundle import describe_precision
-from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
+from leansight.sdk.commands.exporting.origins import require_all, require_named, require_run
+from leansight.sdk.commands.exporting.report_text import scores_text, table
 from leansight.sdk.commands.interruption import stopped_in_one_line
 from leansight.sdk.commands.options.export import (
     ImportOptions,
@@ -20,18 +19,13 @@ from leansight.sdk.commands.options.export import (
     temperature_option,
     threshold_option,
 )
-from leansight.sdk.commands.options.images import PATH, require_images, videos_override
+from leansight.sdk.commands.options.images import PATH, require_images
 from leansight.sdk.commands.options.modules import EVALUATION_MODULES, EXPORT_MODULES
 from leansight.sdk.system.files import require_new, require_writable
 from leansight.sdk.system.text import echo
 
 if TYPE_CHECKING:
-    from leansight.exporters.verification.report import ExportReport
-    from leansight.exporters.verification.score_calibration import ScoreCalibration
     from leansight.runtime.bundle import Precision
-    from leansight.sdk.deployment.imported_network import Origin
-    from leansight.sdk.models.named import NetworkName
-_TORCH_FILES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
 
 
 @click.command()
@@ -212,138 +206,23 @@ def command(
         card=card,
     )
     if (name := parse_name(str(model))) is not None:
-        origin, images = _require_named(name, imported, data)
+        origin, images = require_named(name, imported, data)
         export = partial(export_imported, model, origin, images, options)
     elif is_foreign(model):
-        origin, images = _require_all(model, imported, data)
+        origin, images = require_all(model, imported, data)
         export = partial(export_imported, model, origin, images, options)
     else:
-        _require_run(model, imported)
+        require_run(model, imported)
         export = partial(export_run, model, options, data=data)
     with stopped_in_one_line(lambda: f"{out if out.exists() else 'nothing'} was written"):
         reports = export(out=out, report=report)
     for what, found in reports.items():
-        echo(_table(what, found))
+        echo(table(what, found))
     echo("coverage: share of images it is sure of; largest difference: of a probability")
     echo(f"points lost: against torch, with the interval at {CONFIDENCE:.0%}")
     echo(click.wrap_text(reports["validation"].tested, 80))
     if (scores := reports["validation"].scores) is not None:
-        echo(_scores(scores))
+        echo(scores_text(scores))
     if report is not None:
         echo(f"report: {report / 'parity.html'}")
     echo(f"bundle: {out}")
-
-
-def _require_named(
-    name: "NetworkName", imported: ImportOptions, data: Path | None
-) -> "tuple[Origin, Path]":
-    """Return the network that MODEL names, and where its images are."""
-    check_installed("timm", "torchvision", extra="train")
-    if data is None:
-        raise DataError(f"{name} is a network from elsewhere, which needs --data")
-    from leansight.sdk.deployment.named_origin import NamedSource, complete
-
-    source = NamedSource(
-        name=name,
-        weights=imported.weights,
-        labels=imported.labels,
-        colour=imported.colour,
-        mean=imported.mean,
-        std=imported.std,
-        size=imported.size,
-        fit=imported.fit,
-        interpolation=imported.interpolation or "area",
-        overrides=(*imported.overrides, *videos_override(imported.videos)),
-    )
-    return complete(source), data
-
-
-def _require_all(model: Path, imported: ImportOptions, data: Path | None) -> "tuple[Origin, Path]":
-    """Return what MODEL is and where its images are; DataError if something was not imported."""
-    if not model.exists():
-        raise DataError(f"{model} does not exist")
-    if imported.weights is not None:
-        raise DataError(f"{model} holds its weights: leave out --weights")
-    labels, colour, mean, std = imported.labels, imported.colour, imported.mean, imported.std
-    if data is None or labels is None or colour is None or mean is None or std is None:
-        needed = {"data": data, "labels": labels, "colour": colour, "mean": mean, "std": std}
-        missing = ", ".join(f"--{name}" for name, value in needed.items() if value is None)
-        raise DataError(f"{model} is a network from elsewhere, which needs {missing}")
-    from leansight.sdk.deployment.imported_network import Origin
-
-    origin = Origin(
-        labels=labels,
-        colour=colour,
-        mean=mean,
-        std=std,
-        size=imported.size,
-        output=imported.output,
-        fit=imported.fit or "stretch",
-        interpolation=imported.interpolation or "area",
-        overrides=(*imported.overrides, *videos_override(imported.videos)),
-        python=imported.keras_python or Path(sys.executable),
-    )
-    return origin, data
-
-
-def _require_run(model: Path, imported: ImportOptions) -> None:
-    """Raise DataError for a file that is no network, or options that are not of a run."""
-    if model.is_file():
-        hint = (
-            "of torch weights the network is missing: name it, as in timm:resnet18 --weights "
-            f"{model}, or hand it to leansight.exporters.export_network"
-            if model.suffix.lower() in _TORCH_FILES
-            else "those are .onnx, .pt2, .keras, .h5, .tflite and SavedModel folders"
-        )
-        raise DataError(f"{model} is no network that can be read: {hint}")
-    if imported.options:
-        raise DataError(f"{', '.join(imported.options)}: a run has its own. Leave it out")
-
-
-def _made(report: "ExportReport") -> str:
-    """Say what the files compute in and what made them, where that is not plain int8."""
-    effort = f" by {report.effort}" * bool(report.refusals)
-    text = describe_precision("int8", len(report.float_layers))
-    return f", {text}{effort}" if effort or report.float_layers else ""
-
-
-def _scores(scores: "ScoreCalibration") -> str:
-    """Say what the temperature is, and what thresholds keep of the validation images."""
-    rows = ((f"{report.threshold:g}", *report.shares) for report in scores.thresholds)
-    return "\n".join(
-        [
-            click.wrap_text(f"scores: {scores}", 80),
-            f"  {'threshold':16} {'kept':>27} {'right of these':>27}",
-            *(f"  {threshold:16} {kept:>27} {right:>27}" for threshold, kept, right in rows),
-            click.wrap_text(scores.scored, 80, "  ", "  "),
-        ]
-    )
-
-
-def _table(what: str, report: "ExportReport") -> str:
-    accuracy = "label accuracy" if report.task == "multilabel" else "accuracy"
-    width = max(9, len(accuracy))
-    lines = [
-        *(f"{effort}: {refusal}" for effort, refusal in report.refusals.items()),
-        f"{report.images} {what} images" + _made(report),
-        f"  {'':16} {accuracy:>{width}} {'coverage':>9} {'as torch':>9} {'largest difference':>19}",
-    ]
-    lines += [
-        f"  {f.name:16} {f.accuracy:{width}.2%} {f.coverage:9.2%} {f.agreement:9.2%} "
-        f"{f.largest_difference:19.4f}"
-        for f in report.formats
-    ]
-    lost = f"  {'points lost':16} {f'of {accuracy}':>27} {'of coverage':>27}"
-    lines += [
-        lost,
-        *(
-            f"  {f.name:16} {f.accuracy_drop!s:>27} {f.coverage_drop!s:>27}"
-            for f in report.formats
-            if f.name in report.shipped
-        ),
-        *(click.wrap_text(warning, 80, "  ", "  ") for warning in report.warnings),
-    ]
-    formats = " and ".join(report.shipped)
-    same = f", same numbers on {report.identical:.2%}" * ("int8" in formats)
-    lines.append(f"  {formats} decide alike on {report.agreement:.2%}{same}")
-    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""What `leansight export` is made of."""
