@@ -49,7 +49,12 @@ STOREYS = {
     ],
     "sdk": [
         ["sdk/commands"],
-        ["sdk/commands/benchmark", "sdk/commands/camera", "sdk/commands/device"],
+        [
+            "sdk/commands/benchmark",
+            "sdk/commands/exporting",
+            "sdk/commands/camera",
+            "sdk/commands/device",
+        ],
         ["sdk/commands/options", "sdk/search"],
         ["sdk/pruning"],
         ["sdk/deployment"],
