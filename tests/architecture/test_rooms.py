@@ -239,6 +239,9 @@ def test_the_wheel_holds_every_room_and_nothing_else(
         for path in (ROOT / room).rglob(pattern)
     }
     expected |= {f"leansight/benchmarks/emulation/{name}" for name in EMULATION}
+    # An emulated Pi compiles them once more, for its own processor.
+    sources = [*(ROOT / "runtime/pixels").glob("*.[ch]")]
+    expected |= {f"leansight/{source.relative_to(ROOT)}" for source in sources}
     assert any(name.endswith(".toml") for name in expected)
     assert len([name for name in expected if name.endswith("py.typed")]) == len(FOLDERS)
     assert {name for name in shipped[way] if ".dist-info/" not in name} == expected
