@@ -41,6 +41,8 @@ CHANGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "quotient": lambda x, _: x / 3,
     "quotient of each channel": lambda x, numbers: x / numbers,
     "negative": lambda x, _: -x,
+    "square": lambda x, _: x**2,
+    "cube": lambda x, numbers: (x - numbers) ** 3,
     "several": lambda x, numbers: (2 - x * numbers) / 3 - 1,
 }
 
