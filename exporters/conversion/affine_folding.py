@@ -58,6 +58,10 @@ def write_as_sum_or_product(module: fx.GraphModule, node: fx.Node) -> None:
         match node.target:
             case ATEN.neg.default:
                 result = call(ATEN.mul.Tensor, (one, -1.0))
+            case ATEN.pow.Tensor_Scalar if other == 2:  # noqa: PLR2004 -- a square
+                result = call(ATEN.mul.Tensor, (one, one))
+            case ATEN.pow.Tensor_Scalar if other == 3:  # noqa: PLR2004 -- a cube
+                result = call(ATEN.mul.Tensor, (call(ATEN.mul.Tensor, (one, one)), one))
             case ATEN.rsub.Scalar if not node.args[2:]:
                 result = call(ATEN.add.Tensor, (call(ATEN.mul.Tensor, (one, -1.0)), other))
             case ATEN.sub.Tensor if _is_number(module, one):

@@ -41,12 +41,6 @@ def spread_activation(module: fx.GraphModule, node: fx.Node) -> None:
             gate = call(ATEN.sigmoid.default, (input_of(node),))
             result = call(ATEN.mul.Tensor, (input_of(node), gate))
         replace(module, node, result)
-    if node.target is ATEN.pow.Tensor_Scalar and node.args[1] in (2, 3):
-        with module.graph.inserting_before(node):
-            result = base = input_of(node)
-            for _ in range(int(node.args[1]) - 1):
-                result = module.graph.call_function(ATEN.mul.Tensor, (result, base))
-        replace(module, node, result)
     if node.target is ATEN.hardsigmoid.default:
         with module.graph.inserting_before(node):
             call = module.graph.call_function
