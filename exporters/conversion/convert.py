@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from leansight.exporters.conversion.folding import fold
-from leansight.exporters.conversion.rewriting import pad_before_pooling
+from leansight.exporters.conversion.pooling import pad_before_pooling
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
     add_constants,

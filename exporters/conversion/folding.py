@@ -21,6 +21,7 @@ from leansight.exporters.conversion.norm_folding import (
     scale_norm,
     take,
 )
+from leansight.exporters.conversion.pooling import pool_whole, write_averages_as_layers
 from leansight.exporters.conversion.recognition import (
     recognise_activations,
     recognise_group_norm,
@@ -32,11 +33,9 @@ from leansight.exporters.conversion.rewriting import (
     drop_expansion,
     flatten_dense,
     merge_permutes,
-    pool_mean,
     spread_activation,
     spread_hard_swish,
     spread_leaky,
-    write_averages_as_layers,
 )
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
@@ -66,7 +65,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     Batch norms and constant factors are folded into the convolution or dense layer before them;
     a batch norm that has none (DenseNet, ResNetV2) becomes a 1×1 convolution of each channel
     alone, which int8 rounds only once. What both formats do not compute in integers, and alike, is
-    written in other words (`leansight.exporters.conversion.rewriting`).
+    written in other words (`rewriting`, `pooling`, `clipping`).
     """
     module = torch.export.export(network.eval(), (example,)).module()
     assert isinstance(module, fx.GraphModule)
@@ -80,7 +79,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         spread_bounds,
         write_as_sum_or_product,
         drop_expansion,
-        pool_mean,
+        pool_whole,
         _fold_batch_norm,
         _fold_number,
         _fold_constant,

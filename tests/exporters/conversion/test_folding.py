@@ -167,7 +167,7 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         ),
         {"relu": 2},
     ),
-    "expansions": (Repeated, {"amax": 1, "mul": 2, "add": 1}),
+    "expansions": (Repeated, {"max_pool2d": 1, "mul": 2, "add": 1}),
     "windows": (lambda: nn.AvgPool2d(2), {"conv2d": 1}),
     "windows of what was rewritten": (
         lambda: nn.Sequential(nn.SiLU(), nn.BatchNorm2d(3), nn.AvgPool2d((2, 3), 1), nn.SiLU()),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from leansight.exporters.conversion.folding import fold
-from leansight.exporters.conversion.rewriting import pad_before_pooling
+from leansight.exporters.conversion.pooling import pad_before_pooling
 
 
 def used(graph: torch.fx.GraphModule) -> Counter[str]:
@@ -33,3 +33,24 @@ def test_padding_of_a_maximum_becomes_zeros_where_nothing_is_below_them(name: st
     pad_before_pooling(graph)
     assert used(graph)["pad"] == apart
     torch.testing.assert_close(graph(image), network(image), rtol=0, atol=0)
+
+
+class Whole(nn.Module):
+    def __init__(self, name: str, keepdim: bool) -> None:  # noqa: FBT001 -- torch's name
+        super().__init__()
+        self.name, self.keepdim = name, keepdim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return getattr(x, self.name)((2, -1), self.keepdim)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("keepdim", [True, False])
+@pytest.mark.parametrize("name", ["mean", "sum", "amax"])
+def test_what_is_taken_over_all_places_becomes_a_pooling(name: str, keepdim: bool) -> None:  # noqa: FBT001
+    network, image = Whole(name, keepdim), torch.randn(1, 3, 6, 10)
+    graph = fold(network, image)
+    pooling = "max_pool2d" if name == "amax" else "adaptive_avg_pool2d"
+    assert used(graph) == Counter(
+        [pooling, *["reshape"] * (not keepdim), *["mul"] * (name == "sum")]
+    )
+    torch.testing.assert_close(graph(image), network(image))
