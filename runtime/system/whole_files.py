@@ -60,9 +60,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Yield a new folder for files that nobody needs afterwards, also those of killed processes."""
-    with _new_folder(Path(tempfile.gettempdir()), "leansight-") as folder:
+def scratch_folder(above: Path | None = None) -> Iterator[Path]:
+    """Yield a new folder for files that nobody needs afterwards, also those of killed processes.
+
+    It is in `above`, by default where temporary files belong.
+    """
+    with _new_folder(above or Path(tempfile.gettempdir()), "leansight-") as folder:
         yield folder
 
 

@@ -1,4 +1,4 @@
-"""How long work ends after Ctrl-C: in one line that says what to do."""
+"""How long work ends that is interrupted: in one line that says how to go on."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -10,13 +10,14 @@ import click
 
 from leansight.sdk.commands.ending import INTERRUPTED
 from leansight.sdk.system.text import echo
+from leansight.sdk.training.readers import ReaderError
 
 AGAIN: Final = "give the same command again to go on where it was"
 
 
 @contextmanager
 def stopped_in_one_line(hint: Callable[[], str]) -> Iterator[None]:
-    """End the command after Ctrl-C with what `hint` then says.
+    """End the command after Ctrl-C, or the death of a reader, with what `hint` then says.
 
     Within a training Lightning takes the Ctrl-C, and exits with 1 without a word.
     """
@@ -27,6 +28,9 @@ def stopped_in_one_line(hint: Callable[[], str]) -> Iterator[None]:
             raise
         echo(f"stopped: {hint()}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
+    except ReaderError as error:
+        error.add_note(f"({hint()})")
+        raise
 
 
 def resume_command(out: Path) -> str:

@@ -34,6 +34,7 @@ from leansight.sdk.search.storage import (
     refuse_foreign,
 )
 from leansight.sdk.system.locks import locked, try_lock
+from leansight.sdk.training.readers import ReaderError
 
 _REDRAWS: Final = 50  # of what has been tried already, before chance decides
 # Of which the estimator takes the best. Of Optuna's 24 that was nearly always one tried already:
@@ -53,7 +54,10 @@ class KilledError(LeansightError):
 
 
 # What says something of a point alone; anything else ends the search, which may go on later.
-FAILURES: Final = (ConversionError, PruningError, DataError, BundleError, KilledError)
+FAILURES: Final = (
+    *(ConversionError, PruningError, DataError, BundleError),
+    *(KilledError, ReaderError),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

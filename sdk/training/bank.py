@@ -32,8 +32,8 @@ from leansight.sdk.training.batches import (
     EpochDataset,
     TrainingScenes,
     augmented_scenes,
-    reader_options,
 )
+from leansight.sdk.training.readers import reader_options
 from leansight.sdk.training.teachers import Teachers
 
 SEED: Final = 0  # of the views

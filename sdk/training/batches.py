@@ -4,11 +4,10 @@ What a sample becomes depends on the seed, the epoch and its index alone, so tha
 that was killed goes on as if it had not been, whatever the number of worker processes.
 """
 
-import signal
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from leansight.sdk.data.images import ImageSet
 from leansight.sdk.data.samples import Split
 from leansight.sdk.runs.images import read_part
 from leansight.sdk.runs.run import RunConfig
-from leansight.sdk.system.isolated_process import READERS_START
+from leansight.sdk.training.readers import reader_options
 
 
 class Batch(NamedTuple):
@@ -224,15 +223,6 @@ def training_batches(
     )
 
 
-def reader_options(workers: int) -> dict[str, Any]:
-    """Return what a loader is told of the processes that read for it (0: its own)."""
-    return {
-        "num_workers": workers,
-        "multiprocessing_context": READERS_START if workers else None,
-        "worker_init_fn": _start_reader if workers else None,
-    }
-
-
 def mirrored_classes(start: RunConfig, changes: Sequence[Change]) -> list[int] | None:
     """Return for each class the one that its mirror image shows, or -1; many labels: None."""
     if start.recipe.task == "multilabel":
@@ -245,19 +235,6 @@ def _processes() -> tuple[int, int]:
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
-
-
-def _start_reader(worker: int) -> None:
-    """Leave the cores, and Ctrl-C, to the training.
-
-    Images are small, and OpenCV's threads would wait for each other. A reader that Ctrl-C ends
-    while it holds a lock of the queue would leave the training to wait for that lock.
-    """
-    del worker
-    import cv2
-
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _channels_first(prepared: Image) -> Tensor:

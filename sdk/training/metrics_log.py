@@ -81,12 +81,21 @@ class _Writer(ExperimentWriter):
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         file = Path(self.metrics_file_path)
-        _write(file, fieldnames, _read(file))
+        try:
+            _write(file, fieldnames, _read(file))
+        except OSError:  # Lightning saves once more as it ends, with the columns that are there
+            self.metrics_keys = _columns(file)
+            raise
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
     with file.open(newline="") as opened:
         return list(csv.DictReader(opened))
+
+
+def _columns(file: Path) -> list[str]:
+    with file.open(newline="") as opened:
+        return next(csv.reader(opened), [])
 
 
 def _write(file: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

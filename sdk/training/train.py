@@ -44,6 +44,7 @@ from leansight.sdk.training.checkpoints import (
 from leansight.sdk.training.lightning_module import LearningTask
 from leansight.sdk.training.metrics_log import earlier_metrics
 from leansight.sdk.training.normalisation import measure_normalisation
+from leansight.sdk.training.readers import readers
 from leansight.sdk.training.teachers import Teachers
 from leansight.sdk.training.trainer import (
     Hardware,
@@ -86,13 +87,14 @@ def train(
     Raises:
         DataError: the data cannot be split, an image cannot be read, the loss diverged, or
             another training is at work in `out`.
+        ReaderError: a process that reads images was killed, or has crashed.
 
     """
     keep_freed_memory()
     if (line := crowding(torch.get_num_threads())) and is_first_process():
         console().print(line, highlight=False)
     begin_or_join(data, recipe, out, options or TrainingOptions())
-    with alone_in(out):
+    with alone_in(out), readers():
         return _train_begun(out, hardware or Hardware())
 
 

@@ -170,7 +170,7 @@ def quiet_lightning() -> Iterator[None]:
             "You defined a `validation_step` but have no `val_dataloader`",  # --everything
         ):
             warnings.filterwarnings("ignore", message=message)
-        with _errors_of_tensorboard_once(), _errors_of_disks_first():
+        with _errors_of_tensorboard_once():
             yield
 
 
@@ -188,14 +188,3 @@ def _errors_of_tensorboard_once() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = usual
-
-
-@contextmanager
-def _errors_of_disks_first() -> Iterator[None]:
-    """Raise an OSError that Lightning has hidden: after one of readers, its end fails as well."""
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from error
-        raise

@@ -15,6 +15,7 @@ import click
 
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import DataError, LeansightError
+from leansight.runtime.extras import check_installed
 from leansight.runtime.installation.versions import Installation
 from leansight.runtime.service.unit import MARK, ServiceUnit
 from leansight.sdk.commands.options.flags import FlagNamingGroup
@@ -31,6 +32,12 @@ from leansight.sdk.system.systemd import (
 from leansight.sdk.system.text import echo
 
 _TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 -- they are refused
+# What options of the stream need: packages, and the extra that brings them.
+_EXTRAS: Final = {
+    "web": ("web", ("starlette", "uvicorn")),
+    "metrics": ("metrics", ("prometheus_client",)),
+    "mqtt": ("mqtt", ("paho",)),
+}
 _PASSWORD_FLAG: Final = "--mqtt-password-file"  # noqa: S105 -- the name of an option
 name_option = click.option(
     "--name", default="leansight", show_default=True, help="Name of the service."
@@ -107,6 +114,7 @@ def install(
         echo(unit.text(), nl=False)
         return
     _refuse_temporary(bundle, *unit.writable)
+    _check_extras(asked)
     file = _our_file(name)
     _let_decide(unit.user, _deciding_folder(bundle))
     write_text(file, unit.text())
@@ -151,6 +159,13 @@ def _parse(ctx: click.Context, words: Sequence[str]) -> click.Context:
     stream = root.command.get_command(root, "stream")
     assert stream is not None
     return stream.make_context("stream", list(words), parent=root)
+
+
+def _check_extras(asked: click.Context) -> None:
+    """Raise MissingExtraError where the stream would, again and again, whenever it is started."""
+    for option, (extra, packages) in _EXTRAS.items():
+        if asked.params[option] is not None:
+            check_installed(*packages, extra=extra)
 
 
 def _program() -> list[str]:

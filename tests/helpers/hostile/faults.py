@@ -25,7 +25,7 @@ Work = Callable[[], None]
 # What changes a disk. (`openat` only if it writes, which is told from its flags.)
 WRITING: Final = (
     "openat,write,pwrite64,writev,rename,mkdir,fsync,fdatasync,ftruncate,fallocate,chmod,fchmod,"
-    "unlink,unlinkat,rmdir,link,symlink,sendfile,copy_file_range"
+    "unlink,unlinkat,rmdir,link,symlink,bind,sendfile,copy_file_range"
 )
 _CALL: Final = re.compile(r"(?P<task>\d+) +(?P<name>\w+)\((?P<rest>.*)")
 _LONGEST_S: Final = 1200  # by the clock, where the machine has other work to do

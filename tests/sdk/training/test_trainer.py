@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from leansight.runtime.errors import DataError
 from leansight.sdk.recipes.load import load_recipe
 from leansight.sdk.recipes.schema import Recipe
 from leansight.sdk.runs.run import Run, RunConfig, TrainingOptions
+from leansight.sdk.training.checkpoints import read_checkpoint
+from leansight.sdk.training.readers import readers
 from leansight.sdk.training.train import train
 from leansight.sdk.training.trainer import moving_average, quiet_lightning
 
@@ -47,7 +50,7 @@ def test_what_stops_the_readers_is_not_hidden_by_the_end_of_lightning(error: Exc
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    with pytest.raises(type(error)) as raised, quiet_lightning():
+    with pytest.raises(type(error)) as raised, readers(), quiet_lightning():
         trainer.fit(BoringModel(), FullDisk(error))
     assert (raised.value is error) == isinstance(error, OSError)  # else Lightning's own, of it
 
@@ -191,7 +194,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_alarms_nobody(data: Path, tmp_pat
     assert process.returncode == 130
     hint = f"stopped: go on with `leansight train --resume --out '{out}'`"
     assert said.splitlines()[-1] == hint
-    assert "Traceback" not in said
+    assert "Traceback" not in said, said
     # In the first epoch: Lightning warns that it deletes the log of what is learnt again.
     assert not (out / "checkpoints" / "last.ckpt").exists()
     resumed = subprocess.run(
@@ -200,6 +203,43 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_alarms_nobody(data: Path, tmp_pat
     assert "delete" not in resumed.stderr
     assert resumed.stdout.splitlines()[-1] == f"run: {out}"
     assert [int(row["step"]) for row in rows(out) if row["train_loss"]] == list(range(48))
+
+
+def readers_of(process: int) -> list[int]:
+    parents = {
+        int(status.parent.name): int(re.search(r"PPid:\t(\d+)", status.read_text())[1])
+        for status in Path("/proc").glob("[0-9]*/status")
+    }
+    return [child for child, parent in parents.items() if parent == process]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="readers are found in /proc")
+def test_a_reader_that_is_killed_ends_in_a_line_and_costs_no_epoch(
+    data: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command(data, "--recipe", recipe_file, "--out", out, "--epochs", 200),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: epochs_done(out) >= 2 or process.poll() is not None, 120)
+        for reader in readers_of(process.pid):
+            os.kill(reader, signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 1
+    assert "Traceback" not in said, said
+    last = said.splitlines()[-1]
+    assert last.startswith("leansight: a process that reads images ")
+    assert f"(go on with `leansight train --resume --out {out}`)" in last
+    done = epochs_done(out)
+    assert done >= 2
+    checkpoint = out / "checkpoints" / "last.ckpt"
+    assert read_checkpoint(checkpoint)["epoch"] + 1 in (done, done - 1)
 
 
 def test_a_moving_average_forgets_its_random_beginning() -> None:

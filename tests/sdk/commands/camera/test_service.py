@@ -2,6 +2,7 @@ import getpass
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,31 @@ def test_install_and_uninstall_leave_nothing(
     assert invoke("service", "uninstall", "--name", "signs").exit_code == 0
     assert systemctl.calls == ["disable --now signs", "daemon-reload"]
     assert list(units.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "words"),
+    [
+        ("starlette", "web", ["--web"]),
+        ("prometheus_client", "metrics", ["--metrics"]),
+        ("paho", "mqtt", ["--mqtt", "mqtt://broker.local"]),
+    ],
+)
+def test_a_service_that_lacks_a_package_is_refused_not_started_again_and_again(
+    package: str,
+    extra: str,
+    words: Words,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    systemctl = Systemctl(tmp_path, monkeypatch)
+    monkeypatch.setitem(sys.modules, package, None)
+    arguments = ["service", "install", "--user", NOBODY, str(tiny_bundle), *words]
+    line = refusal(arguments, monkeypatch, capsys)
+    assert f"{package} is not installed. Type: pip install 'leansight[{extra}]'" in line
+    assert systemctl.calls == []
 
 
 def test_what_the_next_boot_removes_is_refused(
