@@ -112,11 +112,12 @@ def benchmark(
 
     """
     place = on or ThisMachine()
+    alone = not any(model.peer for model in models)
     began = time.monotonic()
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
         timed = [
-            TimedModel(model, stack.enter_context(launch), settings.threads)
+            TimedModel(model, stack.enter_context(launch), settings.threads, alone=alone)
             for model, launch in _bring(models, images, place, settings, capture, folder)
         ]
         states = tuple(_sittings(timed, place, settings, advanced))
@@ -140,6 +141,7 @@ def benchmark(
             precision=settings.precision,
             precision_reached=_is_precise(found, settings),
             seconds=seconds,
+            real_time=all(model.at_real_time for model in found),
             peaks=peaks,
             energy=energy,
         ),

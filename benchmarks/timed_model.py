@@ -10,7 +10,7 @@ import numpy as np
 from leansight.benchmarks.graph_count import GraphCount, count_graph
 from leansight.benchmarks.machines import Launch, Machine, RunningModel
 from leansight.benchmarks.models import Model
-from leansight.benchmarks.probes.frame_times import STEPS, TIMES
+from leansight.benchmarks.probes.frame_times import STEPS
 from leansight.benchmarks.results.estimates import (
     Floats,
     estimate_median,
@@ -29,12 +29,17 @@ _STARTING: Final = ("import_ms", "load_ms", "first_result_ms")
 
 
 class TimedModel:
-    """A model, its launches so far, and the blocks of each."""
+    """A model, its launches so far, and the blocks of each.
 
-    def __init__(self, model: Model, launch: Launch, threads: int) -> None:
+    `alone`: among models of our own runtimes only, so that all can have real-time priority. Another
+    runtime's threads could wait for each other for ever.
+    """
+
+    def __init__(self, model: Model, launch: Launch, threads: int, *, alone: bool = True) -> None:
         self.failure = ""
         self.starts: list[dict[str, Any]] = []
         self._model, self._launch, self._threads = model, launch, threads
+        self._alone = alone
         self._launches: list[list[dict[str, Any]]] = []
         self._memory: list[list[dict[str, float | None]]] = []  # of each launch
         self._count: GraphCount | None = None
@@ -69,7 +74,9 @@ class TimedModel:
         """Let the process classify a block of frames, which begins at the picture `first`."""
         if not self.failure:
             with self._noting_failure():
-                block = self._running.ask({"frames": frames, "first": first})
+                block = self._running.ask(
+                    {"frames": frames, "first": first, "real_time": self._alone}
+                )
                 self._launches[-1].append(block)
                 self._memory[-1] += block["memory"]
 
@@ -106,7 +113,7 @@ class TimedModel:
         return Failure(name=self._model.name, format=self._model.format, reason=self.failure)
 
     def times_ms(self, clock: str) -> Floats:
-        """Return the times by one of `TIMES`, (launches, rounds, frames)."""
+        """Return the times by a step's name or "processor", (launches, rounds, frames)."""
         blocks = [[block["times_ns"][clock] for block in launch] for launch in self._launches]
         return np.asarray(blocks) / 1e6
 
@@ -114,6 +121,11 @@ class TimedModel:
     def undisturbed_clock(self) -> Literal["processor", "wall"]:
         """A thread's own clock sees no other program, and no other thread."""
         return "processor" if self._threads == 1 else "wall"
+
+    @property
+    def at_real_time(self) -> bool:
+        """Whether the processor's time was taken at real-time priority, of every launch."""
+        return self._alone and all(start["real_time"] for start in self.starts)
 
     def undisturbed_ms(self) -> Floats:
         """Return the undisturbed inference time of each block, (launches, rounds)."""
@@ -188,7 +200,7 @@ class TimedModel:
     def _counts_a_frame(self) -> dict[str, float]:
         """Return the median count of a frame of each block."""
         blocks = [block for launch in self._launches for block in launch]
-        frames = len(blocks[0]["times_ns"][TIMES[0]])
+        frames = len(blocks[0]["times_ns"][STEPS[0]])
         return {
             name: float(np.median([block["counts"][name] / frames for block in blocks]))
             for name in blocks[0]["counts"]

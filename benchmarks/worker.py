@@ -4,7 +4,8 @@ It imports only leansight.runtime, so that its memory is what the classifier tak
 in JSON lines on stdout: once when its first result is there, then once for each line on stdin:
 
 - {"warm_up_s": 3}: unmeasured frames until they get no faster, or for that many seconds
-- {"frames": 10, "first": 0}: a block of timed frames, which begins at that picture
+- {"frames": 10, "first": 0, "real_time": true}: a block of timed frames, which begins at that
+  picture; then, of one thread, as many again for the processor's clock, at that priority
 - {"pixels": FILE}: the logits of prepared images (.npy)
 - {"profile": 50}: the times of the operations, of so many frames, where the runtime can tell
 - {"meter": true}: why this machine has no meter of energy, "" if it has
@@ -27,15 +28,17 @@ import numpy as np
 
 from leansight.benchmarks.bare_input import bare_input
 from leansight.benchmarks.probes.frame_times import (
-    TIMES,
+    STEPS,
     UNTIMED,
     clock_ns,
     run_once,
     time_captured,
     time_frames,
+    time_processor,
     warm_up,
 )
 from leansight.benchmarks.probes.interpreter_settings import settings_of
+from leansight.benchmarks.probes.real_time import real_time
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy
@@ -100,8 +103,18 @@ class Loaded:
             return {"reason": no_meter()}
         if "copy_bytes" in request:
             return {"seconds": copy(request["copy_bytes"])}
-        answer = serve(request, self.classifier, self.images, self.counters, self.captured)
-        return {**answer, "memory": [memory_sample(self.spawned_ns)]}
+        return {**serve(request, self), "memory": [memory_sample(self.spawned_ns)]}
+
+    def counts_since(self, before: Mapping[str, int]) -> dict[str, int]:
+        """Return what the processor has counted since then."""
+        after = self.counters.read()
+        return {name: after[name] - before[name] for name in after}
+
+    def processor_ns(self, images: Sequence[Image], request: Mapping[str, Any]) -> list[int]:
+        """Return what inference takes of the processor; none where several threads share it."""
+        if self.threads > 1:
+            return []
+        return time_processor(self.classifier, images, at_real_time=request["real_time"])
 
 
 def _load(arguments: list[str], counters: ProcessCounters) -> tuple[Loaded, dict[str, Any]]:
@@ -124,6 +137,8 @@ def _load(arguments: list[str], counters: ProcessCounters) -> tuple[Loaded, dict
     run_once(classifier, images[0])
     first_ns = time.monotonic_ns()
     memory.append(memory_sample(int(spawned_ns)))
+    with real_time() as may_be_real_time:
+        pass
     loaded = Loaded(
         path=Path(path),
         threads=int(threads),
@@ -140,6 +155,7 @@ def _load(arguments: list[str], counters: ProcessCounters) -> tuple[Loaded, dict
         "input_shape": classifier.interpreter.input_shape,
         "outputs": len(classifier.labels),
         "settings": settings_of(classifier.interpreter),
+        "real_time": may_be_real_time,
     }
 
 
@@ -150,50 +166,46 @@ def capture_from(source: str) -> "CapturedFrames":
     return CapturedFrames(source)
 
 
-def serve(
-    request: Mapping[str, Any],
-    classifier: Classifier,
-    images: Sequence[Image],
-    counters: ProcessCounters,
-    captured: "CapturedFrames | None" = None,
-) -> dict[str, Any]:
+def serve(request: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
     """Run frames as a line asks for, and return what came out."""
+    classifier, images = loaded.classifier, loaded.images
     if "warm_up_s" in request:
         return {"frames": warm_up(classifier, images, request["warm_up_s"])}
     if "pixels" in request:
         pixels = np.load(request["pixels"])
         return {"logits": [classifier.interpreter(image[None]).tolist() for image in pixels]}
     frames, first = request["frames"], request["first"]
-    if captured is not None:
-        return _captured_block(classifier, captured, frames, counters)
+    if loaded.captured is not None:
+        return _captured_block(loaded, loaded.captured, request)
     chosen = [images[(first + number) % len(images)] for number in range(frames)]
     time_frames(classifier, [chosen[0]] * UNTIMED)
-    before = counters.read()
+    before = loaded.counters.read()
     times_ns = time_frames(classifier, chosen)
-    return _block(TIMES, times_ns, before, counters.read())
+    counts = loaded.counts_since(before)
+    return _block(STEPS, times_ns, loaded.processor_ns(chosen, request), counts)
 
 
 def _captured_block(
-    classifier: Classifier, captured: "CapturedFrames", frames: int, counters: ProcessCounters
+    loaded: Loaded, captured: "CapturedFrames", request: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Capture and classify frames one by one; those that a camera has kept back are not timed."""
     with captured.opened():
-        time_captured(classifier, captured, UNTIMED)
-        before = counters.read()
-        times_ns = time_captured(classifier, captured, frames)
-        return _block(("capture", *TIMES), times_ns, before, counters.read())
+        time_captured(loaded.classifier, captured, UNTIMED)
+        before = loaded.counters.read()
+        times_ns, last = time_captured(loaded.classifier, captured, request["frames"])
+        counts = loaded.counts_since(before)
+    processor_ns = loaded.processor_ns([last] * len(times_ns), request)
+    return _block(("capture", *STEPS), times_ns, processor_ns, counts)
 
 
 def _block(
     names: Sequence[str],
     times_ns: Sequence[tuple[int, ...]],
-    before: Mapping[str, int],
-    after: Mapping[str, int],
+    processor_ns: Sequence[int],
+    counts: Mapping[str, int],
 ) -> dict[str, Any]:
-    return {
-        "times_ns": dict(zip(names, zip(*times_ns, strict=True), strict=True)),
-        "counts": {name: after[name] - before[name] for name in after},
-    }
+    steps_ns = dict(zip(names, zip(*times_ns, strict=True), strict=True))
+    return {"times_ns": {**steps_ns, "processor": processor_ns}, "counts": counts}
 
 
 def memory_sample(spawned_ns: int) -> dict[str, float | None]:

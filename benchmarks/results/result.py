@@ -179,7 +179,8 @@ class Conditions:
     what it takes to read the clocks around a frame. `precision` is what was asked for,
     `precision_reached` whether the undisturbed times and all ratios have it, `seconds` for how long
     models took turns. `peaks` is what the machine did at most, None where nobody measured. `energy`
-    says why energy is not known, "" if it is or nobody asked.
+    says why energy is not known, "" if it is or nobody asked. `real_time`: undisturbed times were
+    taken at real-time priority, so that no other program used the caches in between.
     """
 
     facts: MachineFacts
@@ -193,6 +194,7 @@ class Conditions:
     seconds: float
     peaks: MachinePeaks | None = None
     energy: str = ""
+    real_time: bool = False
 
     @property
     def throttled(self) -> str:

@@ -68,6 +68,10 @@ def notes(found: Benchmark) -> list[str]:
     lines.append(f"Peak RAM: {ram}.")
     if first.undisturbed_clock == "wall":
         lines.append("With several threads, other programs slow the undisturbed time as well.")
+    elif not conditions.real_time:
+        lines.append(
+            "Undisturbed times are of ordinary priority: other programs use the caches as well."
+        )
     if not conditions.precision_reached:
         lines.append(
             f"The precision of {conditions.precision or 0:.0%} was not reached "

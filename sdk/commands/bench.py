@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +23,9 @@ from leansight.sdk.commands.benchmark.options import (
 from leansight.sdk.commands.benchmark.results import require_files, write_results
 from leansight.sdk.commands.options.images import PATH
 from leansight.sdk.commands.options.trust import trust_option
+
+if TYPE_CHECKING:
+    from leansight.benchmarks.results.machines import MachineBenchmarks
 
 
 @click.command(
@@ -69,29 +73,47 @@ def command(
     a model has become slower, larger or less often right.
     """
     require("rich.progress", package="rich", extra="bench")
-    from leansight.benchmarks.emulation.tools import require_tools
-    from leansight.sdk.commands.benchmark.measuring import emulated, judged, measure, with_peers
-    from leansight.sdk.commands.benchmark.pictures import find_pictures, read_labels_of_bare
-    from leansight.sdk.commands.benchmark.runs import models_of, runnable_here
-
     require_files(files)
+    _require_places(places, pictures)
+    with scratch_folder() as scratch:
+        measured = _measure(models, measuring, model_format, pictures, trust, places, scratch)
+    write_results(measured, files)
+    if measured.lost:
+        sys.exit(1)
+
+
+def _require_places(places: PlaceOptions, pictures: PictureOptions) -> None:
+    """Refuse, before anything is measured, what this machine cannot do."""
+    from leansight.benchmarks.emulation.tools import require_tools
+
     if places.emulate:
         require_tools(compiles=places.wheel is None)
     if places.peers and pictures.camera is not None:
         raise click.UsageError("--with and --camera: other runtimes have no camera here")
+
+
+def _measure(
+    models: tuple[Path, ...],
+    measuring: MeasuringOptions,
+    model_format: Format | None,
+    pictures: PictureOptions,
+    trust: Path | None,
+    places: PlaceOptions,
+    scratch: Path,
+) -> "MachineBenchmarks":
+    """Find the models and the pictures, and measure everything that was asked for."""
+    from leansight.sdk.commands.benchmark.measuring import emulated, judged, measure, with_peers
+    from leansight.sdk.commands.benchmark.pictures import find_pictures, read_labels_of_bare
+    from leansight.sdk.commands.benchmark.runs import models_of, runnable_here
+
     settings = measuring.settings()
-    with scratch_folder() as scratch:
-        labels = read_labels_of_bare(pictures.labels)
-        found = models_of(models, model_format, labels, scratch, trust=trust)
-        if model_format is None and not places.on:
-            found = runnable_here(found)
-        classified = find_pictures(pictures)
-        chosen, failures = with_peers(found, places.peers)
-        measured = measure(chosen, classified, settings, places, scratch).failing(failures)
-        if pictures.data is not None:
-            measured = judged(measured, chosen, pictures.data, classified.labelled, settings)
-        if places.emulate:
-            measured = emulated(measured, found, places)
-    write_results(measured, files)
-    if measured.lost:
-        sys.exit(1)
+    labels = read_labels_of_bare(pictures.labels)
+    found = models_of(models, model_format, labels, scratch, trust=trust)
+    if model_format is None and not places.on:
+        found = runnable_here(found)
+    classified = find_pictures(pictures)
+    chosen, failures = with_peers(found, places.peers)
+    measured = measure(chosen, classified, settings, places, scratch).failing(failures)
+    if pictures.data is not None:
+        measured = judged(measured, chosen, pictures.data, classified.labelled, settings)
+    return emulated(measured, found, places) if places.emulate else measured
