@@ -15,6 +15,7 @@ from leansight.exporters.conversion.torch_graph import (
     ATEN,
     add_constants,
     given,
+    replace,
     value_of,
 )
 
@@ -55,6 +56,20 @@ def fold_affine_into_next(module: fx.GraphModule, node: fx.Node) -> None:
     if not node.users:
         module.graph.erase_node(node)
         fold_affine_into_next(module, source)
+
+
+def subtract_as_sum(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write a constant that is taken away as its negative that is added, which int8 has in both."""
+    if node.target not in {ATEN.sub.Tensor, ATEN.sub.Scalar}:
+        return
+    parts = _source_and_constant(module, node)
+    if parts is None:
+        return
+    source, value = parts
+    (constant,) = add_constants(module, node, -value)
+    with module.graph.inserting_before(node):
+        added = module.graph.call_function(ATEN.add.Tensor, (source, constant))
+    replace(module, node, added)
 
 
 def _source_and_constant(module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Tensor] | None:

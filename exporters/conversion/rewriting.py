@@ -13,8 +13,8 @@ from leansight.exporters.conversion.torch_graph import (
     ATEN,
     IMAGE_AXES,
     MEANS_AND_MAXIMA,
+    MOVES,
     RELUS,
-    RESHAPES,
     add_constants,
     both,
     channelwise,
@@ -29,7 +29,7 @@ from leansight.exporters.conversion.torch_graph import (
 )
 
 FLAT_AXES: Final = 2  # images and features
-_MOVES: Final = RESHAPES | {ATEN.permute.default, ATEN.transpose.int, ATEN.flatten.using_ints}
+SQUARE: Final = 2  # the exponent
 BROADCASTING: Final = {ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor, ATEN.div.Tensor}
 
 
@@ -48,6 +48,10 @@ def spread_activation(module: fx.GraphModule, node: fx.Node) -> None:
             clipped = call(ATEN.hardtanh.default, (raised, 0.0, 6.0))
             result = call(ATEN.mul.Tensor, (clipped, 1 / 6))
         replace(module, node, result)
+    if node.target is ATEN.pow.Tensor_Scalar and node.args[1] == SQUARE:  # ONNX Runtime: float
+        with module.graph.inserting_before(node):
+            square = module.graph.call_function(ATEN.mul.Tensor, (input_of(node),) * 2)
+        replace(module, node, square)
 
 
 def pool_mean(module: fx.GraphModule, node: fx.Node) -> None:
@@ -235,7 +239,7 @@ def activate_before_moves(module: fx.GraphModule, node: fx.Node) -> None:
     if node.target not in ACTIVATIONS or node.kwargs:
         return
     first, layer = node, input_of(node)
-    while layer.target in _MOVES and len(layer.users) == 1:
+    while layer.target in MOVES and len(layer.users) == 1:
         first, layer = layer, input_of(layer)
     if first is node or not is_foldable(layer):
         return
