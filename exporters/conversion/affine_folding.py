@@ -14,7 +14,7 @@ from torch.fx.node import Argument
 from leansight.exporters.conversion.norm_folding import can_take, take
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
-    RESHAPES,
+    MOVES,
     add_constants,
     given,
     replace,
@@ -36,11 +36,7 @@ SUMMANDS: Final[Mapping[Any, Callable[[Any], Any]]] = {
 }
 _LAYERS: Final = {ATEN.conv2d.default, ATEN.linear.default}
 # What gives the same of numbers that were multiplied or shifted before, and after.
-_MOVES: Final = {
-    *RESHAPES,
-    *(ATEN.flatten.using_ints, ATEN.squeeze.dims, ATEN.permute.default),
-    *(ATEN.adaptive_avg_pool2d.default, ATEN.mean.dim),
-}
+_INDIFFERENT: Final = MOVES | {ATEN.adaptive_avg_pool2d.default, ATEN.mean.dim}
 _COMMUTATIVE: Final = {ATEN.mul.Tensor, ATEN.add.Tensor}
 _PADDING: Final = 4  # where a convolution has it among its arguments
 
@@ -143,7 +139,7 @@ def _layers_that_take(
 
     Where one number of all is only moved, all layers behind the move, if they all can take it.
     """
-    if reader.target in _MOVES and value.numel() == 1:
+    if reader.target in _INDIFFERENT and value.numel() == 1:
         behind = [
             _layers_that_take(module, user, reader, value, is_sum=is_sum) for user in reader.users
         ]

@@ -40,9 +40,10 @@ from leansight.exporters.conversion.rewriting import (
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
     IMAGE_AXES,
-    RESHAPES,
     add_constants,
     add_shapes,
+    axis_behind_moves,
+    before_moves,
     channelwise,
     given,
     input_of,
@@ -146,15 +147,18 @@ def _is_dense(module: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:
-    """Fold a number that a layer's result is multiplied by, or that is added to it."""
+    """Fold a number that a layer's result, moved or not, is multiplied by, or that is added."""
     factors, summands = FACTORS.get(node.target), SUMMANDS.get(node.target)
     if (factors or summands) is None or node.kwargs:
         return
     source, number = node.args
-    if isinstance(number, int | float) and isinstance(source, fx.Node) and is_foldable(source):
+    if not isinstance(number, int | float) or not isinstance(source, fx.Node):
+        return
+    layer = before_moves(source)
+    if is_foldable(layer):
         factor = factors(number) if factors else 1
         summand = summands(number) if summands else 0
-        scale_weights(module, source, given(None, factor), given(None, summand))
+        scale_weights(module, layer, given(None, factor), given(None, summand))
         replace(module, node, source)
 
 
@@ -165,15 +169,16 @@ def _fold_constant(module: fx.GraphModule, node: fx.Node) -> None:
     for source, other in (node.args, node.args[::-1]):
         if not isinstance(source, fx.Node) or not isinstance(other, fx.Node):
             continue
-        layer = _before_reshapes(source)
+        layer = before_moves(source)
         is_norm = layer.target is ATEN.layer_norm.default and len(layer.users) == 1
         if other.op != "get_attr" or not (is_norm or is_foldable(layer)):
             continue
-        value, shape = value_of(module, other), source.meta["val"].shape
+        value, rank = value_of(module, other), source.meta["val"].ndim
         assert value is not None
-        axis = -1 if is_norm or layer.target is ATEN.linear.default else 1
-        aligned = value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
-        if value.ndim > len(shape) or aligned.numel() != aligned.shape[axis]:
+        is_last = is_norm or layer.target is ATEN.linear.default
+        axis = axis_behind_moves(source, layer.meta["val"].ndim - 1 if is_last else 1)
+        aligned = value.reshape((1,) * (rank - value.ndim) + value.shape)
+        if axis is None or value.ndim > rank or aligned.numel() != aligned.shape[axis]:
             continue
         whole = aligned.reshape(-1)
         factor, summand = (whole, None) if node.target is ATEN.mul.Tensor else (None, whole)
@@ -181,17 +186,6 @@ def _fold_constant(module: fx.GraphModule, node: fx.Node) -> None:
         scale(module, layer, given(factor, 1), given(summand, 0))
         replace(module, node, source)
         return
-
-
-def _before_reshapes(node: fx.Node) -> fx.Node:
-    """Return what gives the features that a node has on its last axis; itself but for reshapes."""
-    layer = node
-    while layer.target in RESHAPES and len(layer.users) == 1:
-        layer = input_of(layer)
-    if layer is node or layer.target is not ATEN.linear.default:
-        return node
-    features = [n.meta["val"].shape[-1] for n in (node, layer)]
-    return layer if features[0] == features[1] else node
 
 
 def _merge_sums(module: fx.GraphModule, node: fx.Node) -> None:

@@ -9,7 +9,7 @@ from leansight.exporters.conversion.torch_graph import (
     ACTIVATIONS,
     ATEN,
     IMAGE_AXES,
-    RESHAPES,
+    MOVES,
     channelwise,
     given,
     input_of,
@@ -21,7 +21,6 @@ from leansight.exporters.conversion.torch_graph import (
 )
 
 FLAT_AXES: Final = 2  # images and features
-_MOVES: Final = RESHAPES | {ATEN.permute.default, ATEN.transpose.int, ATEN.flatten.using_ints}
 BROADCASTING: Final = {ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor, ATEN.div.Tensor}
 
 
@@ -144,7 +143,7 @@ def activate_before_moves(module: fx.GraphModule, node: fx.Node) -> None:
     if node.target not in ACTIVATIONS or node.kwargs:
         return
     first, layer = node, input_of(node)
-    while layer.target in _MOVES and len(layer.users) == 1:
+    while layer.target in MOVES and len(layer.users) == 1:
         first, layer = layer, input_of(layer)
     if first is node or not is_foldable(layer):
         return

@@ -19,6 +19,9 @@ MEANS_AND_MAXIMA: Final = {ATEN.max_pool2d.default, ATEN.avg_pool2d.default}
 EQUIVARIANT: Final = MEANS_AND_MAXIMA | {ATEN.relu.default, ATEN.adaptive_avg_pool2d.default}
 IMAGE_AXES: Final = 4  # batch, channels, height, width
 RESHAPES: Final = {ATEN.reshape.default, ATEN.view.default}
+_TURNS: Final = {ATEN.permute.default, ATEN.transpose.int}
+_INTO_ONE: Final = {ATEN.flatten.using_ints, ATEN.unflatten.int}
+MOVES: Final = RESHAPES | _TURNS | _INTO_ONE  # what gives every number that it takes, once
 
 
 def layers(module: fx.GraphModule) -> Iterator[fx.Node]:
@@ -94,6 +97,33 @@ def add_shapes(module: fx.GraphModule, example: Tensor) -> None:
 def is_foldable(node: fx.Node) -> bool:
     """Whether a node is a layer whose weights can take in what is done to its result."""
     return node.target in WEIGHTED and len(node.users) == 1
+
+
+def before_moves(node: fx.Node) -> fx.Node:
+    """Return what gives a node's numbers, if it and all between are read once; else the node."""
+    while node.target in MOVES and len(node.users) == 1:
+        node = input_of(node)
+    return node
+
+
+def axis_behind_moves(node: fx.Node, axis: int) -> int | None:
+    """Return where an axis of what `before_moves` gives is in a node; None if in none."""
+    if node.target not in MOVES or len(node.users) != 1:
+        return axis
+    before, after = (n.meta["val"].shape for n in (input_of(node), node))
+    within = axis_behind_moves(input_of(node), axis)
+    if within is None:
+        return None
+    if node.target in _TURNS:
+        order = list(range(len(before)))
+        if node.target is ATEN.permute.default:
+            order = [n % len(before) for n in numbers_of(node.args[1])]
+        else:
+            one, other = (n % len(before) for n in numbers_of(node.args[1:]))
+            order[one], order[other] = other, one
+        return order.index(within)
+    places = (math.prod(before[:within]), before[within])
+    return next((n for n in range(len(after)) if (math.prod(after[:n]), after[n]) == places), None)
 
 
 def scale_weights(module: fx.GraphModule, node: fx.Node, factor: Tensor, summand: Tensor) -> None:

@@ -16,6 +16,7 @@ from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
 from leansight.exporters.int8.calibration import calibrate
+from leansight.exporters.int8.constant_grids import constant_ranges, with_constant_ranges
 from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.rounding_ties import avoid_ties
@@ -72,8 +73,11 @@ class CalibratedNetwork:
             ConversionError: a layer cannot be int8, or not the same in both formats.
 
         """
-        tflite = quantize_tflite(
-            self.floats.tflite, self.graph, self._exact_ranges, in_float, self.islands
+        ranges = self._exact_ranges
+        tflite = with_constant_ranges(
+            quantize_tflite(self.floats.tflite, self.graph, ranges, in_float, self.islands),
+            self.graph,
+            constant_ranges(self.graph, self.grids, ranges, self.islands),
         )
         left = self.islands.union(in_float)
         try:

@@ -9,6 +9,7 @@ from torch import Tensor, fx
 
 from leansight.exporters.conversion.inference import batches
 from leansight.exporters.conversion.torch_graph import watch
+from leansight.exporters.int8.constant_grids import narrowest_range
 from leansight.exporters.int8.ranges import BINS, INPUT_RANGE, Histogram, Range
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.exporters.tflite.shared_grids import SharedGrids
@@ -60,7 +61,9 @@ def calibrate(
         run = graph.run(network_input(image[None]))
         for name in unknown:
             observer.record(name, float(run[name].min()), float(run[name].max()))
-    return {**_widened_to_share_steps(grids, observer.ranges()), graph.input: INPUT_RANGE}
+    added = {sum_: narrowest_range(graph, name).width for name, sum_ in grids.constants.items()}
+    shared = _widened_to_share_steps(grids, observer.ranges(), added)
+    return {**shared, graph.input: INPUT_RANGE}
 
 
 class _MinMaxObserver:
@@ -85,15 +88,20 @@ class _MinMaxObserver:
         }
 
 
-def _widened_to_share_steps(grids: SharedGrids, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
+def _widened_to_share_steps(
+    grids: SharedGrids, ranges: Mapping[str, Range], constants: Mapping[str, float]
+) -> Mapping[str, Range]:
     """Return ranges as wide as the widest of those that must count in steps of the same size.
+
+    `constants` are the widths of those that are added, by what the sum is called.
 
     What was zero on all images, such as behind a ReLU that is silent, may have any step; but from
     one of next to nothing XNNPACK refuses to scale up the sums of the layer before.
     """
     widths = dict.fromkeys(grids.scale.values(), 0.0)
     for name, found in ranges.items():
-        widths[grids.scale[name]] = max(widths[grids.scale[name]], found.width)
+        own = max(found.width, constants.get(name, 0.0))
+        widths[grids.scale[name]] = max(widths[grids.scale[name]], own)
     return {
         name: found.widened(widths[grids.scale[name]] or _WIDTH_OF_NOTHING)
         for name, found in ranges.items()

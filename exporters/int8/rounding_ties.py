@@ -62,7 +62,7 @@ def avoid_ties(
             if op.kind in _TABLES:
                 factor = _table_widening(graph, op, chosen, of_result=of_result)
             else:
-                factor = _widening(_divisor(graph, op, chosen), of_result=of_result)
+                factor = widening(divisor(graph, op, chosen), of_result=of_result)
             if factor < MOST_WIDENED:
                 own = grids.members(grids.grid[name])
                 chosen |= {n: chosen[n].widened(factor * chosen[n].width) for n in own}
@@ -71,7 +71,7 @@ def avoid_ties(
     return chosen
 
 
-def _widening(divisor: float, *, of_result: bool) -> float:
+def widening(divisor: float, *, of_result: bool) -> float:
     """Return by what to widen a result, or one of the factors in it, to divide by an odd number."""
     half = (divisor - 1) / 2  # of an odd number: a whole one, which stays
     odd = 2 * (math.ceil(half - 1e-6) if of_result else math.floor(half + 1e-6)) + 1
@@ -106,7 +106,7 @@ def _nearest_tie(function: Callable[[Tensor], Tensor], taken: float, made: float
     return float(np.abs(seen - np.floor(seen) - 0.5).min(initial=0.5))
 
 
-def _divisor(graph: TfliteGraph, op: Operator, ranges: Mapping[str, Range]) -> float:
+def divisor(graph: TfliteGraph, op: Operator, ranges: Mapping[str, Range]) -> float:
     """Return what the integers of a result are divided by, to be on its grid.
 
     A mean of N numbers in steps s, given in steps t: their sum by N t / s. A product of steps

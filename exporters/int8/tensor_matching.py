@@ -32,6 +32,7 @@ MOVING = frozenset(
     {"DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "SpaceToDepth"}
     | {"Split", "Squeeze", "Transpose", "Unsqueeze"}
 )
+_TOKEN_AXES = 3  # batch, tokens, features
 SAMPLES = 4096  # numbers of each tensor that are compared: big networks need not be kept whole
 
 
@@ -177,5 +178,10 @@ def _run_torch(folded: fx.GraphModule, probes: list[NDArray[np.float32]]) -> Ite
 
 
 def _layouts(values: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
-    """Return a tensor in TFLite's order of axes, and as it is: it may have been turned already."""
-    return [values.transpose(0, 2, 3, 1), values] if values.ndim == IMAGE_AXES else [values]
+    """Return a tensor in TFLite's order of axes, and as it is: it may have been turned already.
+
+    Rows of features may be features of rows, where TFLite's converter turns them later.
+    """
+    if values.ndim == IMAGE_AXES:
+        return [values.transpose(0, 2, 3, 1), values]
+    return [values, values.transpose(0, 2, 1)] if values.ndim == _TOKEN_AXES else [values]

@@ -271,6 +271,21 @@ def test_a_number_is_folded_through_another_shape() -> None:
     torch.testing.assert_close(graph(image), network(image))
 
 
+class ScaledTokens(nn.Module):
+    """EfficientViT's queries: a layer's pixels as rows, in heads, times a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.queries(x).flatten(2).unflatten(1, (2, 2)).transpose(2, 3) * 0.25  # type: ignore[no-any-return]
+
+
+def test_a_number_is_in_the_weights_of_a_layer_whose_result_was_only_moved() -> None:
+    assert folded(ScaledTokens())["mul"] == 0
+
+
 class LearnableAffine(nn.Module):
     """PP-HGNetV2 and ResMLP: factors and summands of all, or of each feature, behind a ReLU."""
 

@@ -125,6 +125,26 @@ class Twins(nn.Module):
         return self.one(x) - functional.relu(self.other(x))  # type: ignore[no-any-return]
 
 
+class Affine(nn.Module):
+    """ResMLP: each feature of a token has a factor and a summand, and tokens are mixed behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors, self.summands = (nn.Parameter(torch.randn(1, 1, CHANNELS)) for _ in range(2))
+        self.mix = nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(2).transpose(1, 2) * self.factors + self.summands
+        return self.mix(rows.transpose(1, 2)).reshape(x.shape) + x  # type: ignore[no-any-return]
+
+
+class Star(nn.Module):
+    """PoolFormerV2's activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.8944 * functional.relu(x) ** 2 - 0.4472
+
+
 class FlatHead(nn.Module):
     """EfficientViT's head: a hard-swish behind a norm of features that have no places any more."""
 
@@ -182,6 +202,8 @@ def integers() -> Bodies:
         weighted(Shuffle()),
         weighted(Idle()),
         weighted(Twins()),
+        weighted(Affine()),
+        weighted(Star()),
         weighted(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)),
     )
 
