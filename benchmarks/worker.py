@@ -38,7 +38,6 @@ from leansight.benchmarks.probes.frame_times import (
     warm_up,
 )
 from leansight.benchmarks.probes.interpreter_settings import settings_of
-from leansight.benchmarks.probes.real_time import real_time
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy
@@ -47,6 +46,7 @@ from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
 from leansight.runtime.preprocessing import Image
 from leansight.runtime.system.kernel import hold_on_cores, own_memory_bytes
 from leansight.runtime.system.processor_counters import ProcessCounters
+from leansight.runtime.system.real_time import real_time
 
 if TYPE_CHECKING:
     from leansight.benchmarks.probes.captured_frames import CapturedFrames

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
-from leansight.benchmarks.probes.real_time import real_time
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import decide
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.system.real_time import real_time
 
 if TYPE_CHECKING:
     from leansight.benchmarks.probes.captured_frames import CapturedFrames

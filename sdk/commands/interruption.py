@@ -10,7 +10,7 @@ import click
 
 from leansight.sdk.commands.ending import INTERRUPTED
 from leansight.sdk.system.text import echo
-from leansight.sdk.training.readers import ReaderError
+from leansight.sdk.training.errors import ReaderError
 
 AGAIN: Final = "give the same command again to go on where it was"
 

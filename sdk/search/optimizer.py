@@ -34,7 +34,7 @@ from leansight.sdk.search.storage import (
     refuse_foreign,
 )
 from leansight.sdk.system.locks import locked, try_lock
-from leansight.sdk.training.readers import ReaderError
+from leansight.sdk.training.errors import ReaderError
 
 _REDRAWS: Final = 50  # of what has been tried already, before chance decides
 # Of which the estimator takes the best. Of Optuna's 24 that was nearly always one tried already:

@@ -13,17 +13,18 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Final
 
-from leansight.runtime.errors import LeansightError
 from leansight.runtime.system.whole_files import scratch_folder
+from leansight.sdk.system.isolated_process import READERS_START
+from leansight.sdk.training.errors import ReaderError
 
-# Forked, they share the images of the training. macOS can do it too.
-_START: Final = "fork"
 # What torch says of a reader that has ended, and of an error that one has raised.
 _KILLED: Final = re.compile(r"DataLoader worker .*is killed by signal: ([^.]+)\.")
 _CODE: Final = re.compile(r"DataLoader worker .*exited unexpectedly with exit code (\d+)")
 _ENDED: Final = re.compile(r"DataLoader worker .*exited unexpectedly")
 _CAUGHT: Final = re.compile(r"Caught \w+ in DataLoader worker process.*\[Errno (\d+)\]", re.DOTALL)
 _NO_SHARED_MEMORY: Final = re.compile(r"</torch_\S*>: (No space left|Cannot allocate)")
+# What the training meets with where a reader was to hand over a picture, and was no more.
+_HUNG_UP: Final = (ConnectionResetError, ConnectionRefusedError, EOFError)
 _HINTS: Final[Mapping[signal.Signals, str]] = {
     signal.SIGKILL: " (not enough memory?)",
     signal.SIGBUS: " (is /dev/shm full?)",
@@ -37,10 +38,6 @@ _LONGEST_FOLDER: Final = 61
 _FIRST: Final = 1000  # of what multiprocessing does as a process ends
 
 
-class ReaderError(LeansightError):
-    """A process that reads the images of a training was killed, or crashed."""
-
-
 @contextmanager
 def readers() -> Iterator[None]:
     """Give the readers that are started here a folder for their sockets, and tell how they fail.
@@ -50,21 +47,21 @@ def readers() -> Iterator[None]:
         OSError: one has met with an error of the disk, or cannot be started.
 
     """
-    with scratch_folder(_short_folder()) as folder, _sockets_in(folder):
-        try:
+    try:  # around all: torch raises wherever the training is when it hears of a reader's death
+        with scratch_folder(_short_folder()) as folder, _sockets_in(folder):
             yield
-        except (RuntimeError, OSError) as error:
-            cause = _cause(error)
-            if cause is error:
-                raise
-            raise cause from error
+    except (RuntimeError, OSError, EOFError) as error:
+        cause = _cause(error)
+        if cause is error:
+            raise
+        raise cause from error
 
 
 def reader_options(workers: int) -> dict[str, Any]:
     """Return what a DataLoader is told of `workers` processes that read for it (0: its own)."""
     return {
         "num_workers": workers,
-        "multiprocessing_context": _START if workers else None,
+        "multiprocessing_context": READERS_START if workers else None,
         "worker_init_fn": _start_reader if workers else None,
     }
 
@@ -121,6 +118,8 @@ def _cause(error: BaseException) -> BaseException:
     for link in chain:
         if isinstance(link, RuntimeError) and (told := _told(str(link))):
             return ReaderError(told)
+    if any(isinstance(link, _HUNG_UP) for link in chain):
+        return ReaderError(_line("has died" + _HINTS[signal.SIGKILL]))
     for link in chain:
         if isinstance(link, OSError):
             return _here(link)
@@ -141,6 +140,10 @@ def _told(said: str) -> str:
         how = "has died" + _HINTS[signal.SIGKILL]
     else:
         return ""
+    return _line(how)
+
+
+def _line(how: str) -> str:
     return f"a process that reads images {how}: use fewer `workers`, or end other programs"
 
 

@@ -14,7 +14,8 @@ from hostile.faults import run
 from hostile.system_calls import needs_strace
 from torch.utils.data import DataLoader, Dataset
 
-from leansight.sdk.training.readers import ReaderError, reader_options, readers
+from leansight.sdk.training.errors import ReaderError
+from leansight.sdk.training.readers import reader_options, readers
 
 
 class Images(Dataset[torch.Tensor]):

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 
-from leansight.benchmarks.probes.real_time import real_time
+from leansight.runtime.system.real_time import real_time
 
 
 def forbidden(*_: object) -> NoReturn:
