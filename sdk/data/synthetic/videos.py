@@ -3,6 +3,8 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +16,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from leansight.runtime.errors import DataError
+from leansight.runtime.errors import DataError, LeansightError
 from leansight.runtime.preprocessing import Image
 from leansight.runtime.system.whole_files import whole_file, whole_folder
 from leansight.sdk.data.synthetic.backgrounds import Random
@@ -98,6 +100,7 @@ def write_signs(
 
     Raises:
         DataError: OUT is there and not an empty folder, or `images` is below `MIN_IMAGES`.
+        LeansightError: one of the processes was killed.
         OSError: the folder cannot be written.
 
     """
@@ -123,9 +126,16 @@ def _write_videos(videos: list[Video], folder: Path, seed: int, workers: int) ->
     if workers == 1:
         yield from map(write, videos)
         return
-    # Spawned, not forked: OpenCV's threads do not survive a fork.
-    with get_context("spawn").Pool(workers, _start_worker) as pool:
-        yield from pool.imap_unordered(write, videos, chunksize=4)
+    # Spawned, not forked: OpenCV's threads do not survive a fork. A Pool of multiprocessing would
+    # wait for ever for one that is killed.
+    spawn = get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, spawn, _start_worker) as pool:
+            yield from pool.map(write, videos, chunksize=4)
+    except BrokenProcessPool as error:
+        raise LeansightError(
+            "a process that draws images was killed (not enough memory?): end other programs"
+        ) from error
 
 
 def _start_worker() -> None:

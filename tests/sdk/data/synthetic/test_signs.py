@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from multiprocessing import active_children
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from leansight.runtime.errors import DataError
+from leansight.runtime.errors import DataError, LeansightError
 from leansight.runtime.images import read_image
 from leansight.sdk.commands.data import command
 from leansight.sdk.data.synthetic import videos as synthetic
@@ -349,3 +350,13 @@ def test_the_command_is_imported_without_opencv_and_rich() -> None:
     code = "import sys, leansight.sdk.commands.data; print({'cv2', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_process_that_is_killed_ends_the_drawing_and_leaves_nothing(tmp_path: Path) -> None:
+    def kill(_: int) -> None:
+        for process in active_children():
+            process.kill()
+
+    with pytest.raises(LeansightError, match=r"draws images was killed .not enough memory\?"):
+        synthetic.write_signs(tmp_path / "signs", images=336, seed=0, workers=2, written=kill)
+    assert list(tmp_path.iterdir()) == []
