@@ -43,13 +43,22 @@ def hf(words: list[str], folder: Path, hub: Hub) -> "subprocess.CompletedProcess
     )  # fmt: skip
 
 
-def test_a_commit_of_the_hub_is_the_bundle_and_is_installed(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+Commands = tuple[list[str], list[str], list[str]]
+
+
+@pytest.fixture
+def commands(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Upload, download and install as the page shows them, and the bundle that they name."""
     monkeypatch.chdir(tmp_path)
     upload, download, install = shown()
-    mine = tmp_path / upload[3]
-    shutil.copytree(tiny_models.golden_bundle(tiny_bundle), mine)
+    shutil.copytree(tiny_models.golden_bundle(tiny_bundle), tmp_path / upload[3])
+    return upload, download, install
+
+
+def test_a_commit_of_the_hub_is_the_bundle_and_is_installed(
+    commands: Commands, tmp_path: Path
+) -> None:
+    (upload, download, install), mine = commands, tmp_path / commands[0][3]
     wanted = Bundle.load(mine).digest
     with Hub(upload[2]) as hub:
         assert hf(upload, tmp_path, hub).returncode == 0
@@ -69,12 +78,9 @@ def test_a_commit_of_the_hub_is_the_bundle_and_is_installed(
 
 
 def test_a_file_that_was_changed_on_the_hub_is_not_installed(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: Commands, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    upload, download, install = shown()
-    mine = tmp_path / upload[3]
-    shutil.copytree(tiny_models.golden_bundle(tiny_bundle), mine)
+    (upload, download, install), mine = commands, tmp_path / commands[0][3]
     with Hub(upload[2]) as hub:
         assert hf(upload, tmp_path, hub).returncode == 0
         hub.commits[hub.head]["model.tflite"] = b"another network"
