@@ -1,6 +1,7 @@
 """From a trained network to a verified bundle, or to a refusal."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,7 +30,7 @@ from leansight.exporters.packaging.metadata import describe
 from leansight.exporters.packaging.model_card import model_card
 from leansight.exporters.verification.float_layers import names_of_float_layers
 from leansight.exporters.verification.import_mistakes import Trial, find_remedy, is_suspicious
-from leansight.exporters.verification.refusal import find_refusal, find_warnings
+from leansight.exporters.verification.refusal import find_refusal, find_warnings, least_max_drop
 from leansight.exporters.verification.report import ExportReport, LabelledImages, Verification
 from leansight.exporters.verification.score_calibration import ScoreCalibration, calibrate_scores
 from leansight.exporters.verification.skill import Skill, measure_skill
@@ -216,6 +217,7 @@ def _keep(
 
     The bundle is `draft` with the temperature that was fitted on what these files say.
     """
+    least: tuple[float, str] = (math.inf, "")
     for tried, plain in made:
         logits = verifier.run(describe(plain, draft))
         first, *_ = plain  # TFLite, where the formats differ: what a Pi runs
@@ -234,7 +236,13 @@ def _keep(
         if refusal is None:
             return bundle, files, report
         refusals[tried] = refusal
-    raise ExportRefusedError(f"{refusal}. Tried: {', '.join(refusals)}. Nothing was written")
+        least = min(least, (least_max_drop(report, options.promise), tried))
+    points, effort = least
+    known = f", of which {effort} keeps a max_drop of {points:g}" if math.isfinite(points) else ""
+    raise ExportRefusedError(
+        f"{refusal}. Tried: {', '.join(refusals)}{known}. A longer training or more images may "
+        "help. Nothing was written"
+    )
 
 
 def _calibrate(

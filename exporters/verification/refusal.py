@@ -1,6 +1,8 @@
 """Decides whether an export is refused: what each file lost against what it may lose."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from leansight.exporters.options import Promise
@@ -31,6 +33,18 @@ def find_refusal(report: ExportReport, promise: Promise) -> str | None:
             f"{1 - MIN_AGREEMENT:.1%}"
         )
     return None
+
+
+def least_max_drop(report: ExportReport, promise: Promise) -> float:
+    """Return the `max_drop`, points, with which the files would keep the promise; inf for none."""
+    lost = (
+        100 * drop.share
+        for found in _torch_and_shipped(report)[1:]
+        for drop in (found.accuracy_drop, found.coverage_drop)
+    )
+    points = math.ceil(10 * max(lost)) / 10
+    kept = find_refusal(report, replace(promise, max_drop=points)) is None
+    return points if kept else math.inf
 
 
 def find_warnings(report: ExportReport, promise: Promise) -> tuple[str, ...]:

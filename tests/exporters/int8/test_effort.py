@@ -155,7 +155,7 @@ def test_more_effort_keeps_a_promise_that_plain_calibration_breaks(
     spoil(other)
     monkeypatch.setattr(export_module, "convert", lambda *_: spoilt.floats)
     draft, images = a_draft(tmp_path / "shapes.bundle"), few_images()
-    with pytest.raises(ExportRefusedError, match=r"Tried: calibration\. Nothing was written"):
+    with pytest.raises(ExportRefusedError, match=r"Tried: calibration.*Nothing was written"):
         export_network(
             other,
             draft,

@@ -1,3 +1,4 @@
+import math
 import re
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from trained_networks import Images
 
 from leansight.exporters.options import Promise
 from leansight.exporters.verification.compare import compare
-from leansight.exporters.verification.refusal import find_refusal, find_warnings
+from leansight.exporters.verification.refusal import find_refusal, find_warnings, least_max_drop
 from leansight.exporters.verification.report import Drop, ExportReport, FormatReport
 from leansight.runtime.decision import DecisionPolicy
 
@@ -202,3 +203,13 @@ def test_a_class_is_refused_if_and_only_if_its_loss_is_large_and_no_chance(
     assert (refusal is not None) is bool(rejected & large)
     warned = " ".join(find_warnings(report, ANY_TOTAL))
     assert all((f"accuracy of class {i} " in warned) is (i not in rejected) for i in large)
+
+
+def test_the_max_drop_with_which_files_would_be_written_is_told() -> None:
+    lost = a_report(torch_accuracy=0.9, accuracy=0.8777, agreement=1)
+    assert least_max_drop(lost, Promise()) == 2.3
+    assert find_refusal(lost, Promise(max_drop=2.3)) is None
+    assert (
+        least_max_drop(a_report(torch_accuracy=0.9, accuracy=0.8, agreement=0.9), Promise())
+        == math.inf
+    )
