@@ -32,12 +32,6 @@ from leansight.sdk.system.systemd import (
 from leansight.sdk.system.text import echo
 
 _TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 -- they are refused
-# What options of the stream need: packages, and the extra that brings them.
-_EXTRAS: Final = {
-    "web": ("web", ("starlette", "uvicorn")),
-    "metrics": ("metrics", ("prometheus_client",)),
-    "mqtt": ("mqtt", ("paho",)),
-}
 _PASSWORD_FLAG: Final = "--mqtt-password-file"  # noqa: S105 -- the name of an option
 name_option = click.option(
     "--name", default="leansight", show_default=True, help="Name of the service."
@@ -163,9 +157,12 @@ def _parse(ctx: click.Context, words: Sequence[str]) -> click.Context:
 
 def _check_extras(asked: click.Context) -> None:
     """Raise MissingExtraError where the stream would, again and again, whenever it is started."""
-    for option, (extra, packages) in _EXTRAS.items():
-        if asked.params[option] is not None:
-            check_installed(*packages, extra=extra)
+    if asked.params["web"] is not None:
+        check_installed("starlette", "uvicorn", extra="web")
+    if asked.params["metrics"] is not None:
+        check_installed("prometheus_client", extra="metrics")
+    if asked.params["mqtt"] is not None:
+        check_installed("paho", extra="mqtt")
 
 
 def _program() -> list[str]:
