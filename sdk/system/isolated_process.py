@@ -11,10 +11,14 @@ from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import Final
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.system.parent import end_with
 from leansight.sdk.system.library_logs import screen_for_children, without_library_logs
+
+# How the readers of a training are started: forked, they share its images. macOS can do it too.
+READERS_START: Final = "fork"
 
 
 def run_in_own_process(

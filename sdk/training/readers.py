@@ -15,9 +15,8 @@ from typing import Any, Final
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.system.whole_files import scratch_folder
+from leansight.sdk.system.isolated_process import READERS_START
 
-# Forked, they share the images of the training. macOS can do it too.
-_START: Final = "fork"
 # What torch says of a reader that has ended, and of an error that one has raised.
 _KILLED: Final = re.compile(r"DataLoader worker .*is killed by signal: ([^.]+)\.")
 _CODE: Final = re.compile(r"DataLoader worker .*exited unexpectedly with exit code (\d+)")
@@ -64,7 +63,7 @@ def reader_options(workers: int) -> dict[str, Any]:
     """Return what a DataLoader is told of `workers` processes that read for it (0: its own)."""
     return {
         "num_workers": workers,
-        "multiprocessing_context": _START if workers else None,
+        "multiprocessing_context": READERS_START if workers else None,
         "worker_init_fn": _start_reader if workers else None,
     }
 
