@@ -157,12 +157,11 @@ def _parse(ctx: click.Context, words: Sequence[str]) -> click.Context:
 
 def _check_extras(asked: click.Context) -> None:
     """Raise MissingExtraError where the stream would, again and again, whenever it is started."""
-    given = {name for name, value in asked.params.items() if value is not None}
-    if "web" in given:
+    if asked.params["web"] is not None:
         check_installed("starlette", "uvicorn", extra="web")
-    if "metrics" in given:
+    if asked.params["metrics"] is not None:
         check_installed("prometheus_client", extra="metrics")
-    if "mqtt" in given:
+    if asked.params["mqtt"] is not None:
         check_installed("paho", extra="mqtt")
 
 
