@@ -49,12 +49,13 @@ def fold_affine_into_next(module: fx.GraphModule, node: fx.Node) -> None:
     source, value = parts
     factor = given(FACTORS[node.target](value) if node.target in FACTORS else None, 1)
     summand = given(SUMMANDS[node.target](value) if node.target in SUMMANDS else None, 0)
-    for reader in list(node.users):
-        if _takes(module, reader, node, value):
-            take(module, reader, factor.reshape(-1), summand.reshape(-1))
-            reader.replace_input_with(node, source)
+    takers = [reader for reader in node.users if _takes(module, reader, node, value)]
+    for reader in takers:
+        take(module, reader, factor.reshape(-1), summand.reshape(-1))
+        reader.replace_input_with(node, source)
     if not node.users:
         module.graph.erase_node(node)
+    if takers:  # what they read now may be such a constant's as well
         fold_affine_into_next(module, source)
 
 
