@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from leansight.exporters.conversion.norm_folding import can_take, take
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
+    MOVES,
     add_constants,
     given,
     replace,
@@ -53,6 +54,13 @@ def fold_affine_into_next(module: fx.GraphModule, node: fx.Node) -> None:
     for reader in takers:
         take(module, reader, factor.reshape(-1), summand.reshape(-1))
         reader.replace_input_with(node, source)
+    for move in [user for user in node.users if user.target in MOVES and value.numel() == 1]:
+        readers = list(move.users)
+        if all(r.target is ATEN.linear.default and _takes(module, r, move, value) for r in readers):
+            for reader in readers:
+                take(module, reader, factor.reshape(-1), summand.reshape(-1))
+            move.replace_input_with(node, source)
+            takers += readers
     if not node.users:
         module.graph.erase_node(node)
     if takers:  # what they read now may be such a constant's as well
