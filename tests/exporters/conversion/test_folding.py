@@ -308,6 +308,22 @@ def test_factors_and_summands_behind_an_activation_are_in_the_layers_that_pad_no
     assert (left["mul"], left["add"]) == (1, 2)
 
 
+class FlattenedAffine(nn.Module):
+    """PP-HGNetV2's end: a factor and a summand before the dense layer, flattened between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(3 * 8 * 8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense((x.relu() * 0.5 + 0.25).flatten(1))  # type: ignore[no-any-return]
+
+
+def test_factors_and_summands_go_through_what_flattens_them() -> None:
+    left = folded(FlattenedAffine())
+    assert (left["mul"], left["add"]) == (0, 0)
+
+
 class Places(nn.Module):
     """PiT: a constant for each place is added to a layer's result."""
 
