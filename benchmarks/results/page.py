@@ -24,6 +24,7 @@ _COLOURS: Final = (
 # Of the first ten models, of the next ten, of the rest: the page's own swatches have these shapes.
 _SHAPES: Final = (("o", "-", "round"), ("s", "--", "square"), ("D", "-.", "tilted"))
 _LEAST_TICKS: Final = 3
+_BETWEEN_TICKS: Final = 0.175  # at least, as a share of the axis: 100,000 has its place
 _ONE_DECADE: Final = 10  # sizes that differ less are shown from 0 on
 _NAME_LENGTH: Final = 32
 _AREA: Final = 500.0  # of the largest file's dot, in square points
@@ -191,16 +192,20 @@ def tick_values(low: float, high: float) -> list[float]:
     Numbers that would stand in each other's way are left out.
     """
     ticker = require("matplotlib.ticker", package="matplotlib", extra="bench")
+    least = (high / low) ** _BETWEEN_TICKS
     for locator in (
         ticker.LogLocator(numticks=7),
         ticker.LogLocator(subs=(1, 3), numticks=7),
         ticker.LogLocator(subs=(1, 2, 5), numticks=7),
-        ticker.MaxNLocator(5, steps=(1, 2, 5, 10)),
+        *(ticker.MaxNLocator(most, steps=(1, 2, 5, 10)) for most in (5, 9, 14)),
     ):
-        inside = [float(v) for v in locator.tick_values(low, high) if low <= v <= high]
-        if len(inside) >= _LEAST_TICKS:
+        apart: list[float] = []
+        for value in map(float, locator.tick_values(low, high)):
+            if low <= value <= high and (not apart or value >= apart[-1] * least):
+                apart.append(value)
+        if len(apart) >= _LEAST_TICKS:
             break
-    return inside
+    return apart
 
 
 def _svg(figure: "Figure") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.figure
 import pytest
 from doubles.benchmarks import STATE, a_benchmark, a_result, around
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from live.browser import Browser, needs_chromium
 
@@ -153,6 +153,7 @@ def test_each_of_thirty_models_is_drawn_in_its_own_way() -> None:
     look_of(1000)
 
 
+@example(low=11501.0, ratio=2.0)
 @given(low=st.floats(1e-3, 1e5), ratio=st.floats(1, 1e6))
 @settings(max_examples=20, deadline=None)
 def test_numbers_of_an_axis_are_several_and_apart(low: float, ratio: float) -> None:
