@@ -2,6 +2,7 @@
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
@@ -33,6 +34,7 @@ _SHORT: Final = 3  # the type of numbers of two bytes
 _FIT_IN_ENTRY: Final = 2
 _GRAY_BITS: Final = (1, 2, 4, 8)  # of 16, OpenCV tells
 _CHECKSUM_BYTES: Final = 4  # after each chunk of a PNG
+_END_CHECKSUM: Final = zlib.crc32(b"IEND").to_bytes(_CHECKSUM_BYTES)
 _SIZES: Final = struct.Struct(">II")  # a PNG's width and height
 
 
@@ -71,10 +73,12 @@ def png_pixels(data: memoryview) -> int:
 
 def png_is_cut(data: memoryview) -> bool:
     """Return whether a chunk of a PNG file says that it is longer than what is left of the file."""
-    at, name = 8, b""
-    while at + 8 <= len(data) and name != b"IEND":
+    at = 8
+    while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         at += 12 + length
+        if name == b"IEND" and data[at - _CHECKSUM_BYTES : at] == _END_CHECKSUM:
+            break  # with any other checksum OpenCV reads on
     return at > len(data) + _CHECKSUM_BYTES  # OpenCV does without the last one
 
 
