@@ -5,7 +5,7 @@ numbers, in one format alone; here both formats start from it.
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from torch import Tensor, fx
@@ -21,19 +21,9 @@ from leansight.exporters.conversion.torch_graph import (
     value_of,
 )
 
-# What a number does to a result: multiply it, or be added to it.
-FACTORS: Final[Mapping[Any, Callable[[Any], Any]]] = {
-    ATEN.mul.Tensor: lambda number: number,
-    ATEN.mul.Scalar: lambda number: number,
-    ATEN.div.Tensor: lambda number: 1 / number,
-    ATEN.div.Scalar: lambda number: 1 / number,
-}
-SUMMANDS: Final[Mapping[Any, Callable[[Any], Any]]] = {
-    ATEN.add.Tensor: lambda number: number,
-    ATEN.add.Scalar: lambda number: number,
-    ATEN.sub.Tensor: operator.neg,
-    ATEN.sub.Scalar: operator.neg,
-}
+# With a constant; others are written as these (`write_as_sum_or_product`).
+FACTORS: Final = {ATEN.mul.Tensor, ATEN.mul.Scalar}
+SUMMANDS: Final = {ATEN.add.Tensor, ATEN.add.Scalar}
 _LAYERS: Final = {ATEN.conv2d.default, ATEN.linear.default}
 # What gives the same of numbers that were multiplied or shifted before, and after.
 _INDIFFERENT: Final = MOVES | {ATEN.adaptive_avg_pool2d.default, ATEN.mean.dim}
@@ -64,7 +54,7 @@ def write_as_sum_or_product(module: fx.GraphModule, node: fx.Node) -> None:
                 result = call(ATEN.add.Tensor, (call(ATEN.mul.Tensor, (other, -1.0)), one))
             case ATEN.sub.Tensor | ATEN.sub.Scalar if _is_number(module, other):
                 result = call(ATEN.add.Tensor, (one, _change(module, node, other, operator.neg)))
-            case ATEN.div.Tensor | ATEN.div.Scalar if _is_number(module, other):
+            case ATEN.div.Tensor | ATEN.div.Scalar if other != 0 and _is_number(module, other):
                 result = call(ATEN.mul.Tensor, (one, _change(module, node, other, lambda n: 1 / n)))
             case _:
                 return
@@ -98,11 +88,11 @@ def fold_affine_into_next(module: fx.GraphModule, node: fx.Node) -> None:
     if parts is None:
         return
     source, value = parts
-    factor = given(FACTORS[node.target](value) if node.target in FACTORS else None, 1)
-    summand = given(SUMMANDS[node.target](value) if node.target in SUMMANDS else None, 0)
+    is_sum = node.target in SUMMANDS
+    factor, summand = given(None if is_sum else value, 1), given(value if is_sum else None, 0)
     are_taken = False
     for reader in list(node.users):
-        layers = _layers_that_take(module, reader, node, value, is_sum=node.target in SUMMANDS)
+        layers = _layers_that_take(module, reader, node, value, is_sum=is_sum)
         for layer in layers:
             take(module, layer, factor.reshape(-1), summand.reshape(-1))
         if layers:
@@ -116,7 +106,7 @@ def fold_affine_into_next(module: fx.GraphModule, node: fx.Node) -> None:
 
 def _source_and_constant(module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Tensor] | None:
     """Return what a node multiplies or shifts, and by what; None if it does neither."""
-    if node.target not in FACTORS and node.target not in SUMMANDS:
+    if node.target not in FACTORS | SUMMANDS:
         return None
     if node.kwargs:
         return None

@@ -148,16 +148,14 @@ def _is_dense(module: fx.GraphModule, node: fx.Node) -> bool:
 
 def _fold_number(module: fx.GraphModule, node: fx.Node) -> None:
     """Fold a number that a layer's result, moved or not, is multiplied by, or that is added."""
-    factors, summands = FACTORS.get(node.target), SUMMANDS.get(node.target)
-    if (factors or summands) is None or node.kwargs:
+    if node.target not in FACTORS | SUMMANDS or node.kwargs:
         return
     source, number = node.args
     if not isinstance(number, int | float) or not isinstance(source, fx.Node):
         return
     layer = before_moves(source)
     if is_foldable(layer):
-        factor = factors(number) if factors else 1
-        summand = summands(number) if summands else 0
+        factor, summand = (number, 0) if node.target in FACTORS else (1, number)
         scale_weights(module, layer, given(None, factor), given(None, summand))
         replace(module, node, source)
 
