@@ -225,12 +225,14 @@ def _decode_heic(name: str, data: bytes) -> Raw:
         raise DataError(f"{name} is a HEIC image: {error}") from error
     try:
         file = heif.open_heif(data)
-    except ValueError as error:
+        width, height = file.size
+        if width * height > max_pixels():
+            raise _too_large(name)
+        pixels: Raw = np.asarray(file)  # is decoded now
+    except (ValueError, RuntimeError, EOFError, OSError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{name} is not an image that pillow-heif can read: {error}") from error
-    width, height = file.size
-    if width * height > max_pixels():
-        raise _too_large(name)
-    pixels: Raw = np.asarray(file)
     return pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]] if pixels.ndim > len("HW") else pixels
 
 

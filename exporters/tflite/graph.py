@@ -1,7 +1,8 @@
 """Read a TFLite file: its operators, and its tensors with their quantization."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class TfliteGraph:
         self.operators = [_operator(root, op, names) for op in graph.operators]
         self.input, self.output = names[int(graph.inputs[0])], names[int(graph.outputs[0])]
         computed = {self.input, *(name for op in self.operators for name in op.outputs)}
+        self.operators = [_as_product(op, computed) for op in self.operators]
         self.activations = [name for name in names if name in computed]
         self._indices = {name: int(details[name]["index"]) for name in names if name in details}
         self.tensors = {
@@ -107,6 +109,13 @@ def _interpreter(model: bytes) -> Any:
         )
     interpreter.allocate_tensors()
     return interpreter
+
+
+def _as_product(operator: Operator, computed: Collection[str]) -> Operator:
+    """Name a dense layer whose weights are computed (attention of one head) what it is."""
+    if operator.kind == "FULLY_CONNECTED" and operator.inputs[1] in computed:
+        return replace(operator, kind="BATCH_MATMUL")
+    return operator
 
 
 def _operator(root: Any, operator: Any, names: list[str]) -> Operator:
