@@ -80,7 +80,8 @@ def tflite_layers(model: bytes) -> Iterator[Layer]:
     for kind, operator in ((k, o) for k, o in operators if k not in _CASTS):
         inputs, outputs = ([int(i) for i in found] for found in (operator.inputs, operator.outputs))
         weights, bias, axis = _TFLITE_LAYERS.get(kind, (-1, -1, 0))
-        own = {at: tensors[i] for at, i in enumerate(inputs) if at in (weights, bias) and i >= 0}
+        fixed = {at: i for at, i in enumerate(inputs) if i not in computed}
+        own = {at: tensors[fixed[at]] for at in (weights, bias) if fixed.get(at, -1) >= 0}
         others = [i for at, i in enumerate(inputs) if at not in own and i >= 0]
         yield Layer(
             name=f"TFLite's {kind} {tensors[outputs[0]].name}",
