@@ -19,12 +19,13 @@ def spread_bounds(module: fx.GraphModule, node: fx.Node) -> None:
     """Write a clip to [low, high], of which one may be infinite, as a ReLU or ReLU6.
 
     With k = 6 / (high - low) it is relu6(k (x - low)) / k + low; without an upper bound
-    relu(x - low) + low; without a lower one high - relu(high - x).
+    relu(x - low) + low; without a lower one high - relu(high - x). A floor above zero stays: what
+    is divided by, or has a root or logarithm, must not be rounded to zero.
     """
     if (bounds := _bounds(node)) is None or bounds in _NATIVE:
         return
     low, high = bounds
-    if low >= high or bounds == (-math.inf, math.inf):
+    if low > 0 or low >= high or bounds == (-math.inf, math.inf):
         return
     base, slope = low, 6 / (high - low)
     if math.inf in {-low, high}:

