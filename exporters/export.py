@@ -14,8 +14,8 @@ from leansight.exporters.conversion.convert import FloatGraphs, convert, example
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.normalisation import NormalisedNetwork
-from leansight.exporters.int8.cost import Stopwatch
-from leansight.exporters.int8.effort import attempts
+from leansight.exporters.int8.efforts.attempts import attempts
+from leansight.exporters.int8.efforts.cost import Stopwatch
 from leansight.exporters.options import (
     Effort,
     ExportOptions,

@@ -15,7 +15,7 @@ from leansight.exporters.conversion.convert import FloatGraphs, convert_folded
 from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
-from leansight.exporters.int8.calibration import calibrate
+from leansight.exporters.int8.calibration import measure, share_steps, widths_with_constants
 from leansight.exporters.int8.constant_grids import constant_ranges, with_constant_ranges
 from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.exporters.int8.ranges import Range
@@ -145,7 +145,10 @@ class CalibratedNetwork:
             self,
             floats=floats,
             graph=graph,
-            grids=SharedGrids.of(graph, islands),
+            grids=replace(
+                SharedGrids.of(graph, islands),
+                scale={names[name]: names[step] for name, step in self.grids.scale.items()},
+            ),
             islands=islands,
             nodes={node: names[partner] for node, partner in self.nodes.items()},
             ranges={names[name]: found for name, found in self.ranges.items()},
@@ -184,15 +187,17 @@ def calibrate_network(
     islands = find_islands(graph, nodes.values())
     unrounded = interior(graph, islands)
     nodes = {node: partner for node, partner in nodes.items() if partner not in unrounded}
-    grids = SharedGrids.of(graph, islands)
-    ranges = calibrate(
+    joined = SharedGrids.of(graph, islands)
+    measured = measure(
         exact := for_any_number(floats.folded),
         graph,
-        grids,
+        joined,
         nodes,
         pixels,
         lambda n, of: progress("calibrating", n, of),
     )
+    grids = joined.by_width(graph, widths_with_constants(graph, joined, measured))
+    ranges = share_steps(graph, grids, measured)
     return CalibratedNetwork(
         exact=exact,
         floats=floats,

@@ -29,7 +29,7 @@ def calibrate(
     """Return the range of each activation of a TFLite graph over images (N, S, S, C) uint8.
 
     What is concatenated or pooled shares its range with the result, so that it lies on one grid;
-    what is added shares the width of its range with the sum, so that no step is lost.
+    what counts in steps of one size shares the width of its range.
 
     Args:
         folded: the same network in torch, for any number of images.
@@ -44,6 +44,18 @@ def calibrate(
         ValueError: there is no image.
 
     """
+    return share_steps(graph, grids, measure(folded, graph, grids, partners, pixels, progress))
+
+
+def measure(
+    folded: fx.GraphModule,
+    graph: TfliteGraph,
+    grids: SharedGrids,
+    partners: Mapping[str, str],
+    pixels: Image,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Mapping[str, Range]:
+    """Return what `calibrate` does, whatever shares its steps."""
     if not len(pixels):
         raise ValueError("calibration needs at least one image")
     known = {grids.grid[name] for name in partners.values()}
@@ -61,9 +73,7 @@ def calibrate(
         run = graph.run(network_input(image[None]))
         for name in unknown:
             observer.record(name, float(run[name].min()), float(run[name].max()))
-    added = {sum_: narrowest_range(graph, name).width for name, sum_ in grids.constants.items()}
-    shared = _widened_to_share_steps(grids, observer.ranges(), added)
-    return {**shared, graph.input: INPUT_RANGE}
+    return observer.ranges()
 
 
 class _MinMaxObserver:
@@ -88,24 +98,31 @@ class _MinMaxObserver:
         }
 
 
-def _widened_to_share_steps(
-    grids: SharedGrids, ranges: Mapping[str, Range], constants: Mapping[str, float]
+def share_steps(
+    graph: TfliteGraph, grids: SharedGrids, ranges: Mapping[str, Range]
 ) -> Mapping[str, Range]:
     """Return ranges as wide as the widest of those that must count in steps of the same size.
-
-    `constants` are the widths of those that are added, by what the sum is called.
 
     What was zero on all images, such as behind a ReLU that is silent, may have any step; but from
     one of next to nothing XNNPACK refuses to scale up the sums of the layer before.
     """
+    own = widths_with_constants(graph, grids, ranges)
     widths = dict.fromkeys(grids.scale.values(), 0.0)
-    for name, found in ranges.items():
-        own = max(found.width, constants.get(name, 0.0))
-        widths[grids.scale[name]] = max(widths[grids.scale[name]], own)
-    return {
+    for name, width in own.items():
+        widths[grids.scale[name]] = max(widths[grids.scale[name]], width)
+    widened = {
         name: found.widened(widths[grids.scale[name]] or _WIDTH_OF_NOTHING)
         for name, found in ranges.items()
     }
+    return {**widened, graph.input: INPUT_RANGE}
+
+
+def widths_with_constants(
+    graph: TfliteGraph, grids: SharedGrids, ranges: Mapping[str, Range]
+) -> Mapping[str, float]:
+    """Return the width of each range; of a sum with a constant at least that of the constant."""
+    added = {sum_: narrowest_range(graph, name).width for name, sum_ in grids.constants.items()}
+    return {name: max(found.width, added.get(name, 0.0)) for name, found in ranges.items()}
 
 
 def count_values(

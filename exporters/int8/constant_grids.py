@@ -26,14 +26,16 @@ def constant_ranges(
 ) -> Mapping[str, Range]:
     """Return the ranges of constants that need other ones than the narrowest, given all others.
 
-    A constant that is added is as wide as the sum. One that is multiplied is a little wider where
-    nothing else was (`leansight.exporters.int8.rounding_ties.avoid_ties`).
+    A constant that is added is as wide as the sum, or an odd multiple of that. One that is
+    multiplied is a little wider where nothing else was
+    (`leansight.exporters.int8.rounding_ties.avoid_ties`).
     """
     found = {}
     for name, result in grids.constants.items():
         narrowest, width = narrowest_range(graph, name), ranges[result].width
-        if 0 < narrowest.width <= width:
-            found[name] = narrowest.widened(width)
+        if narrowest.width > 0 and width > 0:
+            times = widening(max(narrowest.width / width, 1), of_result=True)
+            found[name] = narrowest.widened(max(narrowest.width, width) * times)
     for op in (o for o in graph.operators if o.kind == "MUL" and o.outputs[0] not in islands):
         for name in _own_constants(graph, op):
             factor = widening(divisor(graph, op, ranges), of_result=False)

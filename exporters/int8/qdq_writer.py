@@ -37,6 +37,11 @@ WEIGHT_TOLERANCE = 0.5 + 1e-3  # steps
 BIAS_TOLERANCE = 1e-4  # a share of it: beyond 24 bits a float has no more digits
 SIGNED = Levels(dtype=np.int8, shift=0)
 UNSIGNED = Levels(dtype=np.uint8, shift=128)
+# What ONNX Runtime computes of integers in kernels of its own, and TFLite may leave in float.
+MADE_INTEGER = frozenset(
+    {"Softmax", "MatMul", "Sigmoid", "LeakyRelu", "Add", "Mul", "AveragePool"}
+    | {"GlobalAveragePool", "Resize"}
+)
 
 
 class QdqWriter:
@@ -73,6 +78,7 @@ class QdqWriter:
 
         TFLite's converter leaves out a bias of zeros; so is it here.
         """
+        self._round_input(node, graph.tensors[operator.inputs[0]].quantization)
         if not any(operator.inputs[2:3]):
             self._drop_idle_bias(node)
         for index, (name, theirs) in enumerate(
@@ -99,6 +105,14 @@ class QdqWriter:
             inputs = [f"{own}_{part}" for part in parts]
             self._nodes.append(helper.make_node("DequantizeLinear", inputs, [own], axis=0))
             node.input[1 + index] = own
+
+    def _round_input(self, node: onnx.NodeProto, grid: Quantization | None) -> None:
+        """Round what a layer takes as TFLite does, where nothing before it has."""
+        name = node.input[0]
+        if name not in self._grids and grid is not None:
+            own = node.input[0] = f"{name}_for_{node.output[0]}"
+            self._pair_node("QuantizeLinear", name, f"{own}_integer", grid)
+            self._pair_node("DequantizeLinear", f"{own}_integer", own, grid)
 
     def _drop_idle_bias(self, node: onnx.NodeProto) -> None:
         biases = list(node.input[WITHOUT_BIAS:])
@@ -162,8 +176,17 @@ class QdqWriter:
         *,
         keep_exact: bool = False,
     ) -> None:
-        """Round what `node` gives as `name` to its integer grid; what is in float may not be."""
-        node.output[list(node.output).index(name)] = f"{name}_exact"
+        """Round what `node` gives as `name` to its integer grid; what is in float may not be.
+
+        ONNX Runtime would compute some of what is in float in integers of its own, where integers
+        are before it and behind it. A maximum of one tensor in between, which is that tensor, keeps
+        it from that.
+        """
+        given = f"{name}_exact"
+        if keep_exact and node.op_type in MADE_INTEGER:
+            given = f"{name}_computed"
+            self._nodes.append(helper.make_node("Max", [given], [f"{name}_exact"]))
+        node.output[list(node.output).index(name)] = given
         self._grids[name] = quantization
         if keep_exact:
             self._exact.add(name)

@@ -18,10 +18,14 @@ from torch.nn import functional
 
 from leansight.exporters.int8.ranges import STEPS, Range
 from leansight.exporters.tflite.graph import Operator, TfliteGraph
-from leansight.exporters.tflite.shared_grids import SharedGrids
+from leansight.exporters.tflite.shared_grids import ADDING, SharedGrids
 
 MOST_WIDENED: Final = 1.3  # a range: less than half a bit is lost
 MOST_STEPS_WIDENED: Final = 50  # of a function's table, each by a thousandth
+# What is added counts in so many steps at most. XNNPACK rounds the factor of each side of a sum to
+# 20 bits: an error of 255 × MOST_MULTIPLE / 2²⁰ of the least distance from a middle, doubled.
+MOST_MULTIPLE: Final = 1023
+MOST_FINER: Final = 200  # XNNPACK takes no sum whose steps are 256 times finer than what is added
 FAR_FROM_TIES: Final = 5e-4  # levels: float32 leaves an error of 255 × 2⁻²³, a function some more
 _FIXED_WIDTHS: Final = {"LOGISTIC": STEPS / 256, "TANH": STEPS / 128}  # LiteRT takes no others
 # What both runtimes compute of the 256 numbers that an int8 tensor can have, each in its own way.
@@ -40,19 +44,19 @@ def avoid_ties(
 ) -> Mapping[str, Range]:
     """Return the ranges of all activations, some of them a little wider.
 
-    In means over the picture and in products, integers are then divided by an odd number M, so
-    that no quotient comes nearer to a middle than 1 / (2 M), far more than either runtime's
-    error. A function of one tensor is a table of 256 numbers, none of which comes near a middle
-    then. What is widened is the result, or what it is made of: whichever has steps of its own,
-    and is in no other quotient or function yet. `islands` are computed in float and divide nothing.
+    What sums join counts in odd multiples of one step. In sums, in means over the picture and in
+    products, integers are then divided by an odd number M, so that no quotient comes nearer to a
+    middle than 1 / (2 M), far more than either runtime's error. A function of one tensor is a
+    table of 256 numbers, none of which comes near a middle then. What is widened for a mean, a
+    product or a table is the result, or what it is made of: whichever has steps of its own, and is
+    in no other quotient or function yet. `islands` are computed in float and divide nothing.
     """
-    chosen, settled = dict(ranges), {graph.input}
+    chosen, settled = odd_multiples(graph.operators, grids, ranges), {graph.input}
 
     def is_free(name: str) -> bool:
-        scale = grids.scale.get(name)
-        sharing = [other for other, found in grids.scale.items() if found == scale]
-        same = {other for other in sharing if grids.grid[other] == grids.grid[name]}
-        return bool(sharing) and len(same) == len(sharing) and not same & settled
+        joined = {other for other, found in grids.sums.items() if found == grids.sums.get(name)}
+        same = {other for other in joined if grids.grid[other] == grids.grid[name]}
+        return bool(joined) and same == joined and not same & settled
 
     rounding = [op for op in graph.operators if op.kind in {"MEAN", "MUL", *_TABLES}]
     for op in (op for op in rounding if op.outputs[0] not in islands):
@@ -69,6 +73,30 @@ def avoid_ties(
                 break
         settled |= {made, *op.inputs}
     return chosen
+
+
+def odd_multiples(
+    operators: Collection[Operator], grids: SharedGrids, ranges: Mapping[str, Range]
+) -> dict[str, Range]:
+    """Return the ranges, those that sums join as wide as odd multiples of one width.
+
+    Of what sums join, none counts in steps of less than a `MOST_MULTIPLE`th of the largest, and no
+    sum in steps of less than a `MOST_FINER`th of what it adds.
+    """
+    widths = {step: ranges[step].width for step in grids.scale.values()}
+    for op in operators:
+        if op.kind in ADDING and (made := grids.scale.get(op.outputs[0])):
+            taken = [widths[grids.scale[name]] for name in op.inputs if name in grids.scale]
+            widths[made] = max(widths[made], max(taken, default=0.0) / MOST_FINER)
+    joined: dict[str, set[str]] = {}
+    for step in widths:
+        joined.setdefault(grids.sums[step], set()).add(step)
+    for steps in (found for found in joined.values() if len(found) > 1):
+        unit = max(widths[step] for step in steps) / MOST_MULTIPLE
+        for step in steps:
+            width = max(widths[step], unit)
+            widths[step] = width * widening(width / unit, of_result=True)
+    return {name: found.widened(widths[grids.scale[name]]) for name, found in ranges.items()}
 
 
 def widening(divisor: float, *, of_result: bool) -> float:

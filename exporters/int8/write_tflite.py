@@ -146,7 +146,7 @@ def _recipe(
     for op in graph.operators:
         if op.outputs[0] in islands or {*op.inputs, *op.outputs} & set(in_float):
             manager.add_quantization_config(
-                regex=f"^{re.escape(op.outputs[0])}(;|$)",
+                regex=f"^{re.escape(';'.join(op.outputs))};$",
                 operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
                 algorithm_key=recipe_manager.AlgorithmName.NO_QUANTIZE,
             )

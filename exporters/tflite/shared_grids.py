@@ -1,10 +1,10 @@
 """Quantization grids: which tensors share a scale and a zero point, and which the scale alone."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
-from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.exporters.tflite.graph import Operator, TfliteGraph
 
 # What gives the numbers that it takes, or values between them.
 MOVING = frozenset(
@@ -12,8 +12,9 @@ MOVING = frozenset(
     | {"SLICE", "STRIDED_SLICE", "SPLIT", "PACK", "UNPACK", "GATHER", "GATHER_ND", "BROADCAST_TO"}
     | {"MIRROR_PAD", "SPACE_TO_DEPTH", "RESIZE_NEAREST_NEIGHBOR"}
 )
-# What adds the numbers that it takes: exact in integers where all of them count in equal steps.
 ADDING = frozenset({"ADD", "SUB"})
+# Of what sums join: ranges that differ by less count in steps of the same size.
+NEARLY_AS_WIDE: Final = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,33 +26,84 @@ class SharedGrids:
     concatenation, which TFLite's runtimes and ONNX Runtime do not do alike; in DenseNet all layers
     of a block meet in one.
 
-    `scale` is the first activation that counts in steps of the same size. These are the ones that
-    are added, and those on a grid with them. TFLite's runtimes multiply each side of a sum by a
-    fixed-point factor, ONNX Runtime by a float, and where they part by a step in one number of
-    60,000, a deep network makes other logits of it. With equal steps both add integers: the two
-    files then give the same numbers, bit for bit (docs/decisions/0014).
+    `sums` is the first activation that sums join one to, those on a grid with it included. TFLite's
+    runtimes multiply each side of a sum by a fixed-point factor, ONNX Runtime by a float, and where
+    they part by a step in one number of 60,000, a deep network makes other logits of it. So all
+    that sums join count in odd multiples of one step, as a sum then lies near no middle between two
+    levels: the two files give the same numbers, bit for bit (docs/decisions/0014).
+
+    `scale` is an activation that counts in steps of the same size: of all that sums join, until
+    `by_width` tells them apart.
 
     `constants` are those that are added and count in steps of this size as well, each with the sum.
     """
 
     input: str
     grid: Mapping[str, str]
+    sums: Mapping[str, str]
     scale: Mapping[str, str]
     constants: Mapping[str, str]
 
     @classmethod
     def of(cls, graph: TfliteGraph, islands: Collection[str] = ()) -> "SharedGrids":
         """Find the grids of a graph; its `islands` are computed in float and join none."""
+        sums = _first_of_group(graph, MOVING | ADDING, islands)
         return cls(
             input=graph.input,
             grid=_first_of_group(graph, MOVING, islands),
-            scale=_first_of_group(graph, MOVING | ADDING, islands),
+            sums=sums,
+            scale=sums,
             constants=dict(_added_constants(graph, islands)),
         )
 
     def members(self, grid: str) -> list[str]:
         """Return the activations on a grid."""
         return [name for name, other in self.grid.items() if other == grid]
+
+    def by_width(self, graph: TfliteGraph, widths: Mapping[str, float]) -> "SharedGrids":
+        """Return the grids with steps of the same size only where that loses little.
+
+        In a sum of equal steps nothing is rounded; but along a residual stream numbers grow, and
+        what is narrow there would count in the steps of what is widest. So steps of one size are
+        for ranges that differ by less than `NEARLY_AS_WIDE`, and for what nothing but a sum reads
+        of which all else has them: finer ones of its own would be lost there.
+
+        Args:
+            graph: of these grids.
+            widths: of the range of each activation.
+
+        """
+        sums = [op for op in graph.operators if op.kind in ADDING and self._joins(op)]
+        added = {grid for grid in self.grid.values() if self._is_only_added(grid, graph, sums)}
+        steps: dict[str, str] = {}
+        narrowest: dict[str, str] = {}
+        for grid in sorted({*self.grid.values()} - added, key=lambda name: (-widths[name], name)):
+            before = narrowest.get(self.sums[grid], grid)
+            if 0 < widths[grid] * NEARLY_AS_WIDE < widths[before]:
+                before = grid
+            narrowest[self.sums[grid]] = steps[grid] = before
+        for op in sums:
+            made, *taken = (self.grid[n] for n in (*op.outputs, *op.inputs) if n in self.grid)
+            alike = all(steps[grid] == steps[made] for grid in taken if grid not in added)
+            steps |= {grid: steps[made] if alike else grid for grid in taken if grid in added}
+        return replace(self, scale={name: steps[grid] for name, grid in self.grid.items()})
+
+    def _joins(self, op: Operator) -> bool:
+        """Whether a sum joins what it takes."""
+        taken = [self.sums[name] for name in op.inputs if name in self.sums]
+        return all(group == self.sums[op.outputs[0]] for group in taken)
+
+    def _is_only_added(self, grid: str, graph: TfliteGraph, sums: Collection[Operator]) -> bool:
+        """Whether nothing but one sum reads what is on a grid, and no sum gives it."""
+        on_it = set(self.members(grid))
+        readers = [op for op in graph.operators if on_it & set(op.inputs) - set(op.outputs)]
+        outside = [op for op in readers if not on_it & set(op.outputs)]
+        return (
+            len(outside) == 1
+            and outside[0] in sums
+            and not any(on_it & set(op.outputs) for op in sums)
+            and graph.output not in on_it
+        )
 
 
 def _first_of_group(
@@ -71,13 +123,8 @@ def _first_of_group(
 
 
 def _added_constants(graph: TfliteGraph, islands: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Give the constants that count in the steps of the sum that they are in, and its result.
-
-    Only where nothing else reads what they are added to: in coarser steps it loses nothing then.
-    """
-    readers = Counter(name for op in graph.operators for name in op.inputs)
+    """Give the constants that are added, each with the sum, but to the network's input."""
     for op in (o for o in graph.operators if o.kind == "ADD" and o.outputs[0] not in islands):
         constants = [name for name in op.inputs if graph.tensors[name].values is not None]
-        alone = all(readers[name] == 1 for name in op.inputs)
-        if len(constants) == 1 and alone and graph.input not in op.inputs:
+        if len(constants) == 1 and graph.input not in op.inputs:
             yield constants[0], op.outputs[0]

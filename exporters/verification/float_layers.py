@@ -13,6 +13,7 @@ float all the same, of the same 256 numbers: that is not seen here.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import reduce
 from typing import Final
 
 import onnx
@@ -22,6 +23,7 @@ from leansight.exporters.verification.layers import Layer, onnx_layers, tflite_l
 from leansight.runtime.interpreter import Format
 
 FLOAT_MARK: Final = "computes in float32"  # doc_string of ONNX nodes without an integer form
+_ENDS: Final = ("_exact", "_computed")  # of the names of what is rounded afterwards
 _ACTIVATIONS: Final = frozenset({"Relu", "Clip"})  # TFLite has them in the layer before
 
 
@@ -41,7 +43,7 @@ def inspect_onnx(model: bytes, in_float: Collection[str] = ()) -> None:
     """
     graph = onnx.load_from_string(model).graph
     cut = {n.input[0] for n in graph.node if n.op_type in _ACTIVATIONS and n.output[0] in in_float}
-    exact = {f"{name}_exact" for name in in_float}  # what is rounded afterwards
+    exact = {f"{name}{end}" for name in in_float for end in _ENDS}  # what is rounded afterwards
     _inspect(onnx_layers(graph), cut.union(in_float, exact))
 
 
@@ -61,7 +63,7 @@ def names_of_float_layers(files: Mapping[Format, bytes]) -> tuple[str, ...]:
             if any(tensor.is_float for tensor in (*layer.takes, *layer.gives))
         ),
         *(
-            f"{n.op_type} {n.output[0].removesuffix('_exact')}"
+            f"{n.op_type} {reduce(str.removesuffix, _ENDS, n.output[0])}"
             for n in nodes
             if n.doc_string == FLOAT_MARK
         ),

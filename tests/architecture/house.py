@@ -34,7 +34,8 @@ STOREYS = {
     ],
     "exporters": [
         ["exporters/export.py"],
-        ["exporters/int8", "exporters/packaging"],
+        ["exporters/int8/efforts", "exporters/packaging"],
+        ["exporters/int8"],
         ["exporters/verification"],
         ["exporters/importers", "exporters/pruning"],
         ["exporters/importers/preparation"],

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from int8_files import Tflite
+from int8_files import Tflite, optimised
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -159,6 +160,47 @@ class Star(nn.Module):
         return 0.8944 * functional.relu(x) ** 2 - 0.4472
 
 
+class Stream(nn.Module):
+    """A residual stream whose numbers grow tenfold, and a constant that is added to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.randn(1, CHANNELS, 8, 8))
+        self.blocks = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x
+        for block in self.blocks:
+            x = x + functional.relu(4 * block(x))
+        return (x + 8 * self.places) - first
+
+
+class SelectiveKernel(nn.Module):
+    """SKNet: two pictures, each with its part of 1 of every channel: a softmax among integers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(2))
+        self.dense = nn.Conv2d(CHANNELS, 2 * CHANNELS, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.stack((self.one(x), self.other(x)), 1)
+        gates = self.dense(x.mean((2, 3), keepdim=True)).reshape(-1, 2, CHANNELS, 1, 1)
+        return (both * gates.softmax(1)).sum(1)
+
+
+class TwoNorms(nn.Module):
+    """PoolFormerV2: a norm of what another norm gives, in float, and a mean of windows of that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.LayerNorm(CHANNELS), nn.GroupNorm(1, CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.other(self.one(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        return functional.avg_pool2d(normed, 3, 1, 1, count_include_pad=False) - normed
+
+
 class FlatHead(nn.Module):
     """EfficientViT's head: a hard-swish behind a norm of features that have no places any more."""
 
@@ -218,6 +260,7 @@ def integers() -> Bodies:
         weighted(Twins()),
         weighted(Affine()),
         weighted(Star()),
+        weighted(Stream()),
         weighted(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)),
     )
 
@@ -229,6 +272,8 @@ def floats() -> Bodies:
         OneHead(),
         ConditionalPlaces(),
         FlatHead(),
+        weighted(SelectiveKernel()),
+        weighted(TwoNorms()),
         weighted(nn.Mish()),
         weighted(nn.GroupNorm(1, CHANNELS)),
     )
@@ -276,6 +321,23 @@ def test_what_can_be_integers_is_and_gives_the_same_numbers(whole: Made) -> None
     assert np.std(whole.logits["onnx"] - whole.exact) < 0.05 * np.std(whole.exact)
 
 
+def test_a_stream_counts_in_steps_that_grow_with_it(whole: Made) -> None:
+    grids = whole.found.grids
+    kept = {name: whole.found.ranges[name].width for name in {*grids.scale.values()}}
+    joined: dict[str, list[float]] = {}
+    for step, width in kept.items():
+        joined.setdefault(grids.sums[step], []).append(width)
+    most = max(joined.values(), key=len)
+    assert len(most) > 2
+    assert max(most) > 5 * min(most)
+
+
+def test_what_is_in_float_is_in_float_in_onnx_runtime_too(mixed: Made, tmp_path: Path) -> None:
+    computed = {node.op_type for node in optimised(mixed.files["onnx"], tmp_path).node}
+    assert "Softmax" in computed
+    assert not {"QLinearSoftmax", "QLinearMatMul", "Conv", "FusedConv"} & computed
+
+
 def test_layers_in_float_part_the_formats_by_a_step_at_most(mixed: Made) -> None:
     bounds = mixed.found.ranges[mixed.found.graph.output]
     apart = np.abs(mixed.logits["tflite"] - mixed.logits["onnx"])
@@ -304,6 +366,7 @@ def test_layers_in_float_are_named_and_no_layer_with_weights_is_among_them(mixed
         "LayerNormalization",
         "MatMul",
         "Softmax",
+        "ReduceSum",
         "Mish",
     }
     marked = [n for n in onnx.load_from_string(mixed.files["onnx"]).graph.node if n.doc_string]

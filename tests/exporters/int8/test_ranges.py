@@ -2,10 +2,16 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
+import tiny_models
 import torch
-from hypothesis import given, settings
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from residual_network import PREPROCESSING, exact
 from torch import nn
 from trained_networks import ignore
@@ -13,8 +19,14 @@ from trained_networks import ignore
 from leansight.exporters.conversion.convert import convert
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.ranges import Range
-from leansight.exporters.int8.rounding_ties import avoid_ties
-from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.exporters.int8.rounding_ties import (
+    MOST_FINER,
+    MOST_MULTIPLE,
+    avoid_ties,
+    odd_multiples,
+)
+from leansight.exporters.tflite.file import pack
+from leansight.exporters.tflite.graph import Operator, TfliteGraph
 from leansight.exporters.tflite.shared_grids import SharedGrids
 from leansight.runtime.preprocessing import Preprocessing
 
@@ -86,3 +98,95 @@ def test_no_entry_of_a_gelu_is_near_a_tie(
     chosen = avoid_ties(with_gelu, SharedGrids.of(with_gelu), ranges)
     assert nearest_tie(chosen[taken].width / 255, chosen[made].width / 255) > 1e-4
     assert all(0.9999 < chosen[n].width / ranges[n].width < 1.05 for n in (taken, made))
+
+
+widths = st.lists(st.floats(1e-6, 1e3), min_size=3, max_size=3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(widths)
+def test_what_sums_join_counts_in_odd_multiples_of_one_step(drawn: list[float]) -> None:
+    names = ("sum", "one", "other")
+    grids = SharedGrids(
+        input="image",
+        grid={name: name for name in names},
+        sums=dict.fromkeys(names, "sum"),
+        scale={name: name for name in names},
+        constants={},
+    )
+    before = dict(zip(names, drawn, strict=True))
+    ranges = {name: Range(low=-width / 4, high=width * 3 / 4) for name, width in before.items()}
+    operators = [Operator(kind="ADD", inputs=names[1:], outputs=names[:1])]
+    chosen = odd_multiples(operators, grids, ranges)
+    largest = max(before["sum"], before["one"], before["other"])
+    step = largest / MOST_MULTIPLE
+    finest = max(before["one"], before["other"]) / MOST_FINER
+    for name, width in before.items():
+        multiple = chosen[name].width / step
+        assert multiple == pytest.approx(round(multiple), rel=1e-9)
+        assert round(multiple) % 2 == 1
+        least = max(width, step, finest if name == "sum" else 0)
+        assert least * (1 - 1e-6) <= chosen[name].width <= least + 2 * step
+        assert chosen[name].zero == pytest.approx(0.25)
+    assert max(chosen["one"].width, chosen["other"].width) < 256 * chosen["sum"].width
+
+
+multiples = st.integers(0, MOST_MULTIPLE // 2).map(lambda n: 2 * n + 1)
+int8 = st.integers(-128, 127)
+EVERY_PAIR = tuple(g.astype(np.int8).reshape(1, 256, 256, 1) for g in np.mgrid[-128:128, -128:128])
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(multiples, multiples, multiples), st.tuples(int8, int8, int8))
+def test_sums_in_odd_multiples_are_equal_in_both_runtimes(
+    steps: tuple[int, int, int], zeros: tuple[int, int, int]
+) -> None:
+    assume(max(steps[:2]) < 256 * steps[2])
+    scales = [np.float32(0.0123 * step) for step in steps]
+    np.testing.assert_array_equal(sums_of_tflite(scales, zeros), sums_of_onnx(scales, zeros))
+
+
+def sums_of_tflite(scales: list[np.float32], zeros: tuple[int, ...]) -> NDArray[np.int8]:
+    """Return what LiteRT makes of every pair of two int8 numbers."""
+    graph = tiny_models.TfliteGraph()
+    numbers = [graph.tensor((1, 256, 256, 1), schema.TensorType.INT8) for _ in range(3)]
+    for tensor, scale, zero in zip(graph.tensors, scales, zeros, strict=True):
+        tensor.quantization = schema.QuantizationParametersT(scale=[scale], zeroPoint=[zero])
+        tensor.name = f"t{len(tensor.name)}-{zero}-{scale}".encode()
+    graph.add("ADD", numbers[:2], numbers[2], schema.AddOptionsT())
+    graph.operators[0].inputs = numbers[:2]
+    file = graph.pack(numbers[0], numbers[2])
+    model = schema.ModelT.InitFromPackedBuf(file, 0)
+    model.subgraphs[0].inputs = numbers[:2]
+    interpreter = Interpreter(model_content=pack(model))
+    interpreter.allocate_tensors()
+    for index, values in zip(numbers, EVERY_PAIR, strict=False):
+        interpreter.set_tensor(index, values)
+    interpreter.invoke()
+    result: NDArray[np.int8] = interpreter.get_tensor(numbers[2])
+    return result
+
+
+def sums_of_onnx(scales: list[np.float32], zeros: tuple[int, ...]) -> NDArray[np.int8]:
+    """Return the same of ONNX Runtime, which fuses this to QLinearAdd."""
+    names = ("one", "other", "sum")
+    constants = [
+        onnx.numpy_helper.from_array(s, f"{n}_s") for n, s in zip(names, scales, strict=True)
+    ]
+    constants += [
+        onnx.numpy_helper.from_array(np.int8(z), f"{n}_z")
+        for n, z in zip(names, zeros, strict=True)
+    ]
+    make = onnx.helper.make_node
+    nodes = [make("DequantizeLinear", [n, f"{n}_s", f"{n}_z"], [f"{n}_real"]) for n in names[:2]]
+    nodes.append(make("Add", ["one_real", "other_real"], ["sum_real"]))
+    nodes.append(make("QuantizeLinear", ["sum_real", "sum_s", "sum_z"], ["sum"]))
+    kind = onnx.TensorProto.INT8
+    ends = [onnx.helper.make_tensor_value_info(n, kind, (1, 256, 256, 1)) for n in names]
+    graph = onnx.helper.make_graph(nodes, "sum", ends[:2], ends[2:], constants)
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (result,) = session.run(None, dict(zip(names, EVERY_PAIR, strict=False)))
+    return np.asarray(result, np.int8)

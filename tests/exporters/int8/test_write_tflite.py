@@ -10,7 +10,13 @@ from leansight.exporters.int8.write_tflite import quantize_tflite, require_integ
 from leansight.exporters.tflite.graph import TfliteGraph
 
 
-def with_layer(kind: str, options: object, *, named: bool = True) -> TfliteGraph:
+def with_layer(
+    kind: str,
+    options: object,
+    *,
+    names: tuple[str, ...] = ("t0", "t1", "t2", "t3"),
+    in_float: tuple[str, ...] = (),
+) -> TfliteGraph:
     """Return a dense layer on the means of what this operator makes of the pixels, quantized."""
     graph = tiny_models.TfliteGraph()
     pixels, made, means, logits = (
@@ -22,12 +28,13 @@ def with_layer(kind: str, options: object, *, named: bool = True) -> TfliteGraph
     weights, zeros = (graph.constant(np.zeros(s, np.float32)) for s in ((3, 1), (3,)))
     dense = schema.FullyConnectedOptionsT()
     graph.add("FULLY_CONNECTED", (means, weights, zeros), logits, dense)
-    for number, tensor in enumerate(graph.tensors * named):
-        tensor.name = f"t{number}".encode()
+    given = (*names, *(f"constant{n}" for n in range(3))) if names else ("t",) * 7
+    for tensor, name in zip(graph.tensors, given, strict=True):
+        tensor.name = name.encode()
     model = graph.pack(pixels, logits)
     readable = TfliteGraph(model)
     ranges = dict.fromkeys(readable.activations, Range(low=-1, high=1))
-    return TfliteGraph(quantize_tflite(model, readable, ranges))
+    return TfliteGraph(quantize_tflite(model, readable, ranges, in_float))
 
 
 def test_a_layer_without_an_int8_form_is_named() -> None:
@@ -40,7 +47,16 @@ def test_a_layer_without_an_int8_form_is_named() -> None:
 def test_what_the_quantizer_refuses_is_passed_on_in_one_line() -> None:
     # It tells tensors apart by their names: here all have the same.
     with pytest.raises(ConversionError, match=r"^ai-edge-quantizer cannot .*float32 only$"):
-        with_layer("HARD_SWISH", schema.HardSwishOptionsT(), named=False)
+        with_layer("HARD_SWISH", schema.HardSwishOptionsT(), names=())
+
+
+def test_a_layer_whose_name_begins_with_that_of_one_in_float_is_int8() -> None:
+    # The converter gives such names: to each layer of a module the module's, and a number.
+    swish = schema.HardSwishOptionsT()
+    quantized = with_layer("HARD_SWISH", swish, names=("p", "a", "a;1", "a;2"), in_float=("a",))
+    require_integers(quantized, ("a",))
+    assert {op.kind for op in quantized.operators if "a;2" in op.outputs[0]} == {"FULLY_CONNECTED"}
+    assert quantized.tensors["a"].quantization is None
 
 
 def test_the_quantizer_draws_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,17 +9,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from leansight.exporters.conversion.inference import predict
+import torch
+
+from leansight.exporters.conversion.inference import PREDICTION_BATCH, predict
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.calibration import calibrate, count_values
+from leansight.exporters.int8.efforts.quantization_aware_training import (
+    BATCH,
+    count_steps,
+    fine_tune,
+)
+from leansight.exporters.int8.efforts.weight_rounding import (
+    IMAGES,
+    measure_covariances,
+    round_by_covariance,
+)
 from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork, logit_error
-from leansight.exporters.int8.quantization_aware_training import BATCH, count_steps, fine_tune
 from leansight.exporters.int8.ranges import TAILS
 from leansight.runtime.preprocessing import Image
 
 _SAMPLE: Final = 32  # images of calibration
 _CALIBRATIONS: Final = 2  # passes over its images: for equalisation, and for its ranges
+_NETWORKS: Final = 2  # whose weights are rounded: equalised, and not
+_ROW: Final = 1024  # weights: rounding a row of more takes as their third power, of fewer as they
 _STEPS: Final = 3  # of training, of which the first is warming up
 
 
@@ -42,7 +55,7 @@ class Stopwatch:
 
 
 def expect_ranges(found: CalibratedNetwork, watch: Stopwatch) -> float:
-    """Return the expected seconds of equalisation, range search and bias correction."""
+    """Return the expected seconds of equalisation, rounding by inputs, and range search."""
     sample, exact = found.pixels[:_SAMPLE], for_any_number(found.floats.folded)
     calibration = _seconds(lambda: calibrate(exact, found.graph, found.grids, found.nodes, sample))
     counting = _seconds(lambda: count_values(exact, found.nodes, found.grids, found.ranges, sample))
@@ -51,6 +64,7 @@ def expect_ranges(found: CalibratedNetwork, watch: Stopwatch) -> float:
     tries = len(simulation.grids) * (len(TAILS) + 1) + _CALIBRATIONS
     return (
         passes * (_CALIBRATIONS * calibration + counting)
+        + _NETWORKS * _rounding_seconds(found)
         + tries * _error_seconds(found, simulation)
         + watch.total("converting", "writing", "verifying")
     )
@@ -84,6 +98,17 @@ def expect_search(found: CalibratedNetwork, watch: Stopwatch) -> float:
         grid.exact = True
     tries = len(simulation.grids)
     return tries * _error_seconds(found, simulation) + watch.total("writing", "verifying")
+
+
+def _rounding_seconds(found: CalibratedNetwork) -> float:
+    folded, images = found.floats.folded, min(IMAGES, len(found.pixels))
+    batch = found.pixels[:PREDICTION_BATCH]
+    covariances = measure_covariances(folded, batch)
+    measuring = _seconds(lambda: measure_covariances(folded, batch)) * images / len(batch)
+    weight, covariance = torch.randn(_ROW // 8, _ROW), torch.eye(_ROW)[None]
+    rounding = _seconds(lambda: round_by_covariance(weight, covariance))
+    sizes = [known.shape[1] / _ROW for known in covariances.values()]
+    return measuring + rounding * sum(size * max(1, size**2) for size in sizes)
 
 
 def _error_seconds(found: CalibratedNetwork, simulation: FakeQuantizedNetwork) -> float:

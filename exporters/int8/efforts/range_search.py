@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from leansight.exporters.int8.equalisation import CountProgress
+from leansight.exporters.int8.efforts.equalisation import CountProgress
 from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork, logit_error
 from leansight.exporters.int8.ranges import Histogram
 from leansight.runtime.preprocessing import Image

@@ -12,7 +12,7 @@ from leansight.exporters.conversion.inference import batches
 from leansight.exporters.conversion.torch_graph import for_any_number, watch
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.calibration import calibrate
-from leansight.exporters.int8.equalisation import equalise
+from leansight.exporters.int8.efforts.equalisation import equalise
 from leansight.exporters.int8.fake_quantization import logit_error
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.

@@ -13,19 +13,20 @@ from typing import Final
 
 from leansight.exporters.conversion.convert import FloatGraphs
 from leansight.exporters.conversion.torch_graph import for_any_number
-from leansight.exporters.int8.bias_correction import correct_biases
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.calibration import calibrate, count_values
-from leansight.exporters.int8.cost import (
+from leansight.exporters.int8.efforts.bias_correction import correct_biases
+from leansight.exporters.int8.efforts.cost import (
     Stopwatch,
     expect_ranges,
     expect_search,
     expect_training,
 )
-from leansight.exporters.int8.equalisation import equalise
-from leansight.exporters.int8.fake_quantization import logit_error
-from leansight.exporters.int8.quantization_aware_training import fine_tune
-from leansight.exporters.int8.range_search import choose_ranges
+from leansight.exporters.int8.efforts.equalisation import equalise
+from leansight.exporters.int8.efforts.quantization_aware_training import fine_tune
+from leansight.exporters.int8.efforts.range_search import choose_ranges
+from leansight.exporters.int8.efforts.weight_rounding import round_by_inputs
+from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork, logit_error
 from leansight.exporters.options import Effort, ExportOptions, StepProgress
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Image, Preprocessing
@@ -100,27 +101,41 @@ def attempts(
 def _improve_ptq(
     found: CalibratedNetwork, preprocessing: Preprocessing, progress: StepProgress
 ) -> CalibratedNetwork:
-    """Return the network after cross-layer equalisation, range search and bias correction."""
-    pixels, expected = found.evaluation_set
-    plain, equal = found, _equalise(found)
-    found = min((plain, equal), key=lambda tried: logit_error(tried.simulate(), pixels, expected))
-    simulation, folded = found.simulate(), found.floats.folded
-    free = for_any_number(folded)
-    histograms = count_values(free, found.nodes, found.grids, found.ranges, found.pixels)
-    before = choose_ranges(
+    """Return the network with what brings its logits nearer, on images that chose no ranges.
+
+    Cross-layer equalisation or not, with weights rounded by inputs and corrected biases; then a
+    range search.
+    """
+    found, simulation = min(
+        (_round(tried, progress) for tried in (found, _equalise(found))),
+        key=lambda rounded: logit_error(rounded[1], *found.held_out_set),
+    )
+    folded = for_any_number(found.floats.folded)
+    choose_ranges(
         simulation,
-        histograms,
-        pixels,
-        expected,
+        count_values(folded, found.nodes, found.grids, found.ranges, found.pixels),
+        *found.evaluation_set,
         lambda n, of: progress("choosing better ranges", n, of),
     )
-    found = replace(found, ranges=simulation.ranges)
-    correct_biases(simulation, folded, pixels)
-    if logit_error(simulation, pixels, expected) >= before:
-        simulation = found.simulate()  # with the biases as they were
-        if found.floats is plain.floats:
-            return found
-    return found.with_weights(simulation, preprocessing, progress)
+    return replace(found, ranges=simulation.ranges).with_weights(
+        simulation, preprocessing, progress
+    )
+
+
+def _round(
+    found: CalibratedNetwork, progress: StepProgress
+) -> tuple[CalibratedNetwork, FakeQuantizedNetwork]:
+    """Return a network with its simulation, with better weights and biases where they are that."""
+    simulation, folded = found.simulate(), found.floats.folded
+    round_by_inputs(
+        simulation,
+        folded,
+        found.pixels,
+        lambda n, of: progress("rounding the weights by inputs", n, of),
+    )
+    correct_biases(simulation, folded, found.pixels)
+    plain = found.simulate()
+    return found, min(plain, simulation, key=lambda net: logit_error(net, *found.held_out_set))
 
 
 def _equalise(found: CalibratedNetwork) -> CalibratedNetwork:

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from residual_network import exact, numbers
 
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
+from leansight.exporters.int8.efforts.range_search import choose_ranges
 from leansight.exporters.int8.fake_quantization import logit_error
-from leansight.exporters.int8.range_search import choose_ranges
 from leansight.exporters.int8.ranges import Histogram, Range
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.

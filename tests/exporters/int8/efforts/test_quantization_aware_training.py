@@ -4,10 +4,10 @@ import pytest
 import torch
 from residual_network import exact, prepared
 
-from leansight.exporters.int8 import quantization_aware_training as qat
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
+from leansight.exporters.int8.efforts import quantization_aware_training as qat
+from leansight.exporters.int8.efforts.quantization_aware_training import fine_tune
 from leansight.exporters.int8.fake_quantization import logit_error
-from leansight.exporters.int8.quantization_aware_training import fine_tune
 from leansight.exporters.int8.ranges import Range
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leansight.exporters.conversion.inference import batches, predict
-from leansight.exporters.int8.equalisation import CountProgress
+from leansight.exporters.int8.efforts.equalisation import CountProgress
 from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.runtime.preprocessing import Image
 

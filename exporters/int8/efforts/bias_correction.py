@@ -1,5 +1,6 @@
 """Bias correction: what rounding shifts in the mean of a channel goes into its bias."""
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -13,15 +14,20 @@ from leansight.exporters.conversion.torch_graph import (
 from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.runtime.preprocessing import Image
 
+FEWEST, MOST, PIXELS = 32, 128, 3 << 20  # images, and pixels of all of them
+
 
 @torch.no_grad()
 def correct_biases(simulation: FakeQuantizedNetwork, folded: fx.GraphModule, pixels: Image) -> None:
     """Let each channel of each layer give on average what it gives in float.
 
     Rounded weights shift the mean of what they are multiplied with (Nagel et al., arXiv
-    1906.04721, section 4.2). One pass: each layer is corrected before the next one is run.
+    1906.04721, section 4.2). One pass: each layer is corrected before the next one is run, on as
+    many of the images (N, H, W, C) as `PIXELS` allows.
     """
-    ((_, images),) = [(n, batch) for n, batch in batches(pixels, len(pixels))]
+    number = int(np.clip(PIXELS // (pixels.shape[1] * pixels.shape[2]), FEWEST, MOST))
+    shown = np.linspace(0, len(pixels) - 1, min(number, len(pixels))).astype(int)
+    ((_, images),) = batches(pixels[shown], len(shown))
     expected: dict[str, Tensor] = {}
     names = {node.name for node in layers(folded)}
 

@@ -3,8 +3,8 @@ import torch
 from residual_network import exact
 
 from leansight.exporters.conversion.inference import predict
-from leansight.exporters.int8.bias_correction import correct_biases
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
+from leansight.exporters.int8.efforts.bias_correction import correct_biases
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all")

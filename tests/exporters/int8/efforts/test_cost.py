@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from leansight.exporters.int8 import cost
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
-from leansight.exporters.int8.cost import (
+from leansight.exporters.int8.efforts import cost
+from leansight.exporters.int8.efforts.cost import (
     Stopwatch,
     expect_ranges,
     expect_search,
@@ -69,10 +70,19 @@ def test_range_search_is_expected_to_take_its_passes_and_its_tries(
     monkeypatch.setattr(cost, "calibrate", clock.move(2.0))
     monkeypatch.setattr(cost, "count_values", clock.move(5.0))
     monkeypatch.setattr(cost, "logit_error", clock.move(0.25))
+    monkeypatch.setattr(cost, "round_by_covariance", clock.move(0.5))
+
+    def measure(*_: object) -> dict[str, torch.Tensor]:
+        clock.now += 1.0
+        return {"small": torch.zeros(1, 512, 512), "large": torch.zeros(1, 2048, 2048)}
+
+    monkeypatch.setattr(cost, "measure_covariances", measure)
+    # For two networks: 60 images, tried on 16; half a row of 1024, and two, to the third power.
+    rounding = 2 * (60 / 16 * 1.0 + (0.5 + 2**3) * 0.5)
     grids = len(found.simulate().grids)
     # 60 images, tried on 32: two calibrations and a histogram; three ranges of each grid.
     passes, tries = 60 / 32 * (2 * 2.0 + 5.0), (3 * grids + 2) * 0.25
-    expected = passes + tries + CONVERTING + WRITING + VERIFYING
+    expected = rounding + passes + tries + CONVERTING + WRITING + VERIFYING
     assert expect_ranges(found, watch) == pytest.approx(expected)
 
 

@@ -21,8 +21,8 @@ from leansight.exporters.conversion.inference import predict
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
-from leansight.exporters.int8.cost import Stopwatch
-from leansight.exporters.int8.effort import attempts
+from leansight.exporters.int8.efforts.attempts import attempts
+from leansight.exporters.int8.efforts.cost import Stopwatch
 from leansight.exporters.options import (
     EFFORTS,
     ExportOptions,
