@@ -110,7 +110,8 @@ class TimedModel:
 
     def as_failure(self) -> Failure:
         """Say why there is no result."""
-        return Failure(name=self._model.name, format=self._model.format, reason=self.failure)
+        model = self._model
+        return Failure(name=model.name, format=model.format, reason=self.failure, peer=model.peer)
 
     def times_ms(self, clock: str) -> Floats:
         """Return the times by a step's name or "processor", (launches, rounds, frames)."""

@@ -140,11 +140,12 @@ class Detail:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A model that could not be measured, and why."""
+    """A model that could not be measured, and why; `peer` is the other runtime that it was for."""
 
     name: str
     format: Format
     reason: str
+    peer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +160,11 @@ class Comparison:
     second: int
     ratio: Estimate
     pairs: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there are pairs enough for an interval."""
+        return self.ratio.low is not None and self.ratio.high is not None
 
     @property
     def faster(self) -> int | None:
@@ -242,13 +248,22 @@ class Benchmark:
             "throttled": self.conditions.throttled,
         }
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was asked of our own runtimes was measured.
+
+        That another runtime cannot run a file is a result.
+        """
+        missing = [*(f for f in self.failures if not f.peer), *(w for w in self.work if w.failure)]
+        return not missing and not any(result.accuracy_failure for result in self.results)
+
     def ranking(self) -> list[int]:
         """Return the places of the results, from the fastest to the slowest."""
         times = [result.undisturbed_ms.value for result in self.results]
         return sorted(range(len(times)), key=times.__getitem__)
 
     def verdicts(self) -> list[str]:
-        """Say of neighbours in the ranking which is faster, or that no difference is seen."""
+        """Say of neighbours which is faster, that no difference is seen, or that nobody knows."""
         ranking = self.ranking()
         return [self._verdict(a, b) for a, b in itertools.pairwise(ranking)]
 
@@ -260,7 +275,8 @@ class Benchmark:
         names = titles(self.results)
         comparison = self.compared(first, second)
         if comparison.faster is None:
-            return f"{names[first]} and {names[second]}: no difference seen"
+            seen = "no difference seen" if comparison.is_known else "too few frames to tell"
+            return f"{names[first]} and {names[second]}: {seen}"
         slower = ({first, second} - {comparison.faster}).pop()
         ratio = (
             comparison.ratio if comparison.faster == comparison.first else inverse(comparison.ratio)

@@ -182,7 +182,7 @@ def _accuracy(results: Sequence[BenchmarkResult]) -> Table:
         "Balanced": _shares(results, "balanced"),
         "Threshold": [threshold or "-" for threshold in thresholds],
         "Kept": _shares(results, "kept"),
-        "Right of these": _shares(results, "right"),
+        "Right\nof these": _shares(results, "right"),
     }
     return _table(results, columns)
 

@@ -115,7 +115,7 @@ def _answers(
     model: Model, root: Path, samples: Sequence[Sample], threads: int, hang_s: float
 ) -> Answers:
     with scratch_folder() as folder:
-        one = model.in_one_file(folder / "model")
+        one = _with_labels(model, samples).in_one_file(folder / "model")
         pictures, pixels = folder / "images.npz", folder / "pixels.npy"
         np.savez(pictures, np.zeros((8, 8, 3), np.uint8))
         arguments = worker_arguments(one, pictures, threads=threads)
@@ -126,16 +126,25 @@ def _answers(
                 np.save(pixels, batch)
                 return np.array(process.ask({"pixels": str(pixels)})["logits"], np.float32)
 
-            return ask(_described(one, shape, samples, answer), root, samples)
+            return ask(_described(one, shape, answer), root, samples)
+
+
+def _with_labels(model: Model, samples: Sequence[Sample]) -> Model:
+    """Give a bare file that has none the labels of the images, by the alphabet.
+
+    Of several outputs, their number picks the logits.
+    """
+    if model.digest is not None or model.labels:
+        return model
+    return replace(model, labels=tuple(sorted({label for s in samples for label in s.labels})))
 
 
 def _described(
     model: Model,
     shape: tuple[int, int, int, int],
-    samples: Sequence[Sample],
     answer: Callable[[Image], NDArray[np.float32]],
 ) -> AnsweringModel:
-    """Describe a bundle's file; a bare one has its own labels, or by the alphabet the images'."""
+    """Describe a bundle's file, or a bare one that has labels."""
     if model.digest is not None:
         bundle = Bundle.load(model.path)
         return AnsweringModel(
@@ -150,10 +159,9 @@ def _described(
     preprocessing = bare_input(height, width, channels)
     if isinstance(preprocessing, BareInput) and channels not in CHANNELS.values():
         raise DataError(f"how pictures become its {channels} channels is not known")
-    by_alphabet = tuple(sorted({label for sample in samples for label in sample.labels}))
     return AnsweringModel(
         name=model.name,
-        labels=model.labels or by_alphabet,
+        labels=model.labels,
         task="classification",
         preprocessing=preprocessing,
         policy=DecisionPolicy(),

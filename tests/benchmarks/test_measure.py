@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from leansight.benchmarks.results.result import BenchmarkResult
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import BundleError, DataError, MissingExtraError
 from leansight.runtime.interpreter import Format
+from leansight.sdk.commands import cli
 from leansight.sdk.commands.bench import command
 
 KEYS = [
@@ -328,7 +330,7 @@ def test_a_model_that_crashes_or_hangs_is_one_row_while_others_are_measured(
     assert found.failures[0].reason.startswith(reason)
 
 
-def test_a_model_without_finite_numbers_says_so(tmp_path: Path) -> None:
+def test_a_model_without_finite_numbers_says_so(tmp_path: Path, tiny_onnx: bytes) -> None:
     path = tmp_path / "nan.onnx"
     nodes = [
         helper.make_node("GlobalMaxPool", ["pixels"], ["most"]),
@@ -340,6 +342,12 @@ def test_a_model_without_finite_numbers_says_so(tmp_path: Path) -> None:
         BundleError, match=r"nan.onnx: the network returned a value that is not a finite"
     ):
         bench(path)
+    words = [path, tmp_path / "tiny.onnx", "--runs", "1", "--most-seconds", "0"]
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx)
+    done = CliRunner().invoke(command, [str(word) for word in words])
+    assert done.exit_code == 1
+    assert "nan.onnx (onnx) failed: " in done.stdout
+    assert "tiny.onnx" in done.stdout
 
 
 def test_a_picture_that_is_none_is_refused(files: Path) -> None:
@@ -374,6 +382,16 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_timed(files
         CliRunner().invoke(
             command, [str(files / "tiny.onnx"), "--out", str(nowhere)], catch_exceptions=False
         )
+
+
+@pytest.mark.parametrize("flag", ["--out", "--html", "--csv", "--markdown"])
+def test_a_folder_that_is_not_there_is_said_before_anything_is_timed(
+    files: Path, flag: str
+) -> None:
+    for place, message in (("none/a.x", "there is no folder .*/none"), ("", "is a folder: name")):
+        words = ["bench", str(files / "gone.onnx"), flag, str(files / place)]
+        done = CliRunner().invoke(cli.leansight, words)
+        assert re.search(message, str(done.exception)), done.exception
 
 
 def test_no_runs_are_a_mistake(files: Path) -> None:

@@ -1,8 +1,10 @@
 import json
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tiny_models
 from click.testing import CliRunner
@@ -51,6 +53,29 @@ def test_a_bare_file_knows_the_classes_of_the_images_by_the_alphabet(
     (row,) = bench(tmp_path / "bare.onnx", "--data", data)
     found = row["accuracy"]
     assert isinstance(found, dict)
+    assert found["accuracy"]["value"] == pytest.approx(11 / 12)
+
+
+def test_the_number_of_classes_picks_the_logits_among_several_outputs(
+    tmp_path: Path, tiny_bundle: Path, data: Path
+) -> None:
+    model = onnx.load(tiny_bundle / "model.onnx")
+    (taken,) = model.graph.input
+    flat = onnx.helper.make_node("Flatten", [taken.name], ["features"])
+    shape = [d.dim_value for d in taken.type.tensor_type.shape.dim]
+    model.graph.node.append(flat)
+    model.graph.output.insert(
+        0,
+        onnx.helper.make_tensor_value_info(
+            "features", taken.type.tensor_type.elem_type, (1, math.prod(shape))
+        ),
+    )
+    onnx.save_model(model, tmp_path / "two.onnx")
+    for place, label in enumerate(tiny_models.LABELS):
+        (data / label).rename(data / f"{place} {label}")
+    (row,) = bench(tmp_path / "two.onnx", "--data", data)
+    found = row["accuracy"]
+    assert isinstance(found, dict), row["accuracy_failure"]
     assert found["accuracy"]["value"] == pytest.approx(11 / 12)
 
 
