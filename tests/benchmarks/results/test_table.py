@@ -68,7 +68,8 @@ def test_the_accuracy_of_the_timed_files_has_its_intervals() -> None:
     for part in ("96.4%", "95.1 to 97.2", "other (tflite), accuracy: no such label"):
         assert part in text
     # In 80 columns, beside the shares, there is room for a usual name.
-    assert "\n signs.bundle " in shown(a_benchmark(replace(judged, name="signs.bundle")))
+    text = shown(a_benchmark(replace(judged, name="signs.bundle")))
+    assert text.count("\n signs.bundle ") == 4  # in each table
 
 
 def test_throttling_makes_the_figures_invalid() -> None:
