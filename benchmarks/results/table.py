@@ -180,7 +180,7 @@ def _accuracy(results: Sequence[BenchmarkResult]) -> Table:
     columns = {
         "Accuracy": _shares(results, "accuracy"),
         "Balanced": _shares(results, "balanced"),
-        "Threshold": [threshold or "-" for threshold in thresholds],
+        "Thresh-\nold": [threshold or "-" for threshold in thresholds],
         "Kept": _shares(results, "kept"),
         "Right\nof these": _shares(results, "right"),
     }
