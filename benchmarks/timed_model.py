@@ -179,6 +179,7 @@ class TimedModel:
             int8_peak_share=peaks.int8_share(self._count.macs, time_ms) if peaks else None,
             bandwidth_share=peaks.bandwidth_share(self._size_bytes, time_ms) if peaks else None,
             energy=self._energy,
+            frames_per_s=None if self._model.peer else round(1000 / steps["total"].mean(), 3),
         )
 
     def detail(self, place: Machine) -> Detail:

@@ -59,6 +59,8 @@ class BenchmarkResult:
     to load the model (`load_ms`), to classify once (`first_result_ms`), medians over all launches.
     `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
     of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
+    `frames_per_s`: frames one after the other, all steps, on the wall's clock, with so many
+    `threads`; None of another runtime, whose pictures are prepared before.
     `counts`: instructions and cycles of a frame where the kernel counts them. `runs` is the number
     of timed frames. `interpreter` is what the runtime says of how it runs the model: its name, its
     threads, and its own options. `int8_peak_share`: of the fastest int8 matrix product in the same
@@ -98,6 +100,7 @@ class BenchmarkResult:
     int8_peak_share: float | None = None
     bandwidth_share: float | None = None
     energy: Energy | None = None
+    frames_per_s: float | None = None
     accuracy: Accuracy | None = None
     accuracy_failure: str = ""
 

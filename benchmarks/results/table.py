@@ -129,6 +129,7 @@ def _costs(results: Sequence[BenchmarkResult]) -> Table:
         "MACs": _starred(results, "macs", scaled),
         "Peak RAM": _starred(results, "peak_rss_bytes", _bytes),
         "Start ms": _starred(results, "start_ms", "{:.0f}".format),
+        "Frames/s": ["-" if r.frames_per_s is None else f"{r.frames_per_s:.4g}" for r in results],
     }
     return _table(results, columns)
 

@@ -33,7 +33,14 @@ KEYS = [
     *("start_ms", "import_ms", "load_ms", "first_result_ms"),
     *("latency_ms", "undisturbed_ms", "undisturbed_clock", "counts"),
     *("bundle_digest", "machine", "on", "threads", "runs", "interpreter"),
-    *("int8_peak_share", "bandwidth_share", "energy", "accuracy", "accuracy_failure"),
+    *(
+        "int8_peak_share",
+        "bandwidth_share",
+        "energy",
+        "frames_per_s",
+        "accuracy",
+        "accuracy_failure",
+    ),
 ]
 STEPS = ("preprocess", "inference", "decision", "total")
 IMAGE = synthetic_image()
@@ -87,6 +94,8 @@ def test_json_has_the_promised_keys_and_rows_in_the_order_given(
         assert row["macs"] == tiny_models.STRIPES_MACS
         assert (row["runs"], row["threads"], row["precision"]) == (6, 2, "float32")
         assert row["start_ms"] > row["latency_ms"]["total"]["p50"]
+        # The mean is between the fastest and the slowest frame, with both threads.
+        assert 1000 / row["latency_ms"]["total"]["max"] < row["frames_per_s"]
     manifest = json.loads((tiny_bundle / "bundle.json").read_text())
     assert [row["bundle_digest"] for row in rows] == [None, *[manifest["digest"]] * 2, None]
     assert [row["size_bytes"] for row in rows] == [

@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from doubles.benchmarks import a_benchmark, a_result
 from sklearn.metrics import balanced_accuracy_score
 
+from leansight.benchmarks import peer_launch
 from leansight.benchmarks.models import find_models
 from leansight.runtime.errors import DataError
 from leansight.sdk.commands.bench import command
@@ -125,3 +127,19 @@ def test_a_file_that_does_not_run_any_more_is_a_line_of_its_row(
     path.write_bytes(b"Dear reader,")
     judged = with_accuracy(a_benchmark(a_result("bare.tflite", 1.0)), models, data, samples)
     assert "bare.tflite is not a TFLite model" in judged.results[0].accuracy_failure
+
+
+def test_another_runtime_is_judged_by_its_own_answers(
+    tiny_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV, which the tests' own environment has: its answers are asked for, not ours."""
+    monkeypatch.setattr(peer_launch, "peer_python", lambda _: Path(sys.executable))
+    (own,) = find_models([tiny_bundle], "onnx")
+    peer, samples = own.in_peer("opencv-dnn"), find_data(data, DataRecipe()).samples
+    row = a_result(peer.name, 1.0, format="onnx")
+    judged = with_accuracy(a_benchmark(row), [peer], data, samples).results[0]
+    assert judged.accuracy is not None, judged.accuracy_failure
+    assert judged.accuracy.accuracy.value == pytest.approx(11 / 12)
+    monkeypatch.setattr(peer_launch.peer_worker, "__file__", "/nowhere/peer_worker.py")
+    failed = with_accuracy(a_benchmark(row), [peer], data, samples).results[0]
+    assert "can't open file" in failed.accuracy_failure
