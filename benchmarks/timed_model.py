@@ -160,6 +160,7 @@ class TimedModel:
             macs=self._count.macs,
             compressed_bytes=self._compressed_bytes,
             peak_rss_bytes=self._above(place.empty_bytes, "peak_rss"),
+            model_rss_bytes=self._model_rss_bytes(),
             steady_rss_bytes=self._above(place.empty_bytes, "rss"),
             steady_pss_bytes=self._above(place.empty_bytes, "pss"),
             start_ms=float(np.median(start_ms)),
@@ -198,6 +199,15 @@ class TimedModel:
         sizes = [sample[kind] for launch in self._memory for sample in launch]
         known, empty = [int(size) for size in sizes if size is not None], empty_bytes[kind]
         return max(known) - empty if known and empty is not None else None
+
+    def _model_rss_bytes(self) -> int | None:
+        """Return the most above the process with its runtime; None where nobody tells."""
+        found = [
+            int(max(sample["peak_rss"] or 0 for sample in samples)) - int(start["runtime_rss"])
+            for start, samples in zip(self.starts, self._memory, strict=True)
+            if start.get("runtime_rss") and samples
+        ]
+        return max(found, default=None)
 
     def _counts_a_frame(self) -> dict[str, float]:
         """Return the median count of a frame of each block."""

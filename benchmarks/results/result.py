@@ -53,7 +53,9 @@ class BenchmarkResult:
     `precision` is "int8", "float32" or, with `float_layers` beside int8 ones, "int8, 3 layers
     float32"; `parameters` and `macs` are counted on the exported graph (see `count_graph`).
     `compressed_bytes` is the file's size in a zip. Memory is above that of a process that has only
-    imported numpy, None where the system does not tell: at most (`peak_rss_bytes`), and between
+    imported numpy, None where the system does not tell: at most (`peak_rss_bytes`), of which the
+    model's share is what came after the import of its runtime (`model_rss_bytes`: weights, tensors,
+    what the runtime makes of them; None of another runtime), and between
     frames (`steady_rss_bytes`; `steady_pss_bytes` shares pages among the processes that have
     them). `start_ms` is from the start of a process to its first result: to import (`import_ms`),
     to load the model (`load_ms`), to classify once (`first_result_ms`), medians over all launches.
@@ -101,6 +103,7 @@ class BenchmarkResult:
     bandwidth_share: float | None = None
     energy: Energy | None = None
     frames_per_s: float | None = None
+    model_rss_bytes: int | None = None
     accuracy: Accuracy | None = None
     accuracy_failure: str = ""
 

@@ -33,14 +33,8 @@ KEYS = [
     *("start_ms", "import_ms", "load_ms", "first_result_ms"),
     *("latency_ms", "undisturbed_ms", "undisturbed_clock", "counts"),
     *("bundle_digest", "machine", "on", "threads", "runs", "interpreter"),
-    *(
-        "int8_peak_share",
-        "bandwidth_share",
-        "energy",
-        "frames_per_s",
-        "accuracy",
-        "accuracy_failure",
-    ),
+    *("int8_peak_share", "bandwidth_share", "energy", "frames_per_s", "model_rss_bytes"),
+    *("accuracy", "accuracy_failure"),
 ]
 STEPS = ("preprocess", "inference", "decision", "total")
 IMAGE = synthetic_image()
@@ -337,6 +331,24 @@ def test_a_model_that_crashes_or_hangs_is_one_row_while_others_are_measured(
     assert [result.name for result in found.results] == ["tiny.tflite"]
     assert [(f.name, f.format) for f in found.failures] == [("bad.onnx", "onnx")]
     assert found.failures[0].reason.startswith(reason)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells memory on Linux only")
+def test_the_memory_of_the_model_is_told_apart_from_its_runtime(files: Path) -> None:
+    """5 million weights of 4 bytes are in it, ONNX Runtime's own 30 MB are not."""
+    nodes = [
+        helper.make_node("Flatten", ["pixels"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+    ]
+    weights = {"weights": np.ones((5_000, 1_000), np.float32)}
+    large = files / "large.onnx"
+    large.write_bytes(tiny_models.onnx_model(nodes, weights, (1, 1, 50, 100), (1, 1_000)))
+    small, big = bench(files / "tiny.onnx", large, runs=1)
+    for row in (small, big):
+        assert row.peak_rss_bytes is not None
+        assert row.model_rss_bytes is not None
+        assert 0 < row.model_rss_bytes < row.peak_rss_bytes - 10_000_000
+    assert big.model_rss_bytes - small.model_rss_bytes > 19_000_000
 
 
 def test_a_model_without_finite_numbers_says_so(tmp_path: Path, tiny_onnx: bytes) -> None:
