@@ -110,7 +110,8 @@ class TimedModel:
 
     def as_failure(self) -> Failure:
         """Say why there is no result."""
-        return Failure(name=self._model.name, format=self._model.format, reason=self.failure)
+        model = self._model
+        return Failure(name=model.name, format=model.format, reason=self.failure, peer=model.peer)
 
     def times_ms(self, clock: str) -> Floats:
         """Return the times by a step's name or "processor", (launches, rounds, frames)."""
@@ -159,6 +160,7 @@ class TimedModel:
             macs=self._count.macs,
             compressed_bytes=self._compressed_bytes,
             peak_rss_bytes=self._above(place.empty_bytes, "peak_rss"),
+            model_rss_bytes=self._model_rss_bytes(),
             steady_rss_bytes=self._above(place.empty_bytes, "rss"),
             steady_pss_bytes=self._above(place.empty_bytes, "pss"),
             start_ms=float(np.median(start_ms)),
@@ -178,6 +180,7 @@ class TimedModel:
             int8_peak_share=peaks.int8_share(self._count.macs, time_ms) if peaks else None,
             bandwidth_share=peaks.bandwidth_share(self._size_bytes, time_ms) if peaks else None,
             energy=self._energy,
+            frames_per_s=None if self._model.peer else round(1000 / steps["total"].mean(), 3),
         )
 
     def detail(self, place: Machine) -> Detail:
@@ -196,6 +199,15 @@ class TimedModel:
         sizes = [sample[kind] for launch in self._memory for sample in launch]
         known, empty = [int(size) for size in sizes if size is not None], empty_bytes[kind]
         return max(known) - empty if known and empty is not None else None
+
+    def _model_rss_bytes(self) -> int | None:
+        """Return the most above the process with its runtime; None where nobody tells."""
+        found = [
+            int(max(sample["peak_rss"] or 0 for sample in samples)) - int(start["runtime_rss"])
+            for start, samples in zip(self.starts, self._memory, strict=True)
+            if start.get("runtime_rss") and samples
+        ]
+        return max(found, default=None)
 
     def _counts_a_frame(self) -> dict[str, float]:
         """Return the median count of a frame of each block."""

@@ -42,7 +42,7 @@ from leansight.runtime.bundle import Bundle
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.errors import LeansightError
-from leansight.runtime.interpreter import FORMATS, Format, load_interpreter
+from leansight.runtime.interpreter import FORMATS, Format, import_interpreter, load_interpreter
 from leansight.runtime.preprocessing import Image
 from leansight.runtime.system.kernel import hold_on_cores, own_memory_bytes
 from leansight.runtime.system.processor_counters import ProcessCounters
@@ -126,8 +126,12 @@ def _load(arguments: list[str], counters: ProcessCounters) -> tuple[Loaded, dict
         with captured.opened():
             images = [captured.read()[0]]  # of what is not timed
     memory = [memory_sample(int(spawned_ns))]
-    loading_ns = time.monotonic_ns()
     chosen = cast("Format", named_format)
+    importing_ns = time.monotonic_ns()
+    import_interpreter(chosen)
+    imported_ns = time.monotonic_ns()
+    runtime_rss = own_memory_bytes()["rss"]
+    loading_ns = time.monotonic_ns()
     classifier = load_model(
         Path(path), model_format=chosen, threads=int(threads), labels=int(labels)
     )
@@ -149,7 +153,8 @@ def _load(arguments: list[str], counters: ProcessCounters) -> tuple[Loaded, dict
         counters=counters,
     )
     return loaded, {
-        "load_ms": (loaded_ns - loading_ns) / 1e6,
+        "load_ms": (imported_ns - importing_ns + loaded_ns - loading_ns) / 1e6,
+        "runtime_rss": runtime_rss,
         "first_result_ms": (first_ns - starting_ns) / 1e6,
         "memory": memory,
         "input_shape": classifier.interpreter.input_shape,

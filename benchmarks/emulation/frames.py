@@ -18,6 +18,7 @@ from typing import Final, cast
 
 import numpy as np
 
+from leansight.benchmarks.bare_input import BareInput
 from leansight.benchmarks.worker import is_bare_model, load_model
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.interpreter import Format, model_format
@@ -43,7 +44,7 @@ def main(name: str, wanted: str = "") -> None:
     classifier = _load(Path(name), wanted)
     noise = random.Random("('frame',)").randbytes(480 * 640 * 3)  # noqa: S311 -- no secret
     image = np.frombuffer(noise, np.uint8).reshape(480, 640, 3)
-    used = {"preprocessing": _prepared_by(classifier.preprocessing), **_versions()}
+    used = {"preprocessing": prepared_by(classifier.preprocessing), **_versions()}
     sys.stdout.write(json.dumps(used) + "\n")
     sys.stdout.flush()
     for _ in range(FRAMES):
@@ -63,8 +64,10 @@ def _load(path: Path, wanted: str) -> Classifier:
     return Classifier.load(path, model_format=cast("Format", wanted) if wanted else None)
 
 
-def _prepared_by(preprocessing: Preprocessing) -> str:
-    if preprocessing.version == VERSION and compiled.library() is not None:
+def prepared_by(preprocessing: Preprocessing) -> str:
+    """Name what prepares the pictures."""
+    is_ours = preprocessing.version == VERSION and not isinstance(preprocessing, BareInput)
+    if is_ours and compiled.library() is not None:
         return "leansight's C library"
     return "OpenCV"
 

@@ -34,6 +34,11 @@ class MachineBenchmarks:
     found: tuple[Benchmark, ...]
     lost: tuple[LostMachine, ...] = ()
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether no machine was lost, and each measured all that was asked of it."""
+        return not self.lost and all(found.is_complete for found in self.found)
+
     def failing(self, failures: Sequence[Failure]) -> "MachineBenchmarks":
         """Add failures to the first machine's."""
         first, *others = self.found

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from leansight.benchmarks.results.result import FORMAT_VERSION
+from leansight.benchmarks.results.table import scaled
 from leansight.runtime.errors import DataError
 
 Row = Mapping[str, Any]
 _COUNTS: Final = {"size_bytes": "size", "macs": "MACs", "peak_rss_bytes": "peak RAM"}
+_MEASURED: Final = "measured"
 _SHARES: Final = {"accuracy": "accuracy", "balanced": "balanced accuracy", "kept": "share kept"}
 
 
@@ -24,6 +26,22 @@ class Change:
     new: float
     verdict: Literal["worse", "better", "same"]
 
+    def __str__(self) -> str:
+        """Say it in one line."""
+        if self.figure == _MEASURED:
+            return f"{self.verdict:<6} {self.model}: was measured, and is not any more"
+        old, new = (_written(self.figure, value) for value in (self.old, self.new))
+        return f"{self.verdict:<6} {self.model}: {self.figure} {old} -> {new}"
+
+
+def _written(figure: str, value: float) -> str:
+    """Write a figure with its unit."""
+    if figure in _SHARES.values():
+        return f"{value:.1%}"
+    if figure not in _COUNTS.values():
+        return f"{value:.4g}"
+    return f"{scaled(value)}{'' if figure == _COUNTS['macs'] else 'B'}".strip()
+
 
 def read_result_file(path: Path) -> Row:
     """Return what `leansight bench --out` wrote.
@@ -34,7 +52,11 @@ def read_result_file(path: Path) -> Row:
     """
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {(error.strerror or str(error)).lower()}"
+        ) from error
+    except ValueError as error:
         raise DataError(f"{path} is no result file of `leansight bench`: {error}") from error
     if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
         raise DataError(
@@ -93,7 +115,7 @@ def _compared(old: Row, new: Row, allowed: float) -> list[Change]:
 
 
 def _gone(what: str) -> Change:
-    return Change(model=what, figure="measured", old=1, new=0, verdict="worse")
+    return Change(model=what, figure=_MEASURED, old=1, new=0, verdict="worse")
 
 
 def _require_same_machine(old: Row, new: Row) -> None:

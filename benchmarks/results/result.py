@@ -53,12 +53,16 @@ class BenchmarkResult:
     `precision` is "int8", "float32" or, with `float_layers` beside int8 ones, "int8, 3 layers
     float32"; `parameters` and `macs` are counted on the exported graph (see `count_graph`).
     `compressed_bytes` is the file's size in a zip. Memory is above that of a process that has only
-    imported numpy, None where the system does not tell: at most (`peak_rss_bytes`), and between
+    imported numpy, None where the system does not tell: at most (`peak_rss_bytes`), of which the
+    model's share is what came after the import of its runtime (`model_rss_bytes`: weights, tensors,
+    what the runtime makes of them; None of another runtime), and between
     frames (`steady_rss_bytes`; `steady_pss_bytes` shares pages among the processes that have
     them). `start_ms` is from the start of a process to its first result: to import (`import_ms`),
     to load the model (`load_ms`), to classify once (`first_result_ms`), medians over all launches.
     `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
     of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
+    `frames_per_s`: frames one after the other, all steps, on the wall's clock, with so many
+    `threads`; None of another runtime, whose pictures are prepared before.
     `counts`: instructions and cycles of a frame where the kernel counts them. `runs` is the number
     of timed frames. `interpreter` is what the runtime says of how it runs the model: its name, its
     threads, and its own options. `int8_peak_share`: of the fastest int8 matrix product in the same
@@ -98,6 +102,8 @@ class BenchmarkResult:
     int8_peak_share: float | None = None
     bandwidth_share: float | None = None
     energy: Energy | None = None
+    frames_per_s: float | None = None
+    model_rss_bytes: int | None = None
     accuracy: Accuracy | None = None
     accuracy_failure: str = ""
 
@@ -140,11 +146,12 @@ class Detail:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A model that could not be measured, and why."""
+    """A model that could not be measured, and why; `peer` is the other runtime that it was for."""
 
     name: str
     format: Format
     reason: str
+    peer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +166,11 @@ class Comparison:
     second: int
     ratio: Estimate
     pairs: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there are pairs enough for an interval."""
+        return self.ratio.low is not None and self.ratio.high is not None
 
     @property
     def faster(self) -> int | None:
@@ -242,13 +254,22 @@ class Benchmark:
             "throttled": self.conditions.throttled,
         }
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was asked of our own runtimes was measured.
+
+        That another runtime cannot run a file is a result.
+        """
+        missing = [*(f for f in self.failures if not f.peer), *(w for w in self.work if w.failure)]
+        return not missing and not any(result.accuracy_failure for result in self.results)
+
     def ranking(self) -> list[int]:
         """Return the places of the results, from the fastest to the slowest."""
         times = [result.undisturbed_ms.value for result in self.results]
         return sorted(range(len(times)), key=times.__getitem__)
 
     def verdicts(self) -> list[str]:
-        """Say of neighbours in the ranking which is faster, or that no difference is seen."""
+        """Say of neighbours which is faster, that no difference is seen, or that nobody knows."""
         ranking = self.ranking()
         return [self._verdict(a, b) for a, b in itertools.pairwise(ranking)]
 
@@ -260,7 +281,8 @@ class Benchmark:
         names = titles(self.results)
         comparison = self.compared(first, second)
         if comparison.faster is None:
-            return f"{names[first]} and {names[second]}: no difference seen"
+            seen = "no difference seen" if comparison.is_known else "too few frames to tell"
+            return f"{names[first]} and {names[second]}: {seen}"
         slower = ({first, second} - {comparison.faster}).pop()
         ratio = (
             comparison.ratio if comparison.faster == comparison.first else inverse(comparison.ratio)

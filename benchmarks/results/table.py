@@ -129,6 +129,7 @@ def _costs(results: Sequence[BenchmarkResult]) -> Table:
         "MACs": _starred(results, "macs", scaled),
         "Peak RAM": _starred(results, "peak_rss_bytes", _bytes),
         "Start ms": _starred(results, "start_ms", "{:.0f}".format),
+        "Frames/s": ["-" if r.frames_per_s is None else f"{r.frames_per_s:.4g}" for r in results],
     }
     return _table(results, columns)
 
@@ -180,9 +181,9 @@ def _accuracy(results: Sequence[BenchmarkResult]) -> Table:
     columns = {
         "Accuracy": _shares(results, "accuracy"),
         "Balanced": _shares(results, "balanced"),
-        "Threshold": [threshold or "-" for threshold in thresholds],
+        "Thresh-\nold": [threshold or "-" for threshold in thresholds],
         "Kept": _shares(results, "kept"),
-        "Right of these": _shares(results, "right"),
+        "Right\nof these": _shares(results, "right"),
     }
     return _table(results, columns)
 

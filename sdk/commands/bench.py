@@ -60,8 +60,8 @@ def command(
     ten frames. One is called faster than another only if the interval of their paired ratio says
     so. Parameters and MACs are counted on the exported graph; RAM is the peak above a process
     that only imports numpy. A model that crashes, hangs or gives no numbers is a row that says
-    so. Nothing is left behind on a machine of --on; several are measured at the same time, and each
-    is ranked by itself.
+    so; the others are measured, and the exit code is 1. Nothing is left behind on a machine of
+    --on; several are measured at the same time, and each is ranked by itself.
 
     With --data, the files that are timed are judged as well, on this machine: accuracy, balanced
     accuracy, and what the bundle's threshold keeps, with intervals over videos.
@@ -78,7 +78,7 @@ def command(
     with scratch_folder() as scratch:
         measured = _measure(models, measuring, model_format, pictures, trust, places, scratch)
     write_results(measured, files)
-    if measured.lost:
+    if not measured.is_complete:
         sys.exit(1)
 
 

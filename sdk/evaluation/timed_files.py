@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leansight.benchmarks.bare_input import BareInput, bare_input
-from leansight.benchmarks.machines import worker_arguments
+from leansight.benchmarks.machines import ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.results.estimates import Estimate
 from leansight.benchmarks.results.result import Accuracy, Benchmark
-from leansight.benchmarks.worker_process import WorkerProcess
 from leansight.exporters.verification.intervals import LEVEL, Interval, mean_interval
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.decision import DecisionPolicy
@@ -52,9 +51,6 @@ def with_accuracy(
     results = []
     for result in found.results:
         model = model_of[result.name, result.format]
-        if model.peer:  # the same file is judged in our own runtime
-            results.append(result)
-            continue
         try:
             accuracy = measure_accuracy(_answers(model, root, samples, threads, hang_s))
             results.append(replace(result, accuracy=accuracy))
@@ -115,27 +111,35 @@ def _answers(
     model: Model, root: Path, samples: Sequence[Sample], threads: int, hang_s: float
 ) -> Answers:
     with scratch_folder() as folder:
-        one = model.in_one_file(folder / "model")
+        one = _with_labels(model, samples).in_one_file(folder / "model")
         pictures, pixels = folder / "images.npz", folder / "pixels.npy"
-        np.savez(pictures, np.zeros((8, 8, 3), np.uint8))
-        arguments = worker_arguments(one, pictures, threads=threads)
-        with WorkerProcess(model.name, arguments, hang_s) as process:
-            shape = process.answer()["input_shape"]
+        np.savez(pictures, *some_images(root, samples[:1]))
+        brought = ThisMachine().bring(one, pictures, threads=threads, hang_s=hang_s)
+        with brought as launch, launch() as running:
 
             def answer(batch: Image) -> NDArray[np.float32]:
                 np.save(pixels, batch)
-                return np.array(process.ask({"pixels": str(pixels)})["logits"], np.float32)
+                return np.array(running.ask({"pixels": str(pixels)})["logits"], np.float32)
 
-            return ask(_described(one, shape, samples, answer), root, samples)
+            return ask(_described(one, running.start["input_shape"], answer), root, samples)
+
+
+def _with_labels(model: Model, samples: Sequence[Sample]) -> Model:
+    """Give a bare file that has none the labels of the images, by the alphabet.
+
+    Of several outputs, their number picks the logits.
+    """
+    if model.digest is not None or model.labels:
+        return model
+    return replace(model, labels=tuple(sorted({label for s in samples for label in s.labels})))
 
 
 def _described(
     model: Model,
     shape: tuple[int, int, int, int],
-    samples: Sequence[Sample],
     answer: Callable[[Image], NDArray[np.float32]],
 ) -> AnsweringModel:
-    """Describe a bundle's file; a bare one has its own labels, or by the alphabet the images'."""
+    """Describe a bundle's file, or a bare one that has labels."""
     if model.digest is not None:
         bundle = Bundle.load(model.path)
         return AnsweringModel(
@@ -150,10 +154,9 @@ def _described(
     preprocessing = bare_input(height, width, channels)
     if isinstance(preprocessing, BareInput) and channels not in CHANNELS.values():
         raise DataError(f"how pictures become its {channels} channels is not known")
-    by_alphabet = tuple(sorted({label for sample in samples for label in sample.labels}))
     return AnsweringModel(
         name=model.name,
-        labels=model.labels or by_alphabet,
+        labels=model.labels,
         task="classification",
         preprocessing=preprocessing,
         policy=DecisionPolicy(),

@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from leansight.benchmarks.results.result import BenchmarkResult
 from leansight.runtime.classifier import Classifier
 from leansight.runtime.errors import BundleError, DataError, MissingExtraError
 from leansight.runtime.interpreter import Format
+from leansight.sdk.commands import cli
 from leansight.sdk.commands.bench import command
 
 KEYS = [
@@ -31,7 +33,8 @@ KEYS = [
     *("start_ms", "import_ms", "load_ms", "first_result_ms"),
     *("latency_ms", "undisturbed_ms", "undisturbed_clock", "counts"),
     *("bundle_digest", "machine", "on", "threads", "runs", "interpreter"),
-    *("int8_peak_share", "bandwidth_share", "energy", "accuracy", "accuracy_failure"),
+    *("int8_peak_share", "bandwidth_share", "energy", "frames_per_s", "model_rss_bytes"),
+    *("accuracy", "accuracy_failure"),
 ]
 STEPS = ("preprocess", "inference", "decision", "total")
 IMAGE = synthetic_image()
@@ -85,6 +88,8 @@ def test_json_has_the_promised_keys_and_rows_in_the_order_given(
         assert row["macs"] == tiny_models.STRIPES_MACS
         assert (row["runs"], row["threads"], row["precision"]) == (6, 2, "float32")
         assert row["start_ms"] > row["latency_ms"]["total"]["p50"]
+        # The mean is between the fastest and the slowest frame, with both threads.
+        assert 1000 / row["latency_ms"]["total"]["max"] < row["frames_per_s"]
     manifest = json.loads((tiny_bundle / "bundle.json").read_text())
     assert [row["bundle_digest"] for row in rows] == [None, *[manifest["digest"]] * 2, None]
     assert [row["size_bytes"] for row in rows] == [
@@ -328,7 +333,25 @@ def test_a_model_that_crashes_or_hangs_is_one_row_while_others_are_measured(
     assert found.failures[0].reason.startswith(reason)
 
 
-def test_a_model_without_finite_numbers_says_so(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells memory on Linux only")
+def test_the_memory_of_the_model_is_told_apart_from_its_runtime(files: Path) -> None:
+    """5 million weights of 4 bytes are in it, ONNX Runtime's own 30 MB are not."""
+    nodes = [
+        helper.make_node("Flatten", ["pixels"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+    ]
+    weights = {"weights": np.ones((5_000, 1_000), np.float32)}
+    large = files / "large.onnx"
+    large.write_bytes(tiny_models.onnx_model(nodes, weights, (1, 1, 50, 100), (1, 1_000)))
+    small, big = bench(files / "tiny.onnx", large, runs=1)
+    for row in (small, big):
+        assert row.peak_rss_bytes is not None
+        assert row.model_rss_bytes is not None
+        assert 0 < row.model_rss_bytes < row.peak_rss_bytes - 10_000_000
+    assert big.model_rss_bytes - small.model_rss_bytes > 19_000_000
+
+
+def test_a_model_without_finite_numbers_says_so(tmp_path: Path, tiny_onnx: bytes) -> None:
     path = tmp_path / "nan.onnx"
     nodes = [
         helper.make_node("GlobalMaxPool", ["pixels"], ["most"]),
@@ -340,6 +363,12 @@ def test_a_model_without_finite_numbers_says_so(tmp_path: Path) -> None:
         BundleError, match=r"nan.onnx: the network returned a value that is not a finite"
     ):
         bench(path)
+    words = [path, tmp_path / "tiny.onnx", "--runs", "1", "--most-seconds", "0"]
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx)
+    done = CliRunner().invoke(command, [str(word) for word in words])
+    assert done.exit_code == 1
+    assert "nan.onnx (onnx) failed: " in done.stdout
+    assert "tiny.onnx" in done.stdout
 
 
 def test_a_picture_that_is_none_is_refused(files: Path) -> None:
@@ -374,6 +403,16 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_timed(files
         CliRunner().invoke(
             command, [str(files / "tiny.onnx"), "--out", str(nowhere)], catch_exceptions=False
         )
+
+
+@pytest.mark.parametrize("flag", ["--out", "--html", "--csv", "--markdown"])
+def test_a_folder_that_is_not_there_is_said_before_anything_is_timed(
+    files: Path, flag: str
+) -> None:
+    for place, message in (("none/a.x", "there is no folder .*/none"), ("", "is a folder: name")):
+        words = ["bench", str(files / "gone.onnx"), flag, str(files / place)]
+        done = CliRunner().invoke(cli.leansight, words)
+        assert re.search(message, str(done.exception)), done.exception
 
 
 def test_no_runs_are_a_mistake(files: Path) -> None:

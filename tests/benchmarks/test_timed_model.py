@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from leansight.benchmarks.machines import RunningModel
+from leansight.benchmarks.machines import RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.timed_model import TimedModel
 
@@ -39,3 +39,35 @@ def test_real_time_is_for_models_that_all_can_have_it(
     assert timed.failure == ""
     assert asked[-1] == {"frames": 7, "first": 2, "real_time": alone}
     assert timed.at_real_time is expected
+
+
+def test_frames_a_second_are_of_all_steps_and_all_frames(
+    tiny_tflite: bytes, tmp_path: Path
+) -> None:
+    """Two frames of 10 ms and two of 30 ms, one after the other: 4 in 80 ms."""
+    steps_ns = {
+        "preprocess": [1_000_000, 2_000_000],
+        "inference": [8_000_000, 27_000_000],
+        "decision": [1_000_000, 1_000_000],
+        "processor": [],
+    }
+    started = {"outputs": 3, "memory": [], "real_time": False, "settings": {}}
+    started |= dict.fromkeys(("import_ms", "load_ms", "first_result_ms"), 1.0)
+
+    @contextmanager
+    def launch() -> Iterator[RunningModel]:
+        block = {"memory": [], "times_ns": steps_ns, "counts": {}}
+        yield RunningModel(start=started, ask=lambda _: dict(block))
+
+    file = tmp_path / "a.tflite"
+    file.write_bytes(tiny_tflite)
+    model = Model(name="a", path=file, format="tflite", digest=None)
+    timed, in_peer = (TimedModel(m, launch, 2) for m in (model, model.in_peer("openvino")))
+    for one in (timed, in_peer):
+        with ExitStack() as stack:
+            one.launch(stack)
+            one.time_block(2, first=0)
+            one.time_block(2, first=2)
+        assert one.failure == ""
+    assert timed.result(ThisMachine()).frames_per_s == 50
+    assert in_peer.result(ThisMachine()).frames_per_s is None

@@ -39,10 +39,7 @@ def compare(*, old: Path, new: Path, allow: float, as_json: bool) -> None:
         echo(json.dumps([asdict(change) for change in changes], indent=2))
     else:
         for change in changes:
-            echo(
-                f"{change.verdict:<6} {change.model}: {change.figure} "
-                f"{change.old:.6g} -> {change.new:.6g}"
-            )
+            echo(change)
     if any(change.verdict == "worse" for change in changes):
         sys.exit(1)
 

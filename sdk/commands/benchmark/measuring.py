@@ -72,7 +72,8 @@ def with_peers(models: Sequence[Model], peers: Sequence[str]) -> tuple[list[Mode
             peer_python(PEERS[name], tell)
             wanted = [model.in_peer(name) for model in readable]
         except PeerError as error:
-            failures.append(Failure(name=name, format=models[0].format, reason=str(error)))
+            failed = Failure(name=name, format=models[0].format, reason=str(error), peer=name)
+            failures.append(failed)
         chosen += wanted
     return chosen, failures
 

@@ -1,8 +1,10 @@
 """Results on the screen and in files."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.sdk.commands.benchmark.options import ResultFiles
 from leansight.sdk.system.files import require_writable, write_json, write_text
@@ -14,11 +16,29 @@ if TYPE_CHECKING:
 
 def require_files(files: ResultFiles) -> None:
     """Find out before anything is measured whether the files can be written."""
-    for file in (files.out, files.html, files.csv_file, files.markdown):
+    chosen = {
+        "out": files.out,
+        "html": files.html,
+        "csv": files.csv_file,
+        "markdown": files.markdown,
+    }
+    for parameter, file in chosen.items():
         if file is not None:
-            require_writable(file)
+            _require_place(file, parameter)
+            require_writable(file, parameter)
     if files.html is not None:
         check_installed("matplotlib", "jinja2", extra="bench")
+
+
+def _require_place(file: Path, parameter: str) -> None:
+    """Raise DataError where the file would be a folder, or lie in one that is not there."""
+    if file.is_dir():
+        raise DataError(f"{file} is a folder: name a file", parameter=parameter)
+    if not file.absolute().parent.exists():
+        raise DataError(
+            f"{file} cannot be written: there is no folder {file.parent}. Make it first",
+            parameter=parameter,
+        )
 
 
 def write_results(measured: "MachineBenchmarks", files: ResultFiles) -> None:

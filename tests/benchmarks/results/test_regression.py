@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from doubles.benchmarks import FACTS, STATE, a_benchmark, a_result
 
 from leansight.benchmarks.results.estimates import Estimate
-from leansight.benchmarks.results.regression import compare_results, read_result_file
+from leansight.benchmarks.results.regression import Change, compare_results, read_result_file
 from leansight.benchmarks.results.result import Accuracy, Benchmark
 from leansight.runtime.errors import DataError
 from leansight.sdk.commands.bench import command
@@ -74,6 +74,20 @@ def test_times_of_two_machines_are_refused() -> None:
         verdicts(OLD, elsewhere)
 
 
+@pytest.mark.parametrize(
+    ("figure", "old", "new", "line"),
+    [
+        ("undisturbed ms", 0.120839, 0.5, "worse  a: undisturbed ms 0.1208 -> 0.5"),
+        ("size", 144931, 145974, "worse  a: size 144.9 KB -> 146.0 KB"),
+        ("MACs", 23059776, 999, "worse  a: MACs 23.1 M -> 999"),
+        ("accuracy", 0.951, 0.9, "worse  a: accuracy 95.1% -> 90.0%"),
+        ("measured", 1, 0, "worse  a: was measured, and is not any more"),
+    ],
+)
+def test_a_change_is_a_line_with_units(figure: str, old: float, new: float, line: str) -> None:
+    assert str(Change(model="a", figure=figure, old=old, new=new, verdict="worse")) == line
+
+
 def save(folder: Path, name: str, found: Benchmark) -> str:
     path = folder / name
     path.write_text(json.dumps(found.to_dict()))
@@ -98,6 +112,9 @@ def test_a_run_that_throttled_and_a_file_that_is_none_are_refused(tmp_path: Path
     with pytest.raises(DataError, match=r"hot.json is worthless: the board was throttled"):
         read_result_file(Path(save(tmp_path, "hot.json", hot)))
     (tmp_path / "list.json").write_text("[]")
-    for name in ("list.json", "gone.json"):
+    (tmp_path / "text.json").write_text("model,ms")
+    with pytest.raises(DataError, match=r"gone.json cannot be read: no such file or directory$"):
+        read_result_file(tmp_path / "gone.json")
+    for name in ("list.json", "text.json"):
         with pytest.raises(DataError, match=rf"{name} is no result file of `leansight bench"):
             read_result_file(tmp_path / name)

@@ -5,7 +5,7 @@ import pytest
 from doubles.benchmarks import STATE, a_benchmark, a_result
 
 from leansight.benchmarks.results.estimates import Estimate
-from leansight.benchmarks.results.result import Comparison, titles
+from leansight.benchmarks.results.result import Comparison, Failure, Work, titles
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,30 @@ def test_verdicts_are_of_neighbours_in_the_ranking() -> None:
         "fast (tflite) and same (tflite): no difference seen",
         "same (tflite) is faster than slow (tflite): 3.98 times (3.94 to 4.02)",
     ]
+
+
+def test_without_an_interval_nothing_is_said_of_a_difference() -> None:
+    found = a_benchmark(a_result("fast", 1.0), a_result("slow", 4.0))
+    (pair,) = found.comparisons
+    unknown = replace(pair, ratio=Estimate(value=4.0, low=None, high=None))
+    assert replace(found, comparisons=(unknown,)).verdicts() == [
+        "fast (tflite) and slow (tflite): too few frames to tell"
+    ]
+
+
+def test_all_was_measured_unless_a_file_of_ours_failed() -> None:
+    good = a_benchmark(a_result("a", 1.0))
+    failure = Failure(name="b", format="onnx", reason="it hangs")
+    elsewhere = replace(failure, peer="openvino")  # that it does not run there is a result
+    work = Work(
+        name="a", format="onnx", board="pi4", core="A72", instructions={}, packages={}, failure="no"
+    )
+    judged = a_result("a", 1.0, accuracy_failure="no such label")
+    assert good.is_complete
+    assert replace(good, failures=(elsewhere,)).is_complete
+    assert not replace(good, failures=(elsewhere, failure)).is_complete
+    assert not replace(good, work=(work,)).is_complete
+    assert not a_benchmark(judged).is_complete
 
 
 def test_what_is_measured_twice_has_a_number() -> None:

@@ -58,7 +58,7 @@ def test_the_accuracy_of_the_timed_files_has_its_intervals() -> None:
         images=2520,
         videos=90,
         accuracy=share,
-        balanced=None,
+        balanced=share,
         threshold=0.9,
         kept=share,
         right=share,
@@ -67,6 +67,9 @@ def test_the_accuracy_of_the_timed_files_has_its_intervals() -> None:
     text = shown(a_benchmark(judged, a_result("other", 1.0, accuracy_failure="no such label")))
     for part in ("96.4%", "95.1 to 97.2", "other (tflite), accuracy: no such label"):
         assert part in text
+    # In 80 columns, beside the shares, there is room for a usual name.
+    text = shown(a_benchmark(replace(judged, name="signs.bundle")))
+    assert text.count("\n signs.bundle ") == 4  # in each table
 
 
 def test_throttling_makes_the_figures_invalid() -> None:

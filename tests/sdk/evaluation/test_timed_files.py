@@ -1,14 +1,18 @@
 import json
+import math
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tiny_models
 from click.testing import CliRunner
 from doubles.benchmarks import a_benchmark, a_result
 from sklearn.metrics import balanced_accuracy_score
 
+from leansight.benchmarks import peer_launch
 from leansight.benchmarks.models import find_models
 from leansight.runtime.errors import DataError
 from leansight.sdk.commands.bench import command
@@ -51,6 +55,29 @@ def test_a_bare_file_knows_the_classes_of_the_images_by_the_alphabet(
     (row,) = bench(tmp_path / "bare.onnx", "--data", data)
     found = row["accuracy"]
     assert isinstance(found, dict)
+    assert found["accuracy"]["value"] == pytest.approx(11 / 12)
+
+
+def test_the_number_of_classes_picks_the_logits_among_several_outputs(
+    tmp_path: Path, tiny_bundle: Path, data: Path
+) -> None:
+    model = onnx.load(tiny_bundle / "model.onnx")
+    (taken,) = model.graph.input
+    flat = onnx.helper.make_node("Flatten", [taken.name], ["features"])
+    shape = [d.dim_value for d in taken.type.tensor_type.shape.dim]
+    model.graph.node.append(flat)
+    model.graph.output.insert(
+        0,
+        onnx.helper.make_tensor_value_info(
+            "features", taken.type.tensor_type.elem_type, (1, math.prod(shape))
+        ),
+    )
+    onnx.save_model(model, tmp_path / "two.onnx")
+    for place, label in enumerate(tiny_models.LABELS):
+        (data / label).rename(data / f"{place} {label}")
+    (row,) = bench(tmp_path / "two.onnx", "--data", data)
+    found = row["accuracy"]
+    assert isinstance(found, dict), row["accuracy_failure"]
     assert found["accuracy"]["value"] == pytest.approx(11 / 12)
 
 
@@ -100,3 +127,19 @@ def test_a_file_that_does_not_run_any_more_is_a_line_of_its_row(
     path.write_bytes(b"Dear reader,")
     judged = with_accuracy(a_benchmark(a_result("bare.tflite", 1.0)), models, data, samples)
     assert "bare.tflite is not a TFLite model" in judged.results[0].accuracy_failure
+
+
+def test_another_runtime_is_judged_by_its_own_answers(
+    tiny_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV, which the tests' own environment has: its answers are asked for, not ours."""
+    monkeypatch.setattr(peer_launch, "peer_python", lambda _: Path(sys.executable))
+    (own,) = find_models([tiny_bundle], "onnx")
+    peer, samples = own.in_peer("opencv-dnn"), find_data(data, DataRecipe()).samples
+    row = a_result(peer.name, 1.0, format="onnx")
+    judged = with_accuracy(a_benchmark(row), [peer], data, samples).results[0]
+    assert judged.accuracy is not None, judged.accuracy_failure
+    assert judged.accuracy.accuracy.value == pytest.approx(11 / 12)
+    monkeypatch.setattr(peer_launch.peer_worker, "__file__", "/nowhere/peer_worker.py")
+    failed = with_accuracy(a_benchmark(row), [peer], data, samples).results[0]
+    assert "can't open file" in failed.accuracy_failure
