@@ -11,6 +11,7 @@ from multiprocessing import current_process
 from multiprocessing.reduction import DupFd
 from multiprocessing.util import Finalize
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 from leansight.runtime.system.whole_files import scratch_folder
@@ -23,8 +24,8 @@ _CODE: Final = re.compile(r"DataLoader worker .*exited unexpectedly with exit co
 _ENDED: Final = re.compile(r"DataLoader worker .*exited unexpectedly")
 _CAUGHT: Final = re.compile(r"Caught \w+ in DataLoader worker process.*\[Errno (\d+)\]", re.DOTALL)
 _NO_SHARED_MEMORY: Final = re.compile(r"</torch_\S*>: (No space left|Cannot allocate)")
-# What the training meets with where a reader was to hand over a picture, and was no more.
-_HUNG_UP: Final = (ConnectionResetError, ConnectionRefusedError, EOFError)
+# What the training and a reader meet with where the other was to take part, and was no more.
+_HUNG_UP: Final = (ConnectionResetError, ConnectionRefusedError, BrokenPipeError, EOFError)
 _HINTS: Final[Mapping[signal.Signals, str]] = {
     signal.SIGKILL: " (not enough memory?)",
     signal.SIGBUS: " (is /dev/shm full?)",
@@ -104,10 +105,19 @@ def _start_reader(worker: int) -> None:
     with Path(os.devnull).open() as file:
         DupFd(file.fileno())
     Finalize(None, _print_nothing, exitpriority=_FIRST)
+    sys.excepthook = _print_unless_hung_up
 
 
 def _print_nothing() -> None:
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 -- until the process ends
+
+
+def _print_unless_hung_up(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an error of a reader's thread; none of a training that stopped as it took a picture."""
+    if not isinstance(error, _HUNG_UP):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _cause(error: BaseException) -> BaseException:

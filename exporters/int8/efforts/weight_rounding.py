@@ -21,7 +21,7 @@ from leansight.exporters.conversion.torch_graph import (
     layers,
 )
 from leansight.exporters.int8.efforts.equalisation import CountProgress
-from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
+from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork, round_weights
 from leansight.exporters.int8.write_tflite import LEVELS, SMALLEST_WIDTH
 from leansight.runtime.preprocessing import Image
 
@@ -67,6 +67,7 @@ def measure_covariances(folded: fx.GraphModule, pixels: Image) -> Mapping[str, T
     Of `PLACES` places of 16 images at most, drawn the same way each time.
     """
     sums: dict[str, list[Any]] = {}
+    shifts: dict[str, Tensor] = {}  # about their means, or float32 has no digits left for variances
     drawn = torch.Generator().manual_seed(0)
     free = for_any_number(folded)
     chosen = set(layers(free))
@@ -77,8 +78,9 @@ def measure_covariances(folded: fx.GraphModule, pixels: Image) -> Mapping[str, T
             if weight is not None and weight[0].numel() <= MOST_INPUTS:
                 inputs = self.fetch_args_kwargs_from_env(n)[0][0]
                 columns = input_columns(n, weight, inputs, drawn)
-                seen = [columns.shape[2], columns.sum(2), columns @ columns.transpose(1, 2)]
                 name = _name_of_weight(n)  # which several layers may share
+                columns -= shifts.setdefault(name, columns.mean(2, keepdim=True))
+                seen = [columns.shape[2], columns.sum(2), columns @ columns.transpose(1, 2)]
                 before = sums.get(name)
                 sums[name] = list(starmap(add, zip(before, seen, strict=True))) if before else seen
             return super().run_node(n)
@@ -124,7 +126,9 @@ def round_by_covariance(weight: Tensor, covariance: Tensor) -> Tensor:
     variances = covariance.diagonal(dim1=1, dim2=2).double().mean(1)[:, None, None]
     scaled = covariance / torch.where(variances > 0, variances, 1) + DAMPING * torch.eye(inputs)
     order = scaled.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True)
-    factor = torch.linalg.cholesky(scaled[:, order][:, :, order])
+    factor, failed = torch.linalg.cholesky_ex(scaled[:, order][:, :, order])
+    if failed.any():  # inputs that vary by nothing but float32's rounding
+        return round_weights(weight)
     passed_on = torch.linalg.cholesky(torch.cholesky_inverse(factor), upper=True)
     rows = weight.double().reshape(groups, -1, inputs)[:, :, order]
     largest = rows.abs().amax(2, keepdim=True).clamp(min=SMALLEST_WIDTH)

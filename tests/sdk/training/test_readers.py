@@ -3,9 +3,12 @@
 import errno
 import os
 import signal
+import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_sharer
 from pathlib import Path
 
 import pytest
@@ -105,6 +108,19 @@ ALL = f"{[*range(12)]}\n"
 @pytest.mark.parametrize("call", ["rmdir", "unlinkat"])
 def test_a_folder_that_cannot_be_removed_is_no_traceback(temporary: Path, call: str) -> None:
     assert said_of(Images(), temporary, inject=f"{call}:error=EIO") == ALL
+
+
+def hang_up() -> None:
+    """Do what a training does that is stopped as it takes a picture: connect, and say nothing."""
+    address = resource_sharer._resource_sharer._address  # type: ignore[attr-defined]  # noqa: SLF001
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+    time.sleep(0.3)  # until the reader has noticed
+
+
+@needs_strace
+def test_a_training_that_hangs_up_is_no_traceback_of_a_reader(temporary: Path) -> None:
+    assert said_of(Images(hang_up), temporary) == ALL
 
 
 @needs_strace

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -97,6 +98,36 @@ def test_covariances_are_those_of_what_dense_layers_see(found: CalibratedNetwork
     (covariance,) = measure_covariances(folded, found.pixels).values()
     means = (torch.from_numpy(found.pixels).float() - 128).div(128).mean((1, 2))[:, 0]
     torch.testing.assert_close(covariance.flatten(), means.var(correction=0)[None])
+
+
+def test_one_gray_picture_tells_nothing_and_rounds_to_the_nearest(
+    found: CalibratedNetwork,
+) -> None:
+    gray = np.full((1, 24, 24, 1), 131, np.uint8)
+    weights = dict(found.floats.folded.named_parameters()) | dict(
+        found.floats.folded.named_buffers()
+    )
+    for name, covariance in measure_covariances(found.floats.folded, gray).items():
+        assert torch.isfinite(round_by_covariance(weights[name], covariance)).all()
+    worst = torch.diag(torch.tensor([1.0, -2.0]))[None]  # of float32's rounding alone
+    torch.testing.assert_close(round_by_covariance(torch.ones(1, 2), worst), torch.ones(1, 2))
+
+
+@given(st.floats(-1e4, 1e4), st.floats(1e-3, 10))
+@settings(max_examples=30, deadline=None)
+def test_covariances_do_not_depend_on_the_mean(mean: float, deviation: float) -> None:
+    deviation = max(deviation, abs(mean) * 1e-3)
+    torch.manual_seed(0)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), np.uint8)
+    head = nn.Conv2d(1, 1, 1)
+    nn.init.constant_(head.weight, deviation)
+    nn.init.constant_(head.bias, mean)
+    network = nn.Sequential(head, nn.Flatten(), nn.Linear(16, 2)).eval()
+    folded = fold(network, torch.zeros(1, 1, 4, 4))
+    _, covariance = measure_covariances(folded, pixels).values()
+    rows = deviation * (pixels.reshape(40, 16).astype(float) - 128) / 128
+    expected = torch.from_numpy(np.cov(rows.T, bias=True)).float()[None]
+    torch.testing.assert_close(covariance, expected, rtol=0.01, atol=0.01 * deviation**2)
 
 
 @pytest.mark.slow
