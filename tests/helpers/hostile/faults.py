@@ -72,12 +72,13 @@ def command(*words: object) -> Work:
     return work
 
 
-def run(work: Work, folder: Path, *, inject: str | None = None) -> End:
+def run(work: Work, folder: Path, *, inject: str | None = None, name: str = "") -> End:
     """Do the work in a fork whose current folder is `folder`/work, under strace.
 
-    `inject` is an expression of strace's, such as "write:error=EIO:when=3".
+    `inject` is an expression of strace's, such as "write:error=EIO:when=3"; `name` begins the names
+    of the two files about it, in `folder`.
     """
-    said, trace = folder / "said.txt", folder / "calls.strace"
+    said, trace = folder / f"{name}said.txt", folder / f"{name}calls.strace"
     process = _fork(work, folder / "work", said)
     tracer = _attach(process, trace, inject)
     try:
