@@ -7,14 +7,13 @@ removes everything when the connection closes (docs/decisions/0013).
 import itertools
 import json
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 from leansight.benchmarks.boards.carried import INSTALL_S, carrying_command, refusal_of
 from leansight.benchmarks.boards.connection import Connection, SilentError
@@ -27,7 +26,7 @@ from leansight.benchmarks.machines import (
 )
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.probes.conditions import MachineFacts, MachineState, facts_from
-from leansight.benchmarks.ssh import RemoteError, RemotePython, said_in
+from leansight.benchmarks.ssh import RemoteError, RemoteLog, RemotePython, kill
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import BundleError
 
@@ -85,7 +84,7 @@ class RemoteMachine:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            self._log = RemoteLog()
             self._ssh = self._start()
             stack.callback(self._close)
             self._connection = Connection(self._ssh)
@@ -155,7 +154,7 @@ class RemoteMachine:
         """Let the other side remove everything, and wait until it has."""
         with suppress(subprocess.TimeoutExpired, OSError):
             self._ssh.communicate(timeout=_GOODBYE_S)
-        self._ssh.kill()
+        kill(self._ssh)
         self._ssh.communicate()
 
     def _greeting(self) -> tuple[MachineFacts, dict[str, int | None]]:
@@ -171,7 +170,7 @@ class RemoteMachine:
                     case {"leansight": found, "machine": _, "empty_bytes": empty_bytes}:
                         self._check_version(found)
                         return facts_from(json.loads(line)["facts"]), empty_bytes
-        raise self._refusal(self._ssh.wait(), said_in(self._log))
+        raise self._refusal(self._ssh.wait(), self._log.lines())
 
     def _refusal(self, code: int, said: Sequence[str]) -> RemoteError:
         """Say why there is no greeting."""
@@ -191,7 +190,7 @@ class RemoteMachine:
             raise self._silent(timeout_s) from None
 
     def _silent(self, timeout_s: float) -> RemoteError:
-        self._ssh.kill()  # it would not hear a goodbye
+        kill(self._ssh)  # it would not hear a goodbye
         return RemoteError(
             f"{self.on} has been silent for {timeout_s:.0f} s: it hangs, or its network is gone"
         )
@@ -220,7 +219,7 @@ class RemoteMachine:
         if not line:
             self._ssh.wait()
             raise RemoteError(
-                f"the connection to {self._there.on} was lost: {said_in(self._log)[-1]}"
+                f"the connection to {self._there.on} was lost: {self._log.lines()[-1]}"
             )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import click
@@ -38,12 +38,18 @@ def exit_code_of(command: Callable[[], object], library_log: Callable[[], str]) 
     except BrokenPipeError:
         code = READER_GONE
     except (LeansightError, OSError) as error:
-        echo(line_of(error), err=True)
+        _tell(error)
     except Exception as error:
         if sys.warnoptions:  # somebody debugs
             raise
-        echo(line_of(_unforeseen(error, library_log)), err=True)
+        _tell(_unforeseen(error, library_log))
     return _with_empty_buffer(code)
+
+
+def _tell(error: Exception) -> None:
+    """Tell an error; where standard error is a file on a full disk too, the code alone tells."""
+    with suppress(OSError):
+        echo(line_of(error), err=True)
 
 
 @contextmanager

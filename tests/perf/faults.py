@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
@@ -26,7 +27,8 @@ import cv2
 import numpy as np
 import shapes
 from hostile.attacks import forge
-from hostile.faults import Work, command, injections, run, writing_calls
+from hostile.far_side import FarSide
+from hostile.faults import End, Work, command, injections, run, writing_calls
 
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.golden import check_golden
@@ -49,17 +51,26 @@ IMPORTED = (
 PASSING = (".damaged", "run.lock", "prune.lock", "study.lock")
 
 
+class Attempt(Protocol):
+    """Does a work once, with a fault of strace's or without one; see `hostile.faults.run`."""
+
+    def __call__(self, work: Work, folder: Path, *, inject: str | None = None) -> End: ...
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A command, what to give after a fault, and what raises where something is broken.
 
-    `before` is a folder whose content is there at the beginning.
+    `before` is a folder whose content is there at the beginning; `attempt` runs into a fault;
+    `finished` raises where the command, given again, has not done its work.
     """
 
     first: Work
     again: Callable[[Path], Work | None]
     whole: Callable[[Path], object]
     before: Path | None = None
+    attempt: Attempt = run
+    finished: Callable[[Path], object] = lambda _: None
 
 
 class Given:
@@ -106,6 +117,20 @@ class Given:
         forge(other, lambda manifest: manifest.update(name="other"))
         Installation(self.folder / "installed" / "signs").install(Bundle.load(other))
         return self.folder / "installed"
+
+    @cached_property
+    def far(self) -> Path:
+        """A folder that holds `far/MACHINE/signs`, where another bundle is installed."""
+        for machine in _MACHINES:
+            home = self.folder / "machines" / "far" / machine
+            shutil.copytree(self.installed, home, symlinks=True)
+            (home / "tmp").mkdir()
+        return self.folder / "machines"
+
+    @cached_property
+    def far_side(self) -> FarSide:
+        """What answers for the machines."""
+        return FarSide(self.folder.parent)
 
     @cached_property
     def begun(self) -> Path:
@@ -218,6 +243,41 @@ def install(given: Given) -> Scenario:
     )
 
 
+def deploy(given: Given) -> Scenario:
+    """A bundle in the place of another one on two machines, with faults on this one."""
+    return _deployment(given, given.far_side.run_near)
+
+
+def deploy_far(given: Given) -> Scenario:
+    """The same, with faults on the first of the two."""
+    return _deployment(given, given.far_side.run)
+
+
+def _deployment(given: Given, attempt: Attempt) -> Scenario:
+    on = [word for machine in _MACHINES for word in ("--on", machine)]
+    python = ("--remote-python", sys.executable)
+    words = command("deploy", given.bundle, *on, "--to", "signs", *python)
+    wanted = Bundle.load(given.bundle).digest
+    check_golden(given.bundle)
+    old = Bundle.load(given.installed / "signs" / "current").digest
+
+    def digests(work: Path) -> list[str]:
+        homes = [work / "far" / machine for machine in _MACHINES]
+        return [Bundle.load(home / "signs" / "current").digest for home in homes]
+
+    def works(work: Path) -> None:
+        said = given.far_side.trouble()
+        assert not said, said
+        assert digests(work) in ([old, old], [wanted, old], [wanted, wanted])
+
+    def finished(work: Path) -> None:
+        assert digests(work) == [wanted, wanted]
+
+    return Scenario(
+        words, lambda _: words, works, before=given.far, attempt=attempt, finished=finished
+    )
+
+
 def trial(given: Given) -> Scenario:
     """A version on trial that nobody watches, and that a third start of its stream takes back."""
     wanted = Bundle.load(given.bundle)
@@ -251,8 +311,12 @@ def trial(given: Given) -> Scenario:
 
 SCENARIOS = {
     made.__name__.replace("_", "-"): made
-    for made in (train, go_on, prune, export, evaluate, signs, video, stream, label, install, trial)
+    for made in (
+        *(train, go_on, prune, export, evaluate, signs, video, stream, label),
+        *(install, trial, deploy, deploy_far),
+    )
 }
+_MACHINES = ("pi@a", "pi@b")
 _RESUME = ("train", "--resume", "--workers", 0, "--out", "run")
 
 
@@ -283,7 +347,7 @@ def break_all(
     """Give each fault in turn; return a line for each that lost or left something."""
     work = folder / "work"
     _begin(work, scenario)
-    unbroken = run(scenario.first, folder)
+    unbroken = scenario.attempt(scenario.first, folder)
     assert unbroken.code == 0, unbroken.said
     wanted = _names(work)
     calls = writing_calls(unbroken.trace, work)
@@ -307,10 +371,10 @@ def break_all(
 def _break(scenario: Scenario, folder: Path, inject: str, wanted: set[str]) -> str:
     """Return what one fault has broken, "" for nothing."""
     work = folder / "work"
-    end = run(scenario.first, folder, inject=inject)
+    end = scenario.attempt(scenario.first, folder, inject=inject)
     if not end.is_plain:
         return f"ended with {end.code}: {end.said[-300:]!r}"
-    if damage := _damage(scenario, work):
+    if damage := _damage(scenario.whole, work):
         return damage
     again = scenario.again(work)
     if again is None:
@@ -320,13 +384,14 @@ def _break(scenario: Scenario, folder: Path, inject: str, wanted: set[str]) -> s
         return f"given again, it ended with {second.code}: {second.said[-300:]!r}"
     names = _names(work)
     left = f"left over: {sorted(names - wanted)}, missing: {sorted(wanted - names)}"
-    return _damage(scenario, work) or left * (names != wanted)
+    damage = _damage(scenario.whole, work) or _damage(scenario.finished, work)
+    return damage or left * (names != wanted)
 
 
-def _damage(scenario: Scenario, work: Path) -> str:
+def _damage(holds: Callable[[Path], object], work: Path) -> str:
     """Return what is not whole, "" for nothing."""
     try:
-        scenario.whole(work)
+        holds(work)
     except (ValueError, OSError, KeyError, AssertionError) as error:
         return f"not whole: {error!r}"
     return ""

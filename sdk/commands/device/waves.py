@@ -2,16 +2,15 @@
 
 import json
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
-from leansight.benchmarks.ssh import RemoteError, RemotePython, said_in
+from leansight.benchmarks.ssh import RemoteError, RemoteLog, RemotePython, kill
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.service.last_good import copy_bundle
@@ -66,22 +65,24 @@ def deploy(
     """
     pythons = [RemotePython(machine, remote_python) for machine in machines]
     installed, failed = list[str](), dict[str, LeansightError]()
+    wanted = _Installation(bundle.digest, options, timeout_s)
 
     def one(python: RemotePython) -> None:
         error = None
         try:
-            _install(python, packed, bundle.digest, options, timeout_s)
+            wanted.install(python, packed)
             installed.append(python.on)
         except LeansightError as raised:
             failed[python.on] = error = raised
-        told(python.on, error)
+        if not wanted.is_stopped:
+            told(python.on, error)
 
     with scratch_folder() as scratch:
         packed = scratch / "bundle.zip"
         copy_bundle(bundle, packed)
         for group in _waves(pythons, wave):
             if not failed:
-                with ThreadPoolExecutor(len(group)) as pool:
+                with ThreadPoolExecutor(len(group)) as pool, wanted.stopped_by_an_interruption():
                     list(pool.map(one, group))
     done = {*installed, *failed}
     skipped = [machine for machine in machines if machine not in done]
@@ -95,53 +96,67 @@ def _waves(machines: Sequence[RemotePython], wave: int) -> Iterator[Sequence[Rem
         yield machines[start : start + wave]
 
 
-def _install(
-    python: RemotePython, packed: Path, digest: str, options: Sequence[str], timeout_s: float
-) -> None:
-    """Install the zip on one machine; RemoteError or LeansightError with what it said."""
-    words = ["-c", _MAIN, "install", "-", *options, "--json"]
-    with packed.open("rb") as stdin, tempfile.TemporaryFile() as log:
-        process = python.start(words, stdin=stdin, log=log)
-        with _killed_after(process, timeout_s) as is_late:
+class _Installation:
+    """What is installed on each machine, and the processes that are at it."""
+
+    def __init__(self, digest: str, options: Sequence[str], timeout_s: float) -> None:
+        self.is_stopped = False
+        self._digest, self._timeout_s = digest, timeout_s
+        self._words = ["-c", _MAIN, "install", "-", *options, "--json"]
+        self._running = set[subprocess.Popen[bytes]]()
+
+    def install(self, python: RemotePython, packed: Path) -> None:
+        """Install the zip on one machine; RemoteError or LeansightError with what it said."""
+        log = RemoteLog()
+        with packed.open("rb") as stdin:
+            process = python.start(self._words, stdin=stdin, log=log)
+        with self._killed_when_late(process) as is_late:
             assert process.stdout is not None
             answer = process.stdout.read(_LONGEST_ANSWER)
             process.stdout.close()
             code = process.wait()
         if is_late.is_set():
-            raise RemoteError(f"{python.on} has not answered for {timeout_s:g} s")
+            raise RemoteError(f"{python.on} has not answered for {self._timeout_s:g} s")
         if code != 0:
-            raise _failure(python, code, log)
-    if not _says(answer, digest):
-        raise RemoteError(f"{python.on} does not say that it has installed this bundle")
+            raise _failure(python, code, log.lines())
+        if not _says(answer, self._digest):
+            raise RemoteError(f"{python.on} does not say that it has installed this bundle")
+
+    @contextmanager
+    def stopped_by_an_interruption(self) -> Iterator[None]:
+        """Kill what runs at Ctrl-C: the other side ends its work, or has not begun it."""
+        try:
+            yield
+        except BaseException:
+            self.is_stopped = True
+            for process in tuple(self._running):
+                kill(process)
+            raise
+
+    @contextmanager
+    def _killed_when_late(self, process: "subprocess.Popen[bytes]") -> Iterator[threading.Event]:
+        """Kill a process that takes too long, and set the event that is given."""
+        is_late = threading.Event()
+
+        def kill_late() -> None:
+            is_late.set()
+            kill(process)
+
+        timer = threading.Timer(self._timeout_s, kill_late)
+        timer.daemon = True
+        timer.start()
+        self._running.add(process)
+        if self.is_stopped:  # just before
+            kill(process)
+        try:
+            yield is_late
+        finally:
+            timer.cancel()
+            self._running.remove(process)
 
 
-@contextmanager
-def _killed_after(
-    process: "subprocess.Popen[bytes]", timeout_s: float
-) -> Iterator[threading.Event]:
-    """Kill a process that takes too long, and set the event that is given."""
-    is_late = threading.Event()
-
-    def kill() -> None:
-        is_late.set()
-        process.kill()
-
-    timer = threading.Timer(timeout_s, kill)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield is_late
-    except BaseException:  # Ctrl-C: the other side ends its work, or has not begun it
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        timer.cancel()
-
-
-def _failure(python: RemotePython, code: int, log: IO[bytes]) -> LeansightError:
+def _failure(python: RemotePython, code: int, said: Sequence[str]) -> LeansightError:
     """Return the error that `leansight install` told there, or that of ssh."""
-    said = said_in(log)
     told = [line.removeprefix(_SAID) for line in said if line.startswith(_SAID)]
     return LeansightError(f"{python.on}: {told[-1]}") if told else python.refusal(code, said)
 

@@ -28,6 +28,7 @@ WRITING: Final = (
     "unlink,unlinkat,rmdir,link,symlink,bind,sendfile,copy_file_range"
 )
 _CALL: Final = re.compile(r"(?P<task>\d+) +(?P<name>\w+)\((?P<rest>.*)")
+_SAID: Final = "said.txt"
 _LONGEST_S: Final = 1200  # by the clock, where the machine has other work to do
 
 
@@ -49,11 +50,15 @@ class End:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it was killed, did its work, or told in one line why it failed."""
+        """Whether it was killed, did its work, or told in one line why it failed.
+
+        It cannot tell where what it says is what could not be written.
+        """
         lines = self.said.splitlines()
         if self.code == 1:
             told = any(line.startswith("leansight: ") for line in lines)
-            return told and self._without_traceback
+            is_dumb = any(_SAID in line and "(INJECTED)" in line for line in self.trace)
+            return (told or is_dumb) and self._without_traceback
         return self.code in (0, -signal.SIGKILL) and self._without_traceback
 
     @property
@@ -72,12 +77,13 @@ def command(*words: object) -> Work:
     return work
 
 
-def run(work: Work, folder: Path, *, inject: str | None = None) -> End:
+def run(work: Work, folder: Path, *, inject: str | None = None, name: str = "") -> End:
     """Do the work in a fork whose current folder is `folder`/work, under strace.
 
-    `inject` is an expression of strace's, such as "write:error=EIO:when=3".
+    `inject` is an expression of strace's, such as "write:error=EIO:when=3"; `name` begins the names
+    of the two files about it, in `folder`.
     """
-    said, trace = folder / "said.txt", folder / "calls.strace"
+    said, trace = folder / f"{name}{_SAID}", folder / f"{name}calls.strace"
     process = _fork(work, folder / "work", said)
     tracer = _attach(process, trace, inject)
     try:

@@ -128,6 +128,19 @@ def test_a_full_disk_under_standard_output_is_one_line(arguments: tuple[str, ...
     )
 
 
+def test_a_full_disk_under_standard_error_too_leaves_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        assert exit_code_of(fail, str) == 1
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
 def test_names_that_cannot_be_printed_are_escaped() -> None:
     name = os.fsdecode(b"\x1b[31mcaf\xe9\n.jpg")
     assert line_of(DataError(f"{name} is no image")) == (

@@ -1,12 +1,15 @@
 """Does a bundle reach all machines, or stop at the first that fails, and say so in one line?"""
 
 import os
+import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import tiny_models
 from click.testing import CliRunner
+from hostile.attacks import forge
 
 from leansight.benchmarks.ssh import RemoteError
 from leansight.runtime.bundle import Bundle
@@ -15,6 +18,11 @@ from leansight.sdk.commands import cli
 from leansight.sdk.commands.device.waves import Deployment, deploy
 
 MACHINES = ("pi@a", "pi@b", "pi@c", "pi@d")
+# So many bytes reach the other side, and what it says of them reaches nobody.
+CUT = (
+    'head -c {} | sh -c "$*" >/dev/null 2>&1\n'
+    "echo 'client_loop: send disconnect: Broken pipe' >&2; exit 255"
+)
 
 
 @pytest.fixture
@@ -75,7 +83,8 @@ def test_where_one_fails_no_other_wave_begins(
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("exit 255", r"^pi@a is not reached: nothing was said$"),
+        ("echo 'no route' >&2; exit 255", r"^pi@a is not reached: no route$"),
+        ("exit 255", r"on pi@a was killed: is there enough memory\?$"),  # which ssh does not say
         ("echo 'Permission denied' >&2; exit 255", r"^pi@a accepts no key of this machine"),
         ("exit 127", r"^there is no .*python.* on pi@a"),
         ("echo 'leansight: no room' >&2; exit 1", r"^pi@a: no room$"),
@@ -83,7 +92,10 @@ def test_where_one_fails_no_other_wave_begins(
         ('echo \'{"digest": "another"}\'; exit 0', r"^pi@a does not say that it has"),
         ("echo '[[[['; exit 0", r"^pi@a does not say that it has"),
         ("yes; exit 0", r"^pi@a "),
+        ("yes >&2", r"^pi@a has not answered for 2 s$"),
         ("exec sleep 1000", r"^pi@a has not answered for 2 s$"),
+        ("sleep 1000", r"^pi@a has not answered for 2 s$"),  # who holds the pipe is not its ssh
+        (CUT.format("100"), r"^the connection to pi@a was lost \(client_loop: .*\): try again$"),
     ],
 )
 @pytest.mark.usefixtures("far")
@@ -103,6 +115,42 @@ def test_a_name_that_is_none_is_refused_before_anything_is_sent(far: Path, bundl
     with pytest.raises(RemoteError, match="is no machine"):
         deploy(bundle, ("pi@a", "-oProxyCommand=true"), ("--to", "signs"))
     assert not far.exists()
+
+
+def test_what_arrived_in_part_is_not_installed_and_comes_whole_the_next_time(
+    far: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    sent = to_all(bundle)
+    assert not sent.failed
+    old = bundle.digest
+    script = tmp_path / "pi@a.sh"
+    other = Bundle.load(
+        forge(shutil.copytree(bundle.path, tmp_path / "b"), lambda m: m.update(name="other"))
+    )
+    for size in (0, 1, 100, 2000, 4000):
+        script.write_text(CUT.format(size))
+        assert list(to_all(other).failed) == ["pi@a"]
+        assert Bundle.load(far / "pi@a" / "signs" / "current").digest == old
+    script.unlink()
+    assert len(to_all(other).installed) == len(MACHINES)
+    assert Bundle.load(far / "pi@a" / "signs" / "current").digest == other.digest
+
+
+@pytest.mark.usefixtures("far")
+def test_ctrl_c_ends_a_deployment_at_once(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "pi@a.sh").write_text(f"kill -INT {os.getpid()}\nsleep 1000")
+    begun = time.monotonic()
+    told = list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        deploy(
+            bundle,
+            MACHINES,
+            ("--to", "signs"),
+            remote_python=sys.executable,
+            told=lambda machine, _: told.append(machine),
+        )
+    assert time.monotonic() - begun < 30  # sleeps 1000
+    assert told == []
 
 
 @pytest.mark.usefixtures("far")
