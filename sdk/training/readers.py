@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import current_process
 from multiprocessing.reduction import DupFd
 from multiprocessing.util import Finalize
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from leansight.runtime.system.parent import end_with
 from leansight.runtime.system.whole_files import scratch_folder
 from leansight.sdk.system.isolated_process import READERS_START
 from leansight.sdk.training.errors import ReaderError
@@ -63,7 +65,7 @@ def reader_options(workers: int) -> dict[str, Any]:
     return {
         "num_workers": workers,
         "multiprocessing_context": READERS_START if workers else None,
-        "worker_init_fn": _start_reader if workers else None,
+        "worker_init_fn": partial(_start_reader, parent=os.getpid()) if workers else None,
     }
 
 
@@ -89,8 +91,11 @@ def _short_folder() -> Path:
     return Path(folder if len(os.fsencode(folder)) <= _LONGEST_FOLDER else "/tmp")  # noqa: S108
 
 
-def _start_reader(worker: int) -> None:
+def _start_reader(worker: int, parent: int) -> None:
     """Leave the cores, and Ctrl-C, to the training; make the socket that pictures are sent by.
+
+    It ends with the training, its `parent`: torch's own watch begins after this, and where the
+    training was killed before, that takes process 1 for the parent and never ends.
 
     Images are small, and OpenCV's threads would wait for each other. A reader that Ctrl-C ends
     while it holds a lock of the queue would leave the training to wait for that lock. Without a
@@ -98,6 +103,8 @@ def _start_reader(worker: int) -> None:
     it cannot remove at its end goes with the folder.
     """
     del worker
+    if not end_with(parent):
+        os._exit(0)
     import cv2
 
     cv2.setNumThreads(0)

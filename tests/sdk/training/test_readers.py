@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -155,3 +156,27 @@ def test_readers_leave_nothing_nor_does_one_that_was_killed_with_its_training(
     assert len(list(temporary.iterdir())) == 1
     assert said_of(Images(), temporary) == ALL
     assert not list(temporary.iterdir())
+
+
+ORPHAN = """
+import os, signal, sys, time
+from leansight.sdk.training.readers import reader_options
+
+start = reader_options(1)["worker_init_fn"]
+if os.fork() == 0:  # as a DataLoader does
+    time.sleep(float(sys.argv[1]))
+    start(0)
+    time.sleep(60)
+time.sleep(float(sys.argv[2]))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+@pytest.mark.parametrize(("reader_s", "training_s"), [(2, 0), (0, 2)])
+def test_a_reader_ends_with_a_training_that_is_killed(reader_s: float, training_s: float) -> None:
+    """Killed before the reader has begun, or after: its end of the pipe is closed at once."""
+    words = [sys.executable, "-c", ORPHAN, str(reader_s), str(training_s)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as killed:
+        said, _ = killed.communicate(timeout=40)
+    assert (said, killed.returncode) == (b"", -signal.SIGKILL)
