@@ -24,8 +24,8 @@ esac
 class ServiceManager:
     """Runs a command as systemd does, from `systemctl restart` on, until the `with` ends.
 
-    `path` is to be the first folder of PATH. `bundles` says to which bundle a link led at each
-    start.
+    `path` is to be the first folder of PATH. `starts` has, for each start, the bundle to which a
+    link led and the process: both at once, for a test that reads them meanwhile.
     """
 
     def __init__(self, folder: Path, command: Sequence[str], link: Path) -> None:
@@ -33,8 +33,7 @@ class ServiceManager:
         self._folder = folder
         self._command = command
         self._link = link
-        self.bundles: list[str] = []
-        self.process: subprocess.Popen[bytes] | None = None
+        self.starts: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.log = folder / "log"
         self.shown = folder / "shown"
         self.path = folder / "bin"
@@ -50,6 +49,14 @@ class ServiceManager:
         self._socket.settimeout(_POLL_S)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve)
+
+    @property
+    def bundles(self) -> list[str]:
+        return [bundle for bundle, _ in self.starts]
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes] | None":
+        return self.starts[-1][1] if self.starts else None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -75,10 +82,11 @@ class ServiceManager:
         self._end(signal.SIGKILL)
 
     def _start(self) -> None:
-        self.bundles.append(self._link.readlink().parent.name)
+        bundle = self._link.readlink().parent.name
         environment = os.environ | {"NOTIFY_SOCKET": str(self._folder / "notify")}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
+            process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
+        self.starts.append((bundle, process))
 
     def _end(self, number: int) -> None:
         if self.process is not None:

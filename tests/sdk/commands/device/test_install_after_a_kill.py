@@ -49,13 +49,10 @@ class Machine:
 
     def kill_stream(self) -> None:
         """Kill the stream in its trial, when this start of it is counted; it is started again."""
-        starts = len(self.service.bundles)
-        trial = self.installation.pending_trial()
-        assert trial is not None
-        process = self.service.process
-        assert process is not None
-        process.kill()
-        wait_for(lambda: len(self.service.bundles) > starts, "another start")
+        assert self.installation.pending_trial() is not None
+        starts = len(self.service.starts)
+        self.service.starts[starts - 1][1].kill()
+        wait_for(lambda: len(self.service.starts) > starts, "another start")
 
     def starts(self) -> int:
         trial = self.installation.pending_trial()
