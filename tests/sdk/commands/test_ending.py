@@ -51,7 +51,10 @@ def test_ctrl_c_in_the_middle_of_real_work(tiny_bundle: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(2)  # it takes minutes
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not children.read_text():  # the worker that measures, for minutes
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == ("", "stopped\n")
     assert process.returncode == 130
