@@ -4,11 +4,13 @@ import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
+from ai_edge_quantizer.algorithms.uniform_quantize import uniform_quantize_tensor
 from ai_edge_quantizer.utils import progress_utils
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 # Where the output channels of a layer's weights are.
 CHANNEL_AXES = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 LEVELS = 127  # of a symmetric int8 weight
+LARGE_BYTES = 32 * 2**20  # as ai-edge-quantizer counts
 LARGEST_BIAS = 2**30  # half of what 32 bits hold
 SMALLEST_WIDTH = 1e-9  # of a range: ai-edge-quantizer makes a narrower one as wide
 
@@ -50,7 +53,7 @@ def quantize_tflite(
         }
         for name in graph.activations
     }
-    with warnings.catch_warnings(), _without_bars():
+    with warnings.catch_warnings(), _without_bars(), _with_large_weights():
         # LiteRT warns that keeping every activation is for debugging: the quantizer reads them.
         warnings.simplefilter("ignore", UserWarning)
         try:
@@ -80,6 +83,38 @@ def _without_bars() -> Iterator[None]:
         yield
     finally:
         progress_utils.ProgressBar = bar
+
+
+@contextmanager
+def _with_large_weights() -> Iterator[None]:
+    """Give the quantizer the kernels of a large convolution in parts (0.10).
+
+    It takes arrays above 32 MiB for matrices, and then has scales for each channel of four axes.
+    """
+    whole = uniform_quantize_tensor.uniform_quantize
+
+    def in_parts(values: Any, grid: qtyping.UniformQuantParams, blockwise: bool = False) -> Any:  # noqa: FBT001, FBT002 -- its own
+        if values.ndim <= 2 or values.nbytes <= LARGE_BYTES or grid.quantized_dimension != 0:  # noqa: PLR2004
+            return whole(values, grid, blockwise)
+        parts = -(-values.nbytes // LARGE_BYTES)
+        return np.concatenate(
+            [
+                whole(values[rows], _of_channels(grid, rows), blockwise)
+                for rows in np.array_split(np.arange(len(values)), parts)
+            ]
+        )
+
+    uniform_quantize_tensor.uniform_quantize = in_parts
+    try:
+        yield
+    finally:
+        uniform_quantize_tensor.uniform_quantize = whole
+
+
+def _of_channels(
+    grid: qtyping.UniformQuantParams, channels: NDArray[np.int64]
+) -> qtyping.UniformQuantParams:
+    return replace(grid, scale=grid.scale[channels], zero_point=grid.zero_point[channels])
 
 
 def fit_biases(model: bytes, graph: TfliteGraph, ranges: Mapping[str, Range]) -> bytearray:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -49,31 +50,61 @@ def test_other_weights_in_one_of_the_formats_are_found_out(plain: Converted, fac
         quantize(floats, plain.calibration[:4], ignore)
 
 
+class Theirs:
+    """Gives its tensors as a TFLite graph does: each is made of the image."""
+
+    operators = ()
+
+    def __init__(self, **made: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+        self._made = made
+        self.activations = ("image", *made)
+
+    def run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        return {"image": image, **{name: make(image) for name, make in self._made.items()}}
+
+
+def onnx_of(*nodes: tuple[str, str, str]) -> onnx.ModelProto:
+    """Return a network of 2×2 pixels of nodes: operator, input, output."""
+    made = [onnx.helper.make_node(kind, [given], [name]) for kind, given, name in nodes]
+    value = partial(onnx.helper.make_tensor_value_info, elem_type=1, shape=[1, 1, 2, 2])
+    graph = onnx.helper.make_graph(made, "twins", [value("image")], [value(nodes[0][2])])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 2, 2, 1), np.uint8)
+
+
 def test_tensors_that_hold_the_same_numbers_are_paired_in_their_order() -> None:
     """Two that are zero for every image, as closed gates are."""
-    nodes = [
-        onnx.helper.make_node("Abs", ["image"], ["bright"]),
-        onnx.helper.make_node("Neg", ["bright"], ["dark"]),
-        onnx.helper.make_node("Relu", ["dark"], ["first"]),
-        onnx.helper.make_node("Neg", ["first"], ["second"]),
-    ]
-    value = partial(onnx.helper.make_tensor_value_info, elem_type=1, shape=[1, 1, 2, 2])
-    graph = onnx.helper.make_graph(nodes, "twins", [value("image")], [value("bright")])
-    opset = [onnx.helper.make_opsetid("", 18)]
-    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+    model = onnx_of(
+        ("Abs", "image", "bright"),
+        ("Neg", "bright", "dark"),
+        ("Relu", "dark", "first"),
+        ("Neg", "first", "second"),
+    )
+    theirs = Theirs(a=np.abs, b=lambda image: -np.abs(image), c=np.zeros_like, d=np.zeros_like)
+    assert pair_tensors(model, theirs, PIXELS) == {
+        "image": "image",
+        "bright": "a",
+        "dark": "b",
+        "first": "c",
+        "second": "d",
+    }
 
-    class Theirs:
-        """Gives its tensors as a TFLite graph does."""
 
-        activations, operators = ("in", "a", "b", "c", "d"), ()
-
-        def run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-            zero = np.zeros_like(image)
-            return {"in": image, "a": np.abs(image), "b": -np.abs(image), "c": zero, "d": zero}
-
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 2, 2, 1), np.uint8)
-    partners = pair_tensors(model, Theirs(), pixels)
-    assert partners == {"image": "in", "bright": "a", "dark": "b", "first": "c", "second": "d"}
+@pytest.mark.parametrize(
+    ("noise", "other", "partner"),
+    [(4e-3, 0.5, "a"), (4e-3, 0.02, None), (8e-3, 0.5, None), (5e-4, 2e-3, "a")],
+)
+def test_noise_of_a_deep_network_pairs_what_nothing_else_is_like(
+    noise: float, other: float, partner: str | None
+) -> None:
+    theirs = Theirs(
+        a=lambda image: np.abs(image) * (1 + noise), b=lambda image: np.abs(image) * (1 + other)
+    )
+    partners = pair_tensors(onnx_of(("Abs", "image", "bright")), theirs, PIXELS)
+    assert partners.get("bright") == partner
 
 
 @pytest.mark.slow

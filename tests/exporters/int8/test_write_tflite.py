@@ -1,13 +1,21 @@
 import numpy as np
 import pytest
 import tiny_models
+import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer.utils import progress_utils
+from torch import nn
+from trained_networks import ignore
 
+from leansight.exporters.conversion.convert import convert
+from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
+from leansight.exporters.int8.calibrated_network import calibrate_network
 from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.write_tflite import quantize_tflite, require_integers
 from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.runtime.interpreter import load_interpreter
+from leansight.runtime.preprocessing import Preprocessing
 
 
 def with_layer(
@@ -70,6 +78,23 @@ def test_the_quantizer_draws_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_utils, "ProgressBar", Bar)
     with_layer("HARD_SWISH", schema.HardSwishOptionsT())
     assert set(asked) == {False}
+
+
+@pytest.mark.slow
+def test_a_convolution_above_32_mib_is_int8() -> None:
+    """ai-edge-quantizer 0.10 refuses it by itself."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 960, 4, 4), nn.ReLU(), nn.Conv2d(960, 1000, 3), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1000, 3)),
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    found = calibrate_network(convert(network, Preprocessing(size=16)), pixels, ignore)
+    tflite, onnx = (load_interpreter(file, kind) for kind, file in found.write().items())
+    exact = predict(network, pixels)
+    for one, expected in zip(pixels, exact, strict=True):
+        np.testing.assert_array_equal(tflite(one[None]), onnx(one[None]))
+        np.testing.assert_allclose(tflite(one[None]), expected, atol=0.1 * np.ptp(exact))
 
 
 @pytest.mark.parametrize("widest", [0.0, 3e-12, 1.0])
