@@ -50,6 +50,7 @@ IMPORTED = (
     "leansight.sdk.deployment.export_run",
     "leansight.sdk.commands.export",
     "leansight.sdk.evaluation.report",
+    "leansight.sdk.pruning.prune",
     "matplotlib.pyplot",
     "torch.utils.tensorboard",
 )
