@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from leansight.benchmarks.boards.carried import INSTALL_S, carrying_command, refusal_of
-from leansight.benchmarks.boards.connection import Connection, SilentError
+from leansight.benchmarks.boards.connection import Connection, EndlessError, SilentError
 from leansight.benchmarks.machines import (
     Launch,
     Machine,
@@ -33,6 +33,8 @@ from leansight.runtime.errors import BundleError
 _FAR_END: Final = "leansight.benchmarks.remote_worker"
 _GOODBYE_S: Final = 15
 _SILENCE_S: Final = 60.0  # of a machine that has nothing to do but to answer
+_LONGEST_WELCOME: Final = 65_536  # bytes, of a shell's start-up files
+_SHOWN: Final = 40  # characters of what is no answer
 _MARGIN_S: Final = 30.0  # in which the far end itself says that a model hangs
 
 
@@ -112,7 +114,11 @@ class RemoteMachine:
 
     def state(self) -> MachineState:
         """See `Machine`."""
-        return MachineState(**self._ask({"state": True}))
+        answer = self._ask({"state": True})
+        try:
+            return MachineState(**answer)
+        except TypeError:
+            raise self._strange(json.dumps(answer)) from None
 
     @contextmanager
     def bring(
@@ -164,13 +170,23 @@ class RemoteMachine:
             timeout_s = INSTALL_S
             with suppress(BrokenPipeError):  # the missing greeting says why
                 self._send(self._carried.read_bytes())
+        heard = 0
         while line := self._line(timeout_s):
-            with suppress(ValueError):  # what the shell's start-up files say is none of ours
+            heard += len(line)
+            if heard > _LONGEST_WELCOME:
+                raise self._strange(line)
+            with suppress(ValueError, RecursionError):  # a shell's start-up files may say more
                 match json.loads(line):
                     case {"leansight": found, "machine": _, "empty_bytes": empty_bytes}:
                         self._check_version(found)
-                        return facts_from(json.loads(line)["facts"]), empty_bytes
+                        return self._facts(line), empty_bytes
         raise self._refusal(self._ssh.wait(), self._log.lines())
+
+    def _facts(self, line: bytes) -> MachineFacts:
+        try:
+            return facts_from(json.loads(line)["facts"])
+        except (KeyError, TypeError, AttributeError):
+            raise self._strange(line) from None
 
     def _refusal(self, code: int, said: Sequence[str]) -> RemoteError:
         """Say why there is no greeting."""
@@ -188,6 +204,14 @@ class RemoteMachine:
             return self._connection.line(timeout_s)
         except SilentError:
             raise self._silent(timeout_s) from None
+        except EndlessError:
+            raise self._strange("") from None
+
+    def _strange(self, said: str | bytes) -> RemoteError:
+        """Say that it lies, or has no end of words; the connection is of no use any more."""
+        kill(self._ssh)
+        text = said if isinstance(said, str) else said.decode(errors="replace")
+        return RemoteError(f"{self.on} says what leansight does not say: {text.strip()[:_SHOWN]}")
 
     def _silent(self, timeout_s: float) -> RemoteError:
         kill(self._ssh)  # it would not hear a goodbye
@@ -221,9 +245,14 @@ class RemoteMachine:
             raise RemoteError(
                 f"the connection to {self._there.on} was lost: {self._log.lines()[-1]}"
             )
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: object = json.loads(line)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._strange(line)
         if "error" in answer:
-            raise BundleError(answer["error"])
+            raise BundleError(str(answer["error"]))
         return answer
 
 

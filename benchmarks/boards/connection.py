@@ -7,10 +7,15 @@ import time
 from typing import Final
 
 _PIECE: Final = 1 << 16  # bytes
+_LONGEST_LINE: Final = 1 << 24
 
 
 class SilentError(Exception):
     """The other side has neither said nor taken anything for so long."""
+
+
+class EndlessError(Exception):
+    """The other side has said more in one line than any answer has."""
 
 
 class Connection:
@@ -42,6 +47,7 @@ class Connection:
 
         Raises:
             SilentError: there is no whole line after `timeout_s` seconds.
+            EndlessError: there is none in 16 MB.
 
         """
         end = time.monotonic() + timeout_s
@@ -53,6 +59,8 @@ class Connection:
             if not piece:
                 return b""
             self._read += piece
+            if len(self._read) > _LONGEST_LINE:
+                raise EndlessError
         line, _, rest = self._read.partition(b"\n")
         self._read = rest
         return bytes(line + b"\n")

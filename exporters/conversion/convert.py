@@ -26,7 +26,7 @@ from leansight.exporters.errors import ConversionError
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
 from leansight.runtime.system.standard_error import drop_lines
-from leansight.runtime.system.whole_files import scratch_folder
+from leansight.runtime.system.whole_files import raise_error_of_disk
 
 _NEXT_TO_NOTHING: Final = 1e-30  # a weight
 
@@ -165,20 +165,21 @@ def _to_onnx(network: nn.Module, example: Tensor) -> bytes:
 
 
 def _to_tflite(network: nn.Module, example: Tensor) -> bytes:
-    with quiet(), scratch_folder() as folder:
+    with quiet():
         import litert_torch
 
         channels_last = litert_torch.to_channel_last_io(network, args=[0])
-        file = folder / "model.tflite"
         try:
-            litert_torch.convert(channels_last, (example,)).export(str(file))
+            # Not into a file: where the disk is full, LLVM would end the process.
+            content: bytes = litert_torch.convert(channels_last, (example,)).model_content()
         except Exception as error:  # what it raises has no class in common but this
+            raise_error_of_disk(error)
             said = str(error).partition("error: ")[2] or f"{type(error).__name__}: {error}"
             raise ConversionError(
                 f"litert-torch cannot write this network as TFLite ({said.splitlines()[0]}): "
                 "export it without that operator, or for another size of images"
             ) from error
-        return file.read_bytes()
+        return content
 
 
 @contextlib.contextmanager

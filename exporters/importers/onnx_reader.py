@@ -190,6 +190,11 @@ def _session(model: bytes, name: str, *, simplify_into: str = "") -> Any:
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no class in common but this
+        if "serialization failed" in str(error):
+            raise ConversionError(
+                f"ONNX Runtime cannot write {simplify_into} ({_first_line(error)}): free some "
+                "space there, or set TMPDIR to another folder"
+            ) from error
         raise ConversionError(f"ONNX Runtime cannot run {name}: {_first_line(error)}") from error
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from leansight.exporters.conversion.convert import quiet
 from leansight.exporters.errors import ConversionError
 from leansight.runtime.errors import BundleError
+from leansight.runtime.system.whole_files import raise_error_of_disk
 
 OPSET: Final = 17
 _ONLY_WEIGHTS: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load runs no code of a file then
@@ -67,6 +68,7 @@ def write_network(network: nn.Module, shape: tuple[int, ...], target: Path) -> N
                 output_names=["logits"],
             )
         except Exception as error:  # what it raises has no class in common
+            raise_error_of_disk(error)
             raise ConversionError(f"torch cannot write it as ONNX: {_first_line(error)}") from error
 
 
@@ -84,6 +86,7 @@ def convert_program(source: Path, target: Path) -> None:
         try:
             program = torch.export.load(source)
         except Exception as error:  # what it raises has no class in common
+            raise_error_of_disk(error)
             raise ConversionError(
                 f"torch {torch.__version__} cannot read {source}: {_first_line(error)}"
             ) from error
@@ -92,6 +95,7 @@ def convert_program(source: Path, target: Path) -> None:
             assert written is not None
             written.save(target)
         except Exception as error:  # see above
+            raise_error_of_disk(error)
             raise ConversionError(
                 f"torch cannot write {source} as ONNX: {_first_line(error)}"
             ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _PART: Final = ".part"  # how the names end of what is not whole yet
+_OF_DISK: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG))
 
 
 @contextmanager
@@ -121,3 +122,12 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def raise_error_of_disk(error: BaseException) -> None:
+    """Raise the error of a disk, if a library's error came of one: it is full, broken, or such."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _OF_DISK:
+            raise cause
+        cause = cause.__cause__ or cause.__context__

@@ -14,6 +14,7 @@ from torch import nn
 
 from leansight.runtime.errors import DataError
 from leansight.runtime.preprocessing import Fit
+from leansight.runtime.system.whole_files import raise_error_of_disk
 from leansight.sdk.models.backbones import LEVELS, RGB, Weights, used_keys
 from leansight.sdk.models.pretrained import hub_source
 from leansight.sdk.models.weights_file import fill, first_line, read_weights, without_prefix
@@ -241,6 +242,7 @@ def _download(name: NetworkName) -> Weights:
     try:
         return used_keys(_timm_weights(name.name) if name.library == "timm" else _published(name))
     except Exception as error:  # the hub's clients each have a tree of errors of their own
+        raise_error_of_disk(error)
         if isinstance(error, DataError):
             raise
         raise DataError(

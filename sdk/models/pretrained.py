@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from leansight.runtime.errors import DataError
+from leansight.runtime.system.whole_files import raise_error_of_disk
 from leansight.sdk.models.backbones import (
     HUB_TIMEOUT_S,
     LITE0_PACKAGE,
@@ -70,6 +71,7 @@ def _download(body: TimmBody) -> Weights:
             body.published_name, pretrained=True, pretrained_cfg_overlay=source
         )
     except Exception as error:  # the hub's clients each have a tree of errors of their own
+        raise_error_of_disk(error)
         raise DataError(
             f"weights of {body.name} could not be downloaded ({first_line(error)}): "
             f"give a local file, a .pth, .pt or .safetensors of timm's {body.published_name}",

@@ -30,6 +30,9 @@ from hostile.attacks import forge
 from hostile.far_side import FarSide
 from hostile.faults import End, Work, command, injections, run, writing_calls
 
+from leansight.exporters import export as export_module
+from leansight.exporters.conversion.convert import FloatGraphs, convert_folded, example_image
+from leansight.exporters.conversion.folding import fold
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.golden import check_golden
 from leansight.runtime.installation.versions import Installation
@@ -38,12 +41,16 @@ from leansight.sdk.labelling.session import LabellingSession
 from leansight.sdk.runs.run import Run, RunConfig
 from leansight.sdk.training.checkpoints import LAST_CHECKPOINT, read_checkpoint
 
-# What the commands import, imported once; not what begins threads, for an export: LiteRT, JAX.
+# What the commands import, imported once; not LiteRT, which begins threads.
 IMPORTED = (
+    "ai_edge_quantizer",
+    "litert_torch",
+    "onnxscript",
     "leansight.sdk.training.train",
     "leansight.sdk.deployment.export_run",
     "leansight.sdk.commands.export",
     "leansight.sdk.evaluation.report",
+    "leansight.sdk.pruning.prune",
     "matplotlib.pyplot",
     "torch.utils.tensorboard",
 )
@@ -95,6 +102,23 @@ class Given:
         return self._made("run", *self.training, "--out")
 
     @cached_property
+    def graphs(self) -> FloatGraphs:
+        """What a conversion of the run gives; it begins threads, so it is done in a fork."""
+        made, kept = Run.load(self.run), self.folder / "graphs.npz"
+        preprocessing = made.recipe.preprocessing
+        folded = fold(made.network(), example_image(preprocessing))
+
+        def convert() -> None:
+            files = convert_folded(folded, preprocessing).files
+            np.savez(kept, **{kind: np.frombuffer(files[kind], np.uint8) for kind in files})
+
+        end = self._done(convert)
+        assert end.code == 0, end.said
+        with np.load(kept) as files:
+            onnx, tflite = (files[kind].tobytes() for kind in ("onnx", "tflite"))
+        return FloatGraphs(onnx=onnx, tflite=tflite, folded=folded)
+
+    @cached_property
     def bundle(self) -> Path:
         """Its bundle."""
         return self._made("shapes.bundle", "export", self.run, "--out")
@@ -144,10 +168,13 @@ class Given:
         return begun.parent
 
     def _made(self, name: str, *words: object) -> Path:
-        (self.folder.parent / "work" / "tmp").mkdir(parents=True, exist_ok=True)
-        end = run(command(*words, self.folder / name), self.folder.parent)
+        end = self._done(command(*words, self.folder / name))
         assert end.code == 0, end.said
         return self.folder / name
+
+    def _done(self, work: Work) -> End:
+        (self.folder.parent / "work" / "tmp").mkdir(parents=True, exist_ok=True)
+        return run(work, self.folder.parent)
 
 
 def train(given: Given) -> Scenario:
@@ -177,7 +204,9 @@ def prune(given: Given) -> Scenario:
 
 
 def export(given: Given) -> Scenario:
-    """A bundle of a run."""
+    """A bundle of a run; the conversion, which takes longest and writes nothing, is done once."""
+    graphs = given.graphs
+    export_module.convert = lambda *_: graphs
     words = command("export", given.run, "--out", "new.bundle", "--report", "parity")
     return Scenario(
         words,

@@ -8,6 +8,7 @@ import click
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import LeansightError
 from leansight.sdk.commands.device.options import service_options
+from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.remote import remote_python_option
 from leansight.sdk.system.text import echo, printable
 
@@ -81,4 +82,4 @@ def _tell(machine: str, error: LeansightError | None) -> None:
     if error is None:
         echo(printable(f"{machine}: installed"))
     else:
-        echo(printable(f"leansight: {error}"), err=True)
+        echo(line_of(error), err=True)

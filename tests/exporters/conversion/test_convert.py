@@ -1,5 +1,10 @@
 """Both float files compute what torch computes."""
 
+import errno
+import importlib
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -49,6 +54,28 @@ def test_what_litert_torch_cannot_write_is_said_in_one_line() -> None:
     line = r"^litert-torch cannot .* \(RuntimeError: .*det\.default\): .*size of images$"
     with pytest.raises(ConversionError, match=line):
         convert(Determinants(), Preprocessing(size=8))
+
+
+@pytest.mark.slow
+def test_a_conversion_needs_no_room_on_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLVM ends the whole process where it writes a file, and the disk is full."""
+    importlib.import_module("litert_torch")  # whose import does need some, for torch's compiler
+    (tmp_path / "no-folder").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no-folder"))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    assert convert(network, Preprocessing(size=8)).tflite[4:8] == b"TFL3"
+
+
+def test_a_full_disk_is_not_blamed_on_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object) -> None:
+        raise RuntimeError("an inner step failed") from OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr("litert_torch.convert", fill)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    with pytest.raises(OSError, match=r"^\[Errno 28\] No space left$"):
+        convert(network, Preprocessing(size=8))
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from onnx_files import File, given, numbers, pictures, require_equal, runtime
 from torch import nn
 
 from leansight.exporters.errors import ConversionError
+from leansight.exporters.importers import onnx_reader
 from leansight.exporters.importers.onnx_reader import largest_difference, read_onnx
 from leansight.runtime.decision import softmax
 from leansight.runtime.errors import BundleError
@@ -221,3 +223,19 @@ def test_what_is_no_onnx_file_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "f.onnx").write_bytes(b"PK\x03\x04 not a model")
     with pytest.raises(BundleError, match=r"f.onnx is not an ONNX file: [^\n]*$"):
         read_onnx(tmp_path / "f.onnx", size=8, channels=3)
+
+
+def test_a_full_disk_is_not_blamed_on_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    (folder / "simplified.onnx").symlink_to("/dev/full")
+    monkeypatch.setattr(onnx_reader, "scratch_folder", lambda: nullcontext(folder))
+    file = write(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), tmp_path / "a.onnx", size=8, way="older"
+    )
+    with pytest.raises(
+        ConversionError, match=r"^ONNX Runtime cannot write .*simplified.onnx.*: free some space"
+    ):
+        read_onnx(file, size=8, channels=3)

@@ -1,5 +1,6 @@
 """Programs of torch.export become ONNX, and nothing that they hold is run."""
 
+import errno
 import json
 import zipfile
 from collections.abc import Callable
@@ -48,6 +49,19 @@ def test_a_program_gives_what_its_network_gave(program: Path, tmp_path: Path) ->
         exact = Small().eval()(images)
         torch.testing.assert_close(torch.softmax(read.network(images), 1), exact)
     assert (read.end, read.outputs, read.size) == ("softmax", 5, 16)
+
+
+def test_a_full_disk_is_not_blamed_on_the_network(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise RuntimeError("it failed") from OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(torch.onnx, "export", fill)
+    with pytest.raises(OSError, match=r"^\[Errno 28\] No space left$"):
+        convert_program(program, tmp_path / "small.onnx")
+    with pytest.raises(OSError, match=r"^\[Errno 28\] No space left$"):
+        write_network(Small().layers.eval(), (1, 3, 16, 16), tmp_path / "small.onnx")
 
 
 def test_a_network_gives_what_it_gave_as_onnx(tmp_path: Path) -> None:

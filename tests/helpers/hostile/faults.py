@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -30,6 +31,7 @@ WRITING: Final = (
 _CALL: Final = re.compile(r"(?P<task>\d+) +(?P<name>\w+)\((?P<rest>.*)")
 _SAID: Final = "said.txt"
 _LONGEST_S: Final = 1200  # by the clock, where the machine has other work to do
+OUTLIVED_S: Final = 60  # after which what a command has started should have ended, as it has
 
 
 @dataclass(frozen=True, order=True)
@@ -42,7 +44,10 @@ class Call:
 
 @dataclass(frozen=True)
 class End:
-    """How a fork ended: its exit code (below zero a signal, None if it hung), and what it said."""
+    """How a fork ended: its exit code (below zero a signal, None if it hung), and what it said.
+
+    It hung, too, if a process that it has started outlived it by `OUTLIVED_S`.
+    """
 
     code: int | None
     said: str
@@ -90,7 +95,12 @@ def run(work: Work, folder: Path, *, inject: str | None = None, name: str = "") 
         os.kill(process, signal.SIGCONT)
         code = _wait(process)
     finally:
-        tracer.wait(60)
+        if not _has_ended(tracer):
+            with suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)
+            tracer.terminate()
+            tracer.wait()
+            code = None
     lines = trace.read_text(errors="replace").splitlines()
     return End(code, said.read_text(errors="replace"), lines)
 
@@ -158,6 +168,15 @@ def _attach(process: int, trace: Path, inject: str | None) -> "subprocess.Popen[
             raise RuntimeError(f"strace ended with {tracer.returncode}")
         time.sleep(0.002)
     return tracer
+
+
+def _has_ended(tracer: "subprocess.Popen[bytes]") -> bool:
+    """Return whether strace ends, as it does with the last process that it watches."""
+    try:
+        tracer.wait(OUTLIVED_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _wait(process: int) -> int | None:

@@ -1,10 +1,13 @@
 """A full disk, a broken disk or a kill, at each system call by which something is written."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hostile import faults
+from hostile.cost import fork
 from hostile.faults import Work, injections, run, writing_calls
 from hostile.system_calls import needs_strace
 
@@ -72,3 +75,17 @@ def test_after_every_fault_the_old_or_the_new_is_whole_and_the_next_writes_it(
             assert again.code == 0, f"{call} {kind}: {again.said}"
         is_whole(place)
         assert {path.name for path in place.rglob("*")} == wanted, f"{call} {kind}"
+
+
+@needs_strace
+def test_what_outlives_a_command_counts_as_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_a_process() -> None:
+        if fork() == 0:
+            time.sleep(600)
+
+    monkeypatch.setattr(faults, "OUTLIVED_S", 0.2)
+    (tmp_path / "work").mkdir()
+    end = run(begin_a_process, tmp_path)
+    assert (end.code, end.is_plain) == (None, False)

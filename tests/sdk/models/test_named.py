@@ -1,5 +1,6 @@
 """Networks of timm and torchvision are built for the weights that they are given."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,15 @@ def test_the_settings_are_the_librarys_own() -> None:
         *(224, (123.675, 116.28, 103.53)),
         (58.395, 57.12, 57.375),
     )
+
+
+def test_a_full_disk_is_not_blamed_on_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: Any, **__: Any) -> None:  # noqa: ANN401 -- whatever it is called with
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(named, "hub_source", fill)
+    with pytest.raises(OSError, match=r"^\[Errno 28\] No space left$"):
+        load_named(name_of("timm:mobilenetv3_small_100"), None, size=32)
 
 
 def test_a_download_that_fails_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from hostile.attacks import forge
 from leansight.benchmarks.ssh import RemoteError
 from leansight.runtime.bundle import Bundle
 from leansight.runtime.errors import LeansightError
+from leansight.runtime.service.last_good import copy_bundle
 from leansight.sdk.commands import cli
 from leansight.sdk.commands.device.waves import Deployment, deploy
 
@@ -90,8 +91,11 @@ def test_where_one_fails_no_other_wave_begins(
         ("echo 'leansight: no room' >&2; exit 1", r"^pi@a: no room$"),
         ("exit 0", r"^pi@a does not say that it has installed this bundle$"),
         ('echo \'{"digest": "another"}\'; exit 0', r"^pi@a does not say that it has"),
-        ("echo '[[[['; exit 0", r"^pi@a does not say that it has"),
-        ("yes; exit 0", r"^pi@a "),
+        ("echo '[1]'; exit 0", r"^pi@a does not say that it has"),
+        ("head -c 60000 /dev/zero | tr '\\0' '['; exit 0", r"^pi@a does not say that it has"),
+        ("printf '\\377\\n'; exit 0", r"^pi@a does not say that it has"),
+        ("printf '\\377\\n' >&2; exit 255", r"^pi@a is not reached: \N{REPLACEMENT CHARACTER}$"),
+        ("yes; exit 0", r"^pi@a does not say that it has"),
         ("yes >&2", r"^pi@a has not answered for 2 s$"),
         ("exec sleep 1000", r"^pi@a has not answered for 2 s$"),
         ("sleep 1000", r"^pi@a has not answered for 2 s$"),  # who holds the pipe is not its ssh
@@ -103,7 +107,7 @@ def test_a_far_side_that_fails_lies_or_is_silent_ends_in_one_line(
     bundle: Bundle, script: str, reason: str, tmp_path: Path
 ) -> None:
     (tmp_path / "pi@a.sh").write_text(script)
-    done = to_all(bundle, timeout_s=2)
+    done = to_all(bundle, timeout_s=2 if reason.endswith(" 2 s$") else 60)
     assert list(done.failed) == ["pi@a"]
     with pytest.raises(LeansightError, match=reason) as raised:
         raise done.failed["pi@a"]
@@ -127,10 +131,14 @@ def test_what_arrived_in_part_is_not_installed_and_comes_whole_the_next_time(
     other = Bundle.load(
         forge(shutil.copytree(bundle.path, tmp_path / "b"), lambda m: m.update(name="other"))
     )
-    for size in (0, 1, 100, 2000, 4000):
+    copy_bundle(other, tmp_path / "whole.zip")
+    whole = (tmp_path / "whole.zip").stat().st_size
+    there = sorted((far / "pi@a").rglob("*"))
+    for size in (0, 1, 100, whole // 2, whole - 1):
         script.write_text(CUT.format(size))
         assert list(to_all(other).failed) == ["pi@a"]
         assert Bundle.load(far / "pi@a" / "signs" / "current").digest == old
+        assert sorted((far / "pi@a").rglob("*")) == there
     script.unlink()
     assert len(to_all(other).installed) == len(MACHINES)
     assert Bundle.load(far / "pi@a" / "signs" / "current").digest == other.digest
@@ -165,3 +173,19 @@ def test_the_command_says_what_became_of_each(bundle: Bundle, tmp_path: Path) ->
         "leansight: pi@b: \\x1b]0;owned\\x07",
         "left as they were: pi@c, pi@d",
     ]
+
+
+@pytest.mark.usefixtures("far")
+def test_of_an_endless_line_the_command_shows_the_beginning_and_the_end(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "pi@a.sh").write_text(
+        "exec >&2; printf 'leansight: begin'; head -c 60000 /dev/zero | tr '\\0' x\n"
+        "echo end; exit 1"
+    )
+    words = ["deploy", bundle.path, "--to", "signs", "--on", "pi@a"]
+    done = CliRunner().invoke(cli.leansight, [str(word) for word in words])
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("leansight: pi@a: beginxxx")
+    assert line.endswith("xxxend")
+    assert len(line) < 2000
