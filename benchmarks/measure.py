@@ -125,7 +125,7 @@ def benchmark(
         peaks, energy = _measure_machine(timed, place, folder, settings)
     found = [model for model in timed if not model.failure]
     if not found:
-        raise BundleError(timed[0].failure)
+        raise BundleError("; ".join(dict.fromkeys(model.failure for model in timed)))
     return Benchmark(
         results=tuple(model.result(place, peaks) for model in found),
         details=tuple(model.detail(place) for model in found),

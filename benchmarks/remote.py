@@ -218,9 +218,8 @@ class RemoteMachine:
         line = self._line(self._silence_s)
         if not line:
             self._ssh.wait()
-            raise RemoteError(
-                f"the connection to {self._there.on} was lost: {self._log.lines()[-1]}"
-            )
+            last = self._log.lines()[-1]
+            raise RemoteError(f"the connection to {self.on} was lost ({last}): try again")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise BundleError(answer["error"])

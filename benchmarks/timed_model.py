@@ -110,8 +110,10 @@ class TimedModel:
 
     def as_failure(self) -> Failure:
         """Say why there is no result."""
-        model = self._model
-        return Failure(name=model.name, format=model.format, reason=self.failure, peer=model.peer)
+        model, reason = self._model, self.failure
+        for known in (model.path, model.name):  # the row has the name
+            reason = reason.removeprefix(f"{known}: ")
+        return Failure(name=model.name, format=model.format, reason=reason, peer=model.peer)
 
     def times_ms(self, clock: str) -> Floats:
         """Return the times by a step's name or "processor", (launches, rounds, frames)."""

@@ -74,10 +74,12 @@ def main(arguments: list[str]) -> int:
             )
             for line in sys.stdin:
                 _answer(**loaded.answer(json.loads(line)))
-    except (LeansightError, OSError, ValueError) as error:
-        place = "" if isinstance(error, LeansightError) else f"{path}: "
-        _answer(error=place + " ".join(str(error).split()))
-        return 1
+    except LeansightError as error:
+        return _refuse(str(error))
+    except (OSError, ValueError) as error:
+        return _refuse(f"{path}: {error}")
+    except Exception as error:  # noqa: BLE001 -- what interpreters raise shares no base class
+        return _refuse(f"{path}: it cannot be run: {error or type(error).__name__}")
     return 0
 
 
@@ -280,6 +282,12 @@ def load_model(path: Path, *, model_format: Format, threads: int, labels: int = 
         labels=tuple(str(number) for number in range(logits.size)),
         policy=DecisionPolicy(),
     )
+
+
+def _refuse(reason: str) -> int:
+    """Answer why not, in one line; return the exit code."""
+    _answer(error=" ".join(reason.split()))
+    return 1
 
 
 def _answer(**values: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, titles
-from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, scaled
+from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, rate, scaled
 from leansight.runtime.extras import require
 from leansight.runtime.system.whole_files import write_whole
 
@@ -61,6 +61,7 @@ def write_page(found: Benchmark | Sequence[Benchmark], path: Path) -> None:
         sections=sections,
         work_title=WORK_TITLE,
         scaled=scaled,
+        rate=rate,
         interval=interval,
         layer_times_note=layer_times_note,
         shortened=shortened,

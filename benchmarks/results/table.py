@@ -14,6 +14,7 @@ from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Work
 from leansight.runtime.service.caption import printable
 
 WORK_TITLE: Final = "Instructions a frame in an emulated Pi: work, not time"
+_WHOLE_FROM: Final = 100  # frames a second that need no fraction
 _PERCENTILES: Final = ("p50", "p90", "p99")
 
 
@@ -129,7 +130,7 @@ def _costs(results: Sequence[BenchmarkResult]) -> Table:
         "MACs": _starred(results, "macs", scaled),
         "Peak RAM": _starred(results, "peak_rss_bytes", _bytes),
         "Start ms": _starred(results, "start_ms", "{:.0f}".format),
-        "Frames/s": ["-" if r.frames_per_s is None else f"{r.frames_per_s:.4g}" for r in results],
+        "Frames/s": ["-" if r.frames_per_s is None else rate(r.frames_per_s) for r in results],
     }
     return _table(results, columns)
 
@@ -266,6 +267,11 @@ def scaled(count: float) -> str:
         if abs(count) >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count} "
+
+
+def rate(per_s: float) -> str:
+    """Write 14560.4 as "14,560", and 9.871 as "9.87"."""
+    return f"{per_s:,.0f}" if per_s >= _WHOLE_FROM else f"{per_s:.3g}"
 
 
 def many(count: int, noun: str) -> str:

@@ -62,7 +62,7 @@ def test_leansight_is_brought_along_and_nothing_stays(
             r"makes no environments. Type there: sudo apt install python3-venv$",
         ),
         (f"{_ENSUREPIP_FAILS}; exit 1", r"makes no environment: Error: Command 'ensurepip' .*$"),
-        (f"{_ENSUREPIP_FAILS}; mkdir \"$3\"; touch \"$3/full\"; exit 1", r"its disk is full: "),
+        (f'{_ENSUREPIP_FAILS}; mkdir "$3"; touch "$3/full"; exit 1', r"its disk is full: "),
         ("echo 'OSError: [Errno 28] No space left on device' >&2; exit 1", r"its disk is full: "),
         ("echo 'out of luck' >&2; exit 1", r"makes no environment: out of luck$"),
         (

@@ -45,6 +45,13 @@ def test_instructions_have_a_column_where_they_are_counted() -> None:
     assert "Instructions and cycles: this machine has no counters." in text
 
 
+def test_frames_a_second_are_a_plain_number_however_many() -> None:
+    fast, slow = a_result("a", 1.0, frames_per_s=14_560.4), a_result("b", 2.0, frames_per_s=9.871)
+    text = shown(a_benchmark(fast, slow))
+    assert "14,560" in text
+    assert "9.87" in text
+
+
 def test_a_model_that_failed_is_a_line_beside_the_others() -> None:
     failure = Failure(name="bad", format="onnx", reason="its process was killed by SIGSEGV")
     text = shown(a_benchmark(a_result("good", 1.0), failures=[failure]))
