@@ -19,7 +19,7 @@ import numpy as np
 from leansight.benchmarks.machines import Launch, Machine, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.peaks import measure_peaks
-from leansight.benchmarks.probes.conditions import MachineState
+from leansight.benchmarks.probes.conditions import MachineState, require_cores
 from leansight.benchmarks.results.estimates import estimate_median, estimate_ratio
 from leansight.benchmarks.results.resources import MachinePeaks
 from leansight.benchmarks.results.result import (
@@ -109,9 +109,11 @@ def benchmark(
 
     Raises:
         BundleError: no model could be measured.
+        DataError: the machine has fewer cores than there are to be threads.
 
     """
     place = on or ThisMachine()
+    require_cores(settings.threads, place.facts.cores, place.on or "this machine")
     alone = not any(model.peer for model in models)
     began = time.monotonic()
     with ExitStack() as stack:

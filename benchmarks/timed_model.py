@@ -44,6 +44,7 @@ class TimedModel:
         self._memory: list[list[dict[str, float | None]]] = []  # of each launch
         self._count: GraphCount | None = None
         self._layer_times: tuple[tuple[str, str, float], ...] = ()
+        self._arena_bytes: int | None = None
         self._energy: Energy | None = None
         self._size_bytes = self._compressed_bytes = 0
         self._running: RunningModel
@@ -81,9 +82,12 @@ class TimedModel:
                 self._memory[-1] += block["memory"]
 
     def profile(self) -> None:
-        """Launch the process once more, for the times of the operations where it can tell them."""
-        if not self.failure and self._model.format == "onnx" and not self._model.peer:
-            with self._noting_failure(), self._launch() as running:
+        """Launch the process once more, for its arena and, if it can tell, operations' times."""
+        if self.failure or self._model.peer:
+            return
+        with self._noting_failure(), self._launch() as running:
+            self._arena_bytes = running.ask({"arena": self._model.format})["arena_bytes"]
+            if self._model.format == "onnx":
                 times = running.ask({"profile": _PROFILED_FRAMES})["layer_times"]
                 self._layer_times = tuple((name, kind, ms) for name, kind, ms in times)
 
@@ -163,6 +167,7 @@ class TimedModel:
             compressed_bytes=self._compressed_bytes,
             peak_rss_bytes=self._above(place.empty_bytes, "peak_rss"),
             model_rss_bytes=self._model_rss_bytes(),
+            arena_bytes=self._arena_bytes,
             steady_rss_bytes=self._above(place.empty_bytes, "rss"),
             steady_pss_bytes=self._above(place.empty_bytes, "pss"),
             start_ms=float(np.median(start_ms)),

@@ -7,6 +7,7 @@ in JSON lines on stdout: once when its first result is there, then once for each
 - {"frames": 10, "first": 0, "real_time": true}: a block of timed frames, which begins at that
   picture; then, of one thread, as many again for the processor's clock, at that priority
 - {"pixels": FILE}: the logits of prepared images (.npy)
+- {"arena": "tflite"}: the memory in which a model of that format computes
 - {"profile": 50}: the times of the operations, of so many frames, where the runtime can tell
 - {"meter": true}: why this machine has no meter of energy, "" if it has
 - {"energy_s": 2}: what that meter sees in so many seconds
@@ -97,6 +98,8 @@ class Loaded:
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what a line asks for, and return the answer."""
+        if "arena" in request:
+            return {"arena_bytes": arena(self.path, request["arena"], self.threads)}
         if "profile" in request:
             return {"layer_times": profile(self.path, self.threads, request["profile"])}
         if "energy_s" in request:
@@ -224,8 +227,21 @@ def profile(path: Path, threads: int, frames: int) -> "LayerTimes":
     """Return the times of the operations of an ONNX model, bare or in a bundle."""
     from leansight.benchmarks.probes.layer_times import onnx_layer_times  # memory is measured
 
-    model = path.read_bytes() if is_bare_model(path) else Bundle.load(path).read("model.onnx")
-    return onnx_layer_times(model, threads=threads, frames=frames)
+    return onnx_layer_times(model_bytes(path, "onnx"), threads=threads, frames=frames)
+
+
+def arena(path: Path, model_format: Format, threads: int) -> int | None:
+    """Return the memory in which a model computes."""
+    from leansight.benchmarks.probes.arena import arena_bytes  # memory is measured
+
+    return arena_bytes(model_bytes(path, model_format), model_format, threads=threads)
+
+
+def model_bytes(path: Path, model_format: Format) -> bytes:
+    """Return a model, bare or in a bundle."""
+    if is_bare_model(path):
+        return path.read_bytes()
+    return Bundle.load(path).read(f"model.{model_format}")
 
 
 def energy(classifier: Classifier, images: Sequence[Image], seconds: float) -> dict[str, Any]:

@@ -55,10 +55,12 @@ class BenchmarkResult:
     `compressed_bytes` is the file's size in a zip. Memory is above that of a process that has only
     imported numpy, None where the system does not tell: at most (`peak_rss_bytes`), of which the
     model's share is what came after the import of its runtime (`model_rss_bytes`: weights, tensors,
-    what the runtime makes of them; None of another runtime), and between
-    frames (`steady_rss_bytes`; `steady_pss_bytes` shares pages among the processes that have
-    them). `start_ms` is from the start of a process to its first result: to import (`import_ms`),
-    to load the model (`load_ms`), to classify once (`first_result_ms`), medians over all launches.
+    the code that they need; None of another runtime), and between frames (`steady_rss_bytes`;
+    `steady_pss_bytes` shares pages among the processes that have them). `arena_bytes` is what one
+    more copy of the model takes in a process that runs it: the tensor arena, and the weights where
+    the runtime packs them (see `probes.arena`; None where nobody measured). `start_ms` is from the
+    start of a process to its first result: to import (`import_ms`), to load the model (`load_ms`),
+    to classify once (`first_result_ms`), medians over all launches.
     `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
     of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
     `frames_per_s`: frames one after the other, all steps, on the wall's clock, with so many
@@ -104,6 +106,7 @@ class BenchmarkResult:
     energy: Energy | None = None
     frames_per_s: float | None = None
     model_rss_bytes: int | None = None
+    arena_bytes: int | None = None
     accuracy: Accuracy | None = None
     accuracy_failure: str = ""
 
