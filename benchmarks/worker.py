@@ -20,10 +20,10 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -52,6 +52,8 @@ from leansight.runtime.system.real_time import real_time
 if TYPE_CHECKING:
     from leansight.benchmarks.probes.captured_frames import CapturedFrames
     from leansight.benchmarks.probes.layer_times import LayerTimes
+
+T = TypeVar("T")
 
 
 def main(arguments: list[str]) -> int:
@@ -124,49 +126,57 @@ class Loaded:
 
 def _load(arguments: list[str], counters: ProcessCounters) -> tuple[Loaded, dict[str, Any]]:
     """Load the model and give a first result; return what the start took as well."""
-    path, named_format, threads, labels, pictures, source, spawned_ns = arguments
-    images = list(np.load(pictures).values())
-    captured = capture_from(source) if source else None
-    if captured is not None:
-        with captured.opened():
-            images = [captured.read()[0]]  # of what is not timed
-    memory = [memory_sample(int(spawned_ns))]
-    chosen = cast("Format", named_format)
-    importing_ns = time.monotonic_ns()
-    import_interpreter(chosen)
-    imported_ns = time.monotonic_ns()
+    path, named_format, threads, labels, pictures, source, spawned = arguments
+    chosen, spawned_ns = cast("Format", named_format), int(spawned)
+    images, captured = _read_images(pictures, source)
+    memory = [memory_sample(spawned_ns)]
+    import_ms, _ = _timed_ms(lambda: import_interpreter(chosen))
     runtime_rss = own_memory_bytes()["rss"]
-    loading_ns = time.monotonic_ns()
-    classifier = load_model(
-        Path(path), model_format=chosen, threads=int(threads), labels=int(labels)
+    load_ms, classifier = _timed_ms(
+        lambda: load_model(
+            Path(path), model_format=chosen, threads=int(threads), labels=int(labels)
+        )
     )
-    loaded_ns = time.monotonic_ns()
-    memory.append(memory_sample(int(spawned_ns)))
-    starting_ns = time.monotonic_ns()
-    run_once(classifier, images[0])
-    first_ns = time.monotonic_ns()
-    memory.append(memory_sample(int(spawned_ns)))
+    memory.append(memory_sample(spawned_ns))
+    first_result_ms, _ = _timed_ms(lambda: run_once(classifier, images[0]))
+    memory.append(memory_sample(spawned_ns))
     with real_time() as may_be_real_time:
         pass
     loaded = Loaded(
         path=Path(path),
         threads=int(threads),
-        spawned_ns=int(spawned_ns),
+        spawned_ns=spawned_ns,
         classifier=classifier,
         images=images,
         captured=captured,
         counters=counters,
     )
     return loaded, {
-        "load_ms": (imported_ns - importing_ns + loaded_ns - loading_ns) / 1e6,
+        "load_ms": import_ms + load_ms,
         "runtime_rss": runtime_rss,
-        "first_result_ms": (first_ns - starting_ns) / 1e6,
+        "first_result_ms": first_result_ms,
         "memory": memory,
         "input_shape": classifier.interpreter.input_shape,
         "outputs": len(classifier.labels),
         "settings": settings_of(classifier.interpreter),
         "real_time": may_be_real_time,
     }
+
+
+def _read_images(pictures: str, source: str) -> tuple[list[Image], "CapturedFrames | None"]:
+    """Return the pictures, or a source that is captured and one frame of it."""
+    if not source:
+        return list(np.load(pictures).values()), None
+    captured = capture_from(source)
+    with captured.opened():
+        return [captured.read()[0]], captured  # of what is not timed
+
+
+def _timed_ms(work: Callable[[], T]) -> tuple[float, T]:
+    """Return the milliseconds that something took, and what it gave."""
+    start_ns = time.monotonic_ns()
+    given = work()
+    return (time.monotonic_ns() - start_ns) / 1e6, given
 
 
 def capture_from(source: str) -> "CapturedFrames":
