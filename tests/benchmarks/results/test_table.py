@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 from doubles.benchmarks import STATE, a_benchmark, a_result
@@ -50,6 +51,20 @@ def test_frames_a_second_are_a_plain_number_however_many() -> None:
     text = shown(a_benchmark(fast, slow))
     assert "14,560" in text
     assert "9.87" in text
+
+
+def test_usual_names_are_on_one_line_beside_all_figures() -> None:
+    results = [
+        a_result(f"weather-small-{n}.bundle", ms, frames_per_s=1_483.0, format="onnx")
+        for n, ms in enumerate((0.1, 12.34, 2.5))
+    ]
+    text = shown(a_benchmark(*results))
+    costs, latency, undisturbed, *_ = re.split(r"(?=\n Model)", text)[1:]
+    for table in (costs, latency, undisturbed):
+        assert re.search(r"^ weather-small-0.bundle ", table, re.MULTILINE)
+    assert "12.34  12.22 to 12.46" in text
+    assert "123.4  122.2 to 124.6" in text
+    assert "25.00  24.75 to 25.25" in text
 
 
 def test_a_model_that_failed_is_a_line_beside_the_others() -> None:
