@@ -11,6 +11,7 @@ from leansight.benchmarks.results.resources import Energy, MachinePeaks, MemoryS
 from leansight.runtime.interpreter import Format
 
 FORMAT_VERSION: Final = 1
+_CLOSE_TO_1: Final = 1.1  # "1 to 1.03" would not exclude it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,9 +291,10 @@ class Benchmark:
         ratio = (
             comparison.ratio if comparison.faster == comparison.first else inverse(comparison.ratio)
         )
+        digits = ".4g" if ratio.value < _CLOSE_TO_1 else ".3g"
         return (
             f"{names[comparison.faster]} is faster than {names[slower]}: "
-            f"{ratio.value:.3g} times ({ratio.low:.3g} to {ratio.high:.3g})"
+            f"{ratio.value:{digits}} times ({ratio.low:{digits}} to {ratio.high:{digits}})"
         )
 
 

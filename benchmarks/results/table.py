@@ -209,7 +209,7 @@ def percent(share: Estimate | None) -> str:
     """Write a share as percents, its interval on a line below; "-" where there is none."""
     if share is None or share.low is None or share.high is None:
         return "-"
-    return f"{share.value:.1%}\n{100 * share.low:.1f} to {100 * share.high:.1f}"
+    return f"{share.value:.1%}\n{100 * share.low:.1f}–{100 * share.high:.1f}"
 
 
 def _share(share: float | None) -> str:

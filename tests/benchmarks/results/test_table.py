@@ -87,11 +87,15 @@ def test_the_accuracy_of_the_timed_files_has_its_intervals() -> None:
     )
     judged = a_result("judged", 1.0, accuracy=accuracy)
     text = shown(a_benchmark(judged, a_result("other", 1.0, accuracy_failure="no such label")))
-    for part in ("96.4%", "95.1 to 97.2", "other (tflite), accuracy: no such label"):
+    for part in ("96.4%", "95.1–97.2", "other (tflite), accuracy: no such label"):
         assert part in text
     # In 80 columns, beside the shares, there is room for a usual name.
-    text = shown(a_benchmark(replace(judged, name="signs.bundle")))
-    assert text.count("\n signs.bundle ") == 4  # in each table
+    sure = Estimate(value=1.0, low=0.762, high=1.0)
+    wide = replace(accuracy, accuracy=sure, balanced=sure, kept=sure, right=sure)
+    name = "weather-small.bundle"
+    text = shown(a_benchmark(replace(judged, name=name, accuracy=wide)))
+    assert text.count(f"\n {name} ") == 4  # in each table
+    assert "76.2–100.0" in text
 
 
 def test_throttling_makes_the_figures_invalid() -> None:
