@@ -19,7 +19,7 @@ import numpy as np
 from leansight.benchmarks.machines import Launch, Machine, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.peaks import measure_peaks
-from leansight.benchmarks.probes.conditions import MachineState
+from leansight.benchmarks.probes.conditions import MachineState, require_cores
 from leansight.benchmarks.results.estimates import estimate_median, estimate_ratio
 from leansight.benchmarks.results.resources import MachinePeaks
 from leansight.benchmarks.results.result import (
@@ -109,42 +109,74 @@ def benchmark(
 
     Raises:
         BundleError: no model could be measured.
+        DataError: the machine has fewer cores than there are to be threads.
 
     """
     place = on or ThisMachine()
+    require_cores(settings.threads, place.facts.cores, place.on or "this machine")
     alone = not any(model.peer for model in models)
-    began = time.monotonic()
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
         timed = [
             TimedModel(model, stack.enter_context(launch), settings.threads, alone=alone)
             for model, launch in _bring(models, images, place, settings, capture, folder)
         ]
-        states = tuple(_sittings(timed, place, settings, advanced))
-        seconds = time.monotonic() - began
-        peaks, energy = _measure_machine(timed, place, folder, settings)
+        course = _run(timed, place, folder, settings, advanced)
     found = [model for model in timed if not model.failure]
     if not found:
-        raise BundleError(timed[0].failure)
+        raise BundleError("; ".join(dict.fromkeys(model.failure for model in timed)))
     return Benchmark(
-        results=tuple(model.result(place, peaks) for model in found),
+        results=tuple(model.result(place, course.peaks) for model in found),
         details=tuple(model.detail(place) for model in found),
         failures=tuple(model.as_failure() for model in timed if model.failure),
         comparisons=_comparisons(found),
-        conditions=Conditions(
-            facts=place.facts,
-            states=states,
-            frames=frames,
-            counters=found[0].starts[0]["counters"],
-            pinned_to=tuple(found[0].starts[0]["pinned_to"]),
-            clock_ns=min(start["clock_ns"] for model in found for start in model.starts),
-            precision=settings.precision,
-            precision_reached=_is_precise(found, settings),
-            seconds=seconds,
-            real_time=all(model.at_real_time for model in found),
-            peaks=peaks,
-            energy=energy,
-        ),
+        conditions=_conditions(found, place, settings, course, frames),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Course:
+    """What was seen of the machine while models were measured; see `Conditions`."""
+
+    states: tuple[MachineState, ...]
+    seconds: float
+    peaks: MachinePeaks | None
+    energy: str
+
+
+def _run(
+    models: Sequence[TimedModel],
+    place: Machine,
+    folder: Path,
+    settings: Settings,
+    advanced: Callable[[int, int], None] | None,
+) -> _Course:
+    """Let all models take turns, then measure what takes a run of its own."""
+    began = time.monotonic()
+    states = tuple(_sittings(models, place, settings, advanced))
+    seconds = time.monotonic() - began
+    peaks, energy = _measure_machine(models, place, folder, settings)
+    return _Course(states=states, seconds=seconds, peaks=peaks, energy=energy)
+
+
+def _conditions(
+    found: Sequence[TimedModel], place: Machine, settings: Settings, course: _Course, frames: str
+) -> Conditions:
+    """Sum up under what conditions the models that did not fail were measured."""
+    first = found[0].starts[0]
+    return Conditions(
+        facts=place.facts,
+        states=course.states,
+        frames=frames,
+        counters=first["counters"],
+        pinned_to=tuple(first["pinned_to"]),
+        clock_ns=min(start["clock_ns"] for model in found for start in model.starts),
+        precision=settings.precision,
+        precision_reached=_is_precise(found, settings),
+        seconds=course.seconds,
+        real_time=all(model.at_real_time for model in found),
+        peaks=course.peaks,
+        energy=course.energy,
     )
 
 

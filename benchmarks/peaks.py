@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from leansight.benchmarks.machines import Machine
+from leansight.benchmarks.machines import Machine, RunningModel
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.picture import synthetic_image
 from leansight.benchmarks.probes.peak_graphs import PEAK_MACS, peak_graph
@@ -43,17 +43,10 @@ def measure_peaks(
         file = folder / f"peak.{chosen}"
         file.write_bytes(peak_graph(chosen))
         model = Model(name="int8 peak", path=file, format=chosen, digest=None)
+        brought = place.bring(model, pictures, threads=threads, hang_s=hang_s)
         try:
-            with (
-                place.bring(model, pictures, threads=threads, hang_s=hang_s) as launch,
-                launch() as running,
-            ):
-                running.ask({"warm_up_s": _WARM_UP_S})
-                asked = {"frames": _BLOCK_FRAMES, "first": 0, "real_time": True}
-                blocks = [running.ask(asked)["times_ns"] for _ in range(_BLOCKS)]
-                clock = "processor" if threads == 1 else "inference"
-                fastest_ns = min(time_ns for block in blocks for time_ns in block[clock])
-                macs_per_s[chosen] = PEAK_MACS / (fastest_ns / 1e9)
+            with brought as launch, launch() as running:
+                macs_per_s[chosen] = _macs_per_s(running, threads)
                 if copy_bytes_per_s is None:
                     copied = running.ask({"copy_bytes": _COPY_BYTES})
                     copy_bytes_per_s = 2 * _COPY_BYTES / copied["seconds"]
@@ -67,3 +60,13 @@ def measure_peaks(
         failure=failure,
     )
     return peaks, no_meter
+
+
+def _macs_per_s(running: RunningModel, threads: int) -> float:
+    """Return the multiply-adds a second of a peak graph's fastest run."""
+    running.ask({"warm_up_s": _WARM_UP_S})
+    asked = {"frames": _BLOCK_FRAMES, "first": 0, "real_time": True}
+    blocks = [running.ask(asked)["times_ns"] for _ in range(_BLOCKS)]
+    clock = "processor" if threads == 1 else "inference"
+    fastest_ns: int = min(time_ns for block in blocks for time_ns in block[clock])
+    return PEAK_MACS / (fastest_ns / 1e9)

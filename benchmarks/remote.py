@@ -242,9 +242,8 @@ class RemoteMachine:
         line = self._line(self._silence_s)
         if not line:
             self._ssh.wait()
-            raise RemoteError(
-                f"the connection to {self._there.on} was lost: {self._log.lines()[-1]}"
-            )
+            last = self._log.lines()[-1]
+            raise RemoteError(f"the connection to {self._there.on} was lost ({last}): try again")
         try:
             answer: object = json.loads(line)
         except (ValueError, RecursionError):

@@ -44,6 +44,7 @@ class TimedModel:
         self._memory: list[list[dict[str, float | None]]] = []  # of each launch
         self._count: GraphCount | None = None
         self._layer_times: tuple[tuple[str, str, float], ...] = ()
+        self._arena_bytes: int | None = None
         self._energy: Energy | None = None
         self._size_bytes = self._compressed_bytes = 0
         self._running: RunningModel
@@ -81,9 +82,12 @@ class TimedModel:
                 self._memory[-1] += block["memory"]
 
     def profile(self) -> None:
-        """Launch the process once more, for the times of the operations where it can tell them."""
-        if not self.failure and self._model.format == "onnx" and not self._model.peer:
-            with self._noting_failure(), self._launch() as running:
+        """Launch the process once more, for its arena and, if it can tell, operations' times."""
+        if self.failure or self._model.peer:
+            return
+        with self._noting_failure(), self._launch() as running:
+            self._arena_bytes = running.ask({"arena": self._model.format})["arena_bytes"]
+            if self._model.format == "onnx":
                 times = running.ask({"profile": _PROFILED_FRAMES})["layer_times"]
                 self._layer_times = tuple((name, kind, ms) for name, kind, ms in times)
 
@@ -110,8 +114,10 @@ class TimedModel:
 
     def as_failure(self) -> Failure:
         """Say why there is no result."""
-        model = self._model
-        return Failure(name=model.name, format=model.format, reason=self.failure, peer=model.peer)
+        model, reason = self._model, self.failure
+        for known in (model.path, model.name):  # the row has the name
+            reason = reason.removeprefix(f"{known}: ")
+        return Failure(name=model.name, format=model.format, reason=reason, peer=model.peer)
 
     def times_ms(self, clock: str) -> Floats:
         """Return the times by a step's name or "processor", (launches, rounds, frames)."""
@@ -161,6 +167,7 @@ class TimedModel:
             compressed_bytes=self._compressed_bytes,
             peak_rss_bytes=self._above(place.empty_bytes, "peak_rss"),
             model_rss_bytes=self._model_rss_bytes(),
+            arena_bytes=self._arena_bytes,
             steady_rss_bytes=self._above(place.empty_bytes, "rss"),
             steady_pss_bytes=self._above(place.empty_bytes, "pss"),
             start_ms=float(np.median(start_ms)),

@@ -7,6 +7,7 @@ in JSON lines on stdout: once when its first result is there, then once for each
 - {"frames": 10, "first": 0, "real_time": true}: a block of timed frames, which begins at that
   picture; then, of one thread, as many again for the processor's clock, at that priority
 - {"pixels": FILE}: the logits of prepared images (.npy)
+- {"arena": "tflite"}: the memory in which a model of that format computes
 - {"profile": 50}: the times of the operations, of so many frames, where the runtime can tell
 - {"meter": true}: why this machine has no meter of energy, "" if it has
 - {"energy_s": 2}: what that meter sees in so many seconds
@@ -19,10 +20,10 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from leansight.benchmarks.probes.captured_frames import CapturedFrames
     from leansight.benchmarks.probes.layer_times import LayerTimes
 
+T = TypeVar("T")
+
 
 def main(arguments: list[str]) -> int:
     """Answer until stdin closes.
@@ -74,10 +77,12 @@ def main(arguments: list[str]) -> int:
             )
             for line in sys.stdin:
                 _answer(**loaded.answer(json.loads(line)))
-    except (LeansightError, OSError, ValueError) as error:
-        place = "" if isinstance(error, LeansightError) else f"{path}: "
-        _answer(error=place + " ".join(str(error).split()))
-        return 1
+    except LeansightError as error:
+        return _refuse(str(error))
+    except (OSError, ValueError) as error:
+        return _refuse(f"{path}: {error}")
+    except Exception as error:  # noqa: BLE001 -- what interpreters raise shares no base class
+        return _refuse(f"{path}: it cannot be run: {error or type(error).__name__}")
     return 0
 
 
@@ -95,6 +100,8 @@ class Loaded:
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what a line asks for, and return the answer."""
+        if "arena" in request:
+            return {"arena_bytes": arena(self.path, request["arena"], self.threads)}
         if "profile" in request:
             return {"layer_times": profile(self.path, self.threads, request["profile"])}
         if "energy_s" in request:
@@ -119,49 +126,57 @@ class Loaded:
 
 def _load(arguments: list[str], counters: ProcessCounters) -> tuple[Loaded, dict[str, Any]]:
     """Load the model and give a first result; return what the start took as well."""
-    path, named_format, threads, labels, pictures, source, spawned_ns = arguments
-    images = list(np.load(pictures).values())
-    captured = capture_from(source) if source else None
-    if captured is not None:
-        with captured.opened():
-            images = [captured.read()[0]]  # of what is not timed
-    memory = [memory_sample(int(spawned_ns))]
-    chosen = cast("Format", named_format)
-    importing_ns = time.monotonic_ns()
-    import_interpreter(chosen)
-    imported_ns = time.monotonic_ns()
+    path, named_format, threads, labels, pictures, source, spawned = arguments
+    chosen, spawned_ns = cast("Format", named_format), int(spawned)
+    images, captured = _read_images(pictures, source)
+    memory = [memory_sample(spawned_ns)]
+    import_ms, _ = _timed_ms(lambda: import_interpreter(chosen))
     runtime_rss = own_memory_bytes()["rss"]
-    loading_ns = time.monotonic_ns()
-    classifier = load_model(
-        Path(path), model_format=chosen, threads=int(threads), labels=int(labels)
+    load_ms, classifier = _timed_ms(
+        lambda: load_model(
+            Path(path), model_format=chosen, threads=int(threads), labels=int(labels)
+        )
     )
-    loaded_ns = time.monotonic_ns()
-    memory.append(memory_sample(int(spawned_ns)))
-    starting_ns = time.monotonic_ns()
-    run_once(classifier, images[0])
-    first_ns = time.monotonic_ns()
-    memory.append(memory_sample(int(spawned_ns)))
+    memory.append(memory_sample(spawned_ns))
+    first_result_ms, _ = _timed_ms(lambda: run_once(classifier, images[0]))
+    memory.append(memory_sample(spawned_ns))
     with real_time() as may_be_real_time:
         pass
     loaded = Loaded(
         path=Path(path),
         threads=int(threads),
-        spawned_ns=int(spawned_ns),
+        spawned_ns=spawned_ns,
         classifier=classifier,
         images=images,
         captured=captured,
         counters=counters,
     )
     return loaded, {
-        "load_ms": (imported_ns - importing_ns + loaded_ns - loading_ns) / 1e6,
+        "load_ms": import_ms + load_ms,
         "runtime_rss": runtime_rss,
-        "first_result_ms": (first_ns - starting_ns) / 1e6,
+        "first_result_ms": first_result_ms,
         "memory": memory,
         "input_shape": classifier.interpreter.input_shape,
         "outputs": len(classifier.labels),
         "settings": settings_of(classifier.interpreter),
         "real_time": may_be_real_time,
     }
+
+
+def _read_images(pictures: str, source: str) -> tuple[list[Image], "CapturedFrames | None"]:
+    """Return the pictures, or a source that is captured and one frame of it."""
+    if not source:
+        return list(np.load(pictures).values()), None
+    captured = capture_from(source)
+    with captured.opened():
+        return [captured.read()[0]], captured  # of what is not timed
+
+
+def _timed_ms(work: Callable[[], T]) -> tuple[float, T]:
+    """Return the milliseconds that something took, and what it gave."""
+    start_ns = time.monotonic_ns()
+    given = work()
+    return (time.monotonic_ns() - start_ns) / 1e6, given
 
 
 def capture_from(source: str) -> "CapturedFrames":
@@ -222,8 +237,21 @@ def profile(path: Path, threads: int, frames: int) -> "LayerTimes":
     """Return the times of the operations of an ONNX model, bare or in a bundle."""
     from leansight.benchmarks.probes.layer_times import onnx_layer_times  # memory is measured
 
-    model = path.read_bytes() if is_bare_model(path) else Bundle.load(path).read("model.onnx")
-    return onnx_layer_times(model, threads=threads, frames=frames)
+    return onnx_layer_times(model_bytes(path, "onnx"), threads=threads, frames=frames)
+
+
+def arena(path: Path, model_format: Format, threads: int) -> int | None:
+    """Return the memory in which a model computes."""
+    from leansight.benchmarks.probes.arena import arena_bytes  # memory is measured
+
+    return arena_bytes(model_bytes(path, model_format), model_format, threads=threads)
+
+
+def model_bytes(path: Path, model_format: Format) -> bytes:
+    """Return a model, bare or in a bundle."""
+    if is_bare_model(path):
+        return path.read_bytes()
+    return Bundle.load(path).read(f"model.{model_format}")
 
 
 def energy(classifier: Classifier, images: Sequence[Image], seconds: float) -> dict[str, Any]:
@@ -280,6 +308,12 @@ def load_model(path: Path, *, model_format: Format, threads: int, labels: int = 
         labels=tuple(str(number) for number in range(logits.size)),
         policy=DecisionPolicy(),
     )
+
+
+def _refuse(reason: str) -> int:
+    """Answer why not, in one line; return the exit code."""
+    _answer(error=" ".join(reason.split()))
+    return 1
 
 
 def _answer(**values: object) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 _NO_FOLDER, _NO_WHEEL, _NO_VENV, _NO_PACKAGES = 81, 82, 83, 84
 INSTALL_S: Final = 1800.0  # a slow network, a slow card
+_PROBE_BYTES: Final = 32_000_000  # what makes an environment does not say that its disk is full
 # The folder is removed when this shell ends, for whatever reason. It is below the home folder:
 # /tmp is memory on some boards. The wheel's bytes come first on stdin, then what is asked.
 _SCRIPT: Final = """\
@@ -15,7 +16,10 @@ trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 export TMPDIR="$folder"
 head -c {size} >"$folder/{name}" || exit {no_wheel}
-{python} -m venv "$folder/venv" >&2 </dev/null || exit {no_venv}
+if ! {python} -m venv "$folder/venv" >&2 </dev/null; then
+  LC_ALL=C head -c {probe} /dev/zero >"$folder/probe"
+  exit {no_venv}
+fi
 "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
 "$folder/{name}{extras}" >&2 </dev/null || exit {no_packages}
 "$folder/venv/bin/python" -P -m {module}
@@ -31,6 +35,7 @@ def carrying_command(wheel: Path, python: str, module: str) -> str:
         python=shlex.quote(python),
         module=module,
         extras=_EXTRAS,
+        probe=_PROBE_BYTES,
         no_folder=_NO_FOLDER,
         no_wheel=_NO_WHEEL,
         no_venv=_NO_VENV,
@@ -49,7 +54,7 @@ def refusal_of(code: int, said: Sequence[str], python: str) -> str | None:
             return f"nothing can be written in the home folder there: {last}"
         case code if code == _NO_VENV:
             text = " ".join(said)
-            if "ensurepip" in text or "No module named venv" in text:
+            if "ensurepip is not available" in text or "No module named venv" in text:
                 return (
                     f"{python} there makes no environments. Type there: "
                     "sudo apt install python3-venv"

@@ -11,8 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from leansight.runtime.errors import DataError
 from leansight.runtime.system.board import read_board, read_throttled_bits
-from leansight.runtime.system.kernel import board_or_processor, processor_flags, stolen_s
+from leansight.runtime.system.kernel import (
+    board_or_processor,
+    core_count,
+    processor_flags,
+    stolen_s,
+)
 
 _SYS: Final = Path("/sys")
 # What decides which int8 kernels an interpreter takes.
@@ -33,7 +39,8 @@ class MachineFacts:
     """What does not change while something is measured.
 
     `versions`: of the packages that take part. `timer_ns`: the smallest step of the clock that
-    was seen. `features`: those of the processor that interpreters have kernels for.
+    was seen. `cores`: those that the benchmark may use. `features`: those of the processor that
+    interpreters have kernels for.
     """
 
     name: str
@@ -43,6 +50,7 @@ class MachineFacts:
     features: tuple[str, ...]
     governor: str | None
     timer_ns: int
+    cores: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -81,12 +89,24 @@ def read_facts() -> MachineFacts:
         features=tuple(sorted(_FEATURES & processor_flags())),
         governor=_text(_SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
         timer_ns=_timer_ns(),
+        cores=core_count(),
     )
 
 
 def facts_from(values: Mapping[str, Any]) -> MachineFacts:
     """Return what `MachineFacts.to_dict` gave, after a way as JSON."""
     return MachineFacts(**{**values, "features": tuple(values["features"])})
+
+
+def require_cores(threads: int, cores: int, place: str = "this machine") -> None:
+    """Raise DataError where a machine has not as many cores as there are to be threads."""
+    if threads > cores:
+        there = "1 core" if cores == 1 else f"{cores} cores"
+        raise DataError(
+            f"{place} has {there}: {threads} threads would wait for each other. "
+            f"Give {cores} at most",
+            parameter="threads",
+        )
 
 
 def machine() -> str:

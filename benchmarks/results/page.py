@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, titles
-from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, scaled
+from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, rate, scaled
 from leansight.runtime.extras import require
 from leansight.runtime.system.whole_files import write_whole
 
@@ -61,6 +61,7 @@ def write_page(found: Benchmark | Sequence[Benchmark], path: Path) -> None:
         sections=sections,
         work_title=WORK_TITLE,
         scaled=scaled,
+        rate=rate,
         interval=interval,
         layer_times_note=layer_times_note,
         shortened=shortened,
@@ -77,7 +78,12 @@ def layer_times_note(result: BenchmarkResult) -> str:
 
 
 def shortened(name: str) -> str:
-    """Return the end of an operation's name, which tells it from the others."""
+    """Return the end of an operation's name, which tells it from the others.
+
+    Of a converter's own name, in which a number is all that differs, that is nothing.
+    """
+    if name.rpartition(";")[2].isdigit():
+        return ""
     return name if len(name) <= _NAME_LENGTH else "…" + name[1 - _NAME_LENGTH :]
 
 
@@ -108,7 +114,13 @@ def draw_pareto(found: Benchmark) -> str:
         time, look = result.undisturbed_ms, look_of(number)
         area = max(_AREA * result.size_bytes / largest, _LEAST_AREA)
         axes.scatter(
-            time.value, heights[-1], s=area, color=look.colour, marker=look.marker, alpha=0.7
+            time.value,
+            heights[-1],
+            s=area,
+            marker=look.marker,
+            facecolor=(look.colour, 0.4),  # what lies below is seen
+            edgecolor=look.colour,
+            zorder=3 - area / _AREA,
         )
         if share and share.low is not None and share.high is not None:
             axes.plot([time.value] * 2, [100 * share.low, 100 * share.high], color=look.colour)

@@ -11,8 +11,10 @@ from leansight.benchmarks.results.table import scaled
 from leansight.runtime.errors import DataError
 
 Row = Mapping[str, Any]
+Verdict = Literal["worse", "better", "same"]
 _COUNTS: Final = {"size_bytes": "size", "macs": "MACs", "peak_rss_bytes": "peak RAM"}
 _MEASURED: Final = "measured"
+_PEAK: Final = "int8 peak"
 _SHARES: Final = {"accuracy": "accuracy", "balanced": "balanced accuracy", "kept": "share kept"}
 
 
@@ -24,7 +26,7 @@ class Change:
     figure: str
     old: float
     new: float
-    verdict: Literal["worse", "better", "same"]
+    verdict: Verdict
 
     def __str__(self) -> str:
         """Say it in one line."""
@@ -34,8 +36,25 @@ class Change:
         return f"{self.verdict:<6} {self.model}: {self.figure} {old} -> {new}"
 
 
+def change_lines(changes: Sequence[Change]) -> list[str]:
+    """Return a line for each change that is worse or better, then for each model one of the rest.
+
+    What is written alike in both is written once.
+    """
+    same: dict[str, list[str]] = {}
+    for change in changes:
+        if change.verdict == "same":
+            old, new = (_written(change.figure, value) for value in (change.old, change.new))
+            both = old if old == new else f"{old} -> {new}"
+            same.setdefault(change.model, []).append(f"{change.figure} {both}")
+    rest = [f"{'same':<6} {model}: {', '.join(figures)}" for model, figures in same.items()]
+    return [*(str(change) for change in changes if change.verdict != "same"), *rest]
+
+
 def _written(figure: str, value: float) -> str:
     """Write a figure with its unit."""
+    if figure.startswith(_PEAK):
+        return f"{scaled(value)}MAC/s"
     if figure in _SHARES.values():
         return f"{value:.1%}"
     if figure not in _COUNTS.values():
@@ -57,7 +76,9 @@ def read_result_file(path: Path) -> Row:
             f"{path} cannot be read: {(error.strerror or str(error)).lower()}"
         ) from error
     except ValueError as error:
-        raise DataError(f"{path} is no result file of `leansight bench`: {error}") from error
+        raise DataError(
+            f"{path} is no result file of `leansight bench`: name a file that `--out` wrote"
+        ) from error
     if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
         raise DataError(
             f"{path} is no result file of `leansight bench` of this version: measure again"
@@ -79,10 +100,11 @@ def _machines(found: Row) -> Sequence[Row]:
 def compare_results(old: Row, new: Row, *, allowed: float) -> list[Change]:
     """Return how each model of the old benchmark has changed.
 
-    A time is worse or better if its ratio is further from 1 than `allowed` (0.05 for 5 %) and the
-    95 % intervals do not overlap; a share, if the intervals do not overlap; a count of bytes or
-    MACs, if its ratio is. A model or a machine that is missing in the new benchmark, or failed
-    there, is worse. Of several machines, each is compared with itself.
+    A time is worse or better if its ratio is further from 1 than `allowed` (0.05 for 5 %), as it is
+    and beside the machine's int8 peak in the same run, and the 95 % intervals do not overlap; a
+    share, if the intervals do not overlap; a count of bytes or MACs, if its ratio is. A model or a
+    machine that is missing in the new benchmark, or failed there, is worse. Of several machines,
+    each is compared with itself.
 
     Raises:
         DataError: other machines, or other numbers of threads: their times say nothing.
@@ -106,12 +128,31 @@ def compare_results(old: Row, new: Row, *, allowed: float) -> list[Change]:
 def _compared(old: Row, new: Row, allowed: float) -> list[Change]:
     """Compare what one machine found."""
     _require_same_machine(old, new)
+    peaks = [found["conditions"]["peaks"] or {} for found in (old, new)]
+    before, after = (found.get("int8_macs_per_s", {}) for found in peaks)
     now = {(row["name"], row["format"]): row for row in new["results"]}
     changes: list[Change] = []
     for row in old["results"]:
-        model, later = f"{row['name']} ({row['format']})", now.get((row["name"], row["format"]))
-        changes += [_gone(model)] if later is None else _changes(model, row, later, allowed)
-    return changes
+        kind = row["format"]
+        model, later = f"{row['name']} ({kind})", now.get((row["name"], kind))
+        speed = after[kind] / before[kind] if kind in before and kind in after else 1.0
+        changes += [_gone(model)] if later is None else _changes(model, row, later, allowed, speed)
+    return [*changes, *_of_machine(before, after)]
+
+
+def _of_machine(before: Mapping[str, float], after: Mapping[str, float]) -> list[Change]:
+    """Return how fast the machine itself was, which is neither better nor worse."""
+    return [
+        Change(
+            model="the machine",
+            figure=f"{_PEAK} ({kind})",
+            old=before[kind],
+            new=after[kind],
+            verdict="same",
+        )
+        for kind in before
+        if kind in after
+    ]
 
 
 def _gone(what: str) -> Change:
@@ -131,16 +172,15 @@ def _require_same_machine(old: Row, new: Row) -> None:
         raise DataError(f"one was measured on {before}, the other on {after}: measure on one")
 
 
-def _changes(model: str, old: Row, new: Row, allowed: float) -> Iterator[Change]:
+def _changes(model: str, old: Row, new: Row, allowed: float, speed: float) -> Iterator[Change]:
+    """Yield the change of each figure; the machine itself was `speed` times as fast as before."""
     time, later = old["undisturbed_ms"], new["undisturbed_ms"]
     yield Change(
         model=model,
         figure="undisturbed ms",
         old=time["value"],
         new=later["value"],
-        verdict=_of_ratio(later["value"] / time["value"], allowed)
-        if _apart(time, later)
-        else "same",
+        verdict=_of_time(time, later, allowed, speed),
     )
     for field, figure in _COUNTS.items():
         before, after = old[field], new[field]
@@ -156,7 +196,7 @@ def _changes(model: str, old: Row, new: Row, allowed: float) -> Iterator[Change]
 
 def _of_share(model: str, figure: str, old: Row, new: Row) -> Change:
     before, after = old["value"], new["value"]
-    verdict: Literal["worse", "better", "same"] = "worse" if after < before else "better"
+    verdict: Verdict = "worse" if after < before else "better"
     return Change(
         model=model,
         figure=figure,
@@ -166,7 +206,14 @@ def _of_share(model: str, figure: str, old: Row, new: Row) -> Change:
     )
 
 
-def _of_ratio(ratio: float, allowed: float) -> Literal["worse", "better", "same"]:
+def _of_time(old: Row, new: Row, allowed: float, speed: float) -> Verdict:
+    """Judge a time as it is and as the machine would have taken it at its speed of before."""
+    ratio = new["value"] / old["value"]
+    as_it_is, at_old_speed = (_of_ratio(each, allowed) for each in (ratio, ratio * speed))
+    return as_it_is if _apart(old, new) and as_it_is == at_old_speed else "same"
+
+
+def _of_ratio(ratio: float, allowed: float) -> Verdict:
     if ratio > 1 + allowed:
         return "worse"
     return "better" if ratio < 1 / (1 + allowed) else "same"

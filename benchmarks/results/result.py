@@ -11,6 +11,7 @@ from leansight.benchmarks.results.resources import Energy, MachinePeaks, MemoryS
 from leansight.runtime.interpreter import Format
 
 FORMAT_VERSION: Final = 1
+_CLOSE_TO_1: Final = 1.1  # "1 to 1.03" would not exclude it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +56,12 @@ class BenchmarkResult:
     `compressed_bytes` is the file's size in a zip. Memory is above that of a process that has only
     imported numpy, None where the system does not tell: at most (`peak_rss_bytes`), of which the
     model's share is what came after the import of its runtime (`model_rss_bytes`: weights, tensors,
-    what the runtime makes of them; None of another runtime), and between
-    frames (`steady_rss_bytes`; `steady_pss_bytes` shares pages among the processes that have
-    them). `start_ms` is from the start of a process to its first result: to import (`import_ms`),
-    to load the model (`load_ms`), to classify once (`first_result_ms`), medians over all launches.
+    the code that they need; None of another runtime), and between frames (`steady_rss_bytes`;
+    `steady_pss_bytes` shares pages among the processes that have them). `arena_bytes` is what one
+    more copy of the model takes in a process that runs it: the tensor arena, and the weights where
+    the runtime packs them (see `probes.arena`; None where nobody measured). `start_ms` is from the
+    start of a process to its first result: to import (`import_ms`), to load the model (`load_ms`),
+    to classify once (`first_result_ms`), medians over all launches.
     `undisturbed_ms` is what inference takes when no other program is in its way: the low quantile
     of the processor's time, or with several threads of the time that passed (`undisturbed_clock`).
     `frames_per_s`: frames one after the other, all steps, on the wall's clock, with so many
@@ -104,6 +107,7 @@ class BenchmarkResult:
     energy: Energy | None = None
     frames_per_s: float | None = None
     model_rss_bytes: int | None = None
+    arena_bytes: int | None = None
     accuracy: Accuracy | None = None
     accuracy_failure: str = ""
 
@@ -287,9 +291,10 @@ class Benchmark:
         ratio = (
             comparison.ratio if comparison.faster == comparison.first else inverse(comparison.ratio)
         )
+        digits = ".4g" if ratio.value < _CLOSE_TO_1 else ".3g"
         return (
             f"{names[comparison.faster]} is faster than {names[slower]}: "
-            f"{ratio.value:.3g} times ({ratio.low:.3g} to {ratio.high:.3g})"
+            f"{ratio.value:{digits}} times ({ratio.low:{digits}} to {ratio.high:{digits}})"
         )
 
 

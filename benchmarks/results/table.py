@@ -14,6 +14,7 @@ from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Work
 from leansight.runtime.service.caption import printable
 
 WORK_TITLE: Final = "Instructions a frame in an emulated Pi: work, not time"
+_WHOLE_FROM: Final = 100  # frames a second that need no fraction
 _PERCENTILES: Final = ("p50", "p90", "p99")
 
 
@@ -83,7 +84,7 @@ def notes(found: Benchmark) -> list[str]:
 
 
 def _peak_notes(found: Benchmark) -> list[str]:
-    """Say what "Of peak" is of."""
+    """Say what "Of\npeak" is of."""
     peaks = found.conditions.peaks
     if peaks is None:
         return []
@@ -125,11 +126,11 @@ def _load(found: Benchmark) -> str:
 def _costs(results: Sequence[BenchmarkResult]) -> Table:
     columns = {
         "Size": _starred(results, "size_bytes", _bytes),
-        "Parameters": _starred(results, "parameters", scaled),
+        "Para-\nmeters": _starred(results, "parameters", scaled),
         "MACs": _starred(results, "macs", scaled),
-        "Peak RAM": _starred(results, "peak_rss_bytes", _bytes),
-        "Start ms": _starred(results, "start_ms", "{:.0f}".format),
-        "Frames/s": ["-" if r.frames_per_s is None else f"{r.frames_per_s:.4g}" for r in results],
+        "Peak\nRAM": _starred(results, "peak_rss_bytes", _bytes),
+        "Start\nms": _starred(results, "start_ms", "{:.0f}".format),
+        "Frames\n/s": ["-" if r.frames_per_s is None else rate(r.frames_per_s) for r in results],
     }
     return _table(results, columns)
 
@@ -160,14 +161,14 @@ def _undisturbed(found: Benchmark) -> Table:
     results = found.results
     ratios = [found.compared(0, n).ratio for n in range(1, len(results))]
     columns = {
-        "Undisturbed ms": _starred(results, "undisturbed_ms.value", "{:.3f}".format),
-        "95 %": [interval(r.undisturbed_ms, ".3f") for r in results],
+        "Undis-\nturbed ms": _starred(results, "undisturbed_ms.value", _four_digits),
+        "95 %": [_interval(r.undisturbed_ms) for r in results],
     }
     if ratios:
-        columns["Ratio"] = ["1", *(f"{ratio.value:.3f}" for ratio in ratios)]
-        columns["95 % "] = ["", *(interval(ratio, ".3f") for ratio in ratios)]
+        columns["Ratio"] = ["1", *(_four_digits(ratio.value) for ratio in ratios)]
+        columns["95 % "] = ["", *map(_interval, ratios)]
     if any(r.int8_peak_share is not None for r in results):
-        columns["Of peak"] = [_share(r.int8_peak_share) for r in results]
+        columns["Of\npeak"] = [_share(r.int8_peak_share) for r in results]
     if any(r.energy for r in results):
         columns["mJ"] = [f"{r.energy.mj_per_frame:.2f}" if r.energy else "-" for r in results]
     if all(r.counts for r in results):
@@ -208,7 +209,7 @@ def percent(share: Estimate | None) -> str:
     """Write a share as percents, its interval on a line below; "-" where there is none."""
     if share is None or share.low is None or share.high is None:
         return "-"
-    return f"{share.value:.1%}\n{100 * share.low:.1f} to {100 * share.high:.1f}"
+    return f"{share.value:.1%}\n{100 * share.low:.1f}–{100 * share.high:.1f}"
 
 
 def _share(share: float | None) -> str:
@@ -220,6 +221,20 @@ def interval(estimate: Estimate, digits: str) -> str:
     if estimate.low is None or estimate.high is None:
         return "-"
     return f"{estimate.low:{digits}} to {estimate.high:{digits}}"
+
+
+def _interval(estimate: Estimate) -> str:
+    """Write an interval with as many decimals as its estimate has."""
+    return interval(estimate, f".{_decimals(estimate.value)}f")
+
+
+def _four_digits(value: float) -> str:
+    """Write "0.123", "1.234", "12.34", "123.4" and "1234.5": no narrower an interval is known."""
+    return f"{value:.{_decimals(value)}f}"
+
+
+def _decimals(value: float) -> int:
+    return 3 if value < 10 else 2 if value < 100 else 1  # noqa: PLR2004 -- powers of ten
 
 
 def _table(results: Sequence[BenchmarkResult], columns: dict[str, list[str]]) -> Table:
@@ -266,6 +281,11 @@ def scaled(count: float) -> str:
         if abs(count) >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count} "
+
+
+def rate(per_s: float) -> str:
+    """Write 14560.4 as "14,560", and 9.871 as "9.87"."""
+    return f"{per_s:,.0f}" if per_s >= _WHOLE_FROM else f"{per_s:.3g}"
 
 
 def many(count: int, noun: str) -> str:

@@ -43,6 +43,13 @@ def own_memory_bytes() -> dict[str, int | None]:
     return memory_bytes(*texts)
 
 
+def anonymous_bytes() -> int | None:
+    """Return this process's resident memory that no file is behind, None where it is not told."""
+    status = STATUS.read_text() if STATUS.exists() else ""
+    found = re.search(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
 def board_or_processor() -> str:
     """Return the name of the board, or else of the processor."""
     if _BOARD.exists():
@@ -67,6 +74,13 @@ def stolen_s() -> float | None:
     text = _TIMES.read_text() if _TIMES.exists() else ""
     found = re.match(r"cpu +(?:\d+ ){7}(\d+)", text)  # the eighth: steal
     return int(found[1]) / os.sysconf("SC_CLK_TCK") if found else None
+
+
+def core_count() -> int:
+    """Return on how many cores this process may run."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def hold_on_cores(threads: int) -> list[int]:

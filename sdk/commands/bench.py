@@ -8,6 +8,7 @@ import click
 
 from leansight.runtime.extras import require
 from leansight.runtime.interpreter import FORMATS, Format
+from leansight.runtime.system.kernel import core_count
 from leansight.runtime.system.whole_files import scratch_folder
 from leansight.sdk.commands.benchmark.compare import BenchCommand
 from leansight.sdk.commands.benchmark.options import (
@@ -74,7 +75,7 @@ def command(
     """
     require("rich.progress", package="rich", extra="bench")
     require_files(files)
-    _require_places(places, pictures)
+    _require_places(places, pictures, measuring.threads)
     with scratch_folder() as scratch:
         measured = _measure(models, measuring, model_format, pictures, trust, places, scratch)
     write_results(measured, files)
@@ -82,10 +83,13 @@ def command(
         sys.exit(1)
 
 
-def _require_places(places: PlaceOptions, pictures: PictureOptions) -> None:
+def _require_places(places: PlaceOptions, pictures: PictureOptions, threads: int) -> None:
     """Refuse, before anything is measured, what this machine cannot do."""
     from leansight.benchmarks.emulation.tools import require_tools
+    from leansight.benchmarks.probes.conditions import require_cores
 
+    if not places.on:
+        require_cores(threads, core_count())
     if places.emulate:
         require_tools(compiles=places.wheel is None)
     if places.peers and pictures.camera is not None:

@@ -276,7 +276,7 @@ def test_a_connection_that_breaks_leaves_nothing(served: Far, tiny_bundle: Path)
     os.kill(ssh, signal.SIGKILL)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert said == "leansight: the connection to far was lost: nothing was said\n"
+    assert said == "leansight: the connection to far was lost (nothing was said): try again\n"
     until(served.is_clean)
 
 

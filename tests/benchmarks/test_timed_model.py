@@ -9,6 +9,7 @@ import pytest
 
 from leansight.benchmarks.machines import RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
+from leansight.benchmarks.probes.frame_times import STEPS
 from leansight.benchmarks.timed_model import TimedModel
 
 
@@ -41,23 +42,34 @@ def test_real_time_is_for_models_that_all_can_have_it(
     assert timed.at_real_time is expected
 
 
+STARTED: Mapping[str, Any] = {
+    "outputs": 3,
+    "memory": [],
+    "real_time": False,
+    "settings": {},
+    **dict.fromkeys(("import_ms", "load_ms", "first_result_ms"), 1.0),
+}
+
+
 def test_frames_a_second_are_of_all_steps_and_all_frames(
     tiny_tflite: bytes, tmp_path: Path
 ) -> None:
-    """Two frames of 10 ms and two of 30 ms, one after the other: 4 in 80 ms."""
-    steps_ns = {
+    """Frames of 10, 30, 10 and 110 ms, one after the other: 4 in 160 ms."""
+    steps_ns: dict[str, list[int]] = {
         "preprocess": [1_000_000, 2_000_000],
         "inference": [8_000_000, 27_000_000],
         "decision": [1_000_000, 1_000_000],
         "processor": [],
     }
-    started = {"outputs": 3, "memory": [], "real_time": False, "settings": {}}
-    started |= dict.fromkeys(("import_ms", "load_ms", "first_result_ms"), 1.0)
+    slower_ns = {**steps_ns, "inference": [8_000_000, 107_000_000]}
+
+    def ask(request: Mapping[str, Any]) -> dict[str, Any]:
+        times_ns = slower_ns if request.get("first") else steps_ns
+        return {"memory": [], "times_ns": times_ns, "counts": {}}
 
     @contextmanager
     def launch() -> Iterator[RunningModel]:
-        block = {"memory": [], "times_ns": steps_ns, "counts": {}}
-        yield RunningModel(start=started, ask=lambda _: dict(block))
+        yield RunningModel(start=STARTED, ask=ask)
 
     file = tmp_path / "a.tflite"
     file.write_bytes(tiny_tflite)
@@ -69,5 +81,40 @@ def test_frames_a_second_are_of_all_steps_and_all_frames(
             one.time_block(2, first=0)
             one.time_block(2, first=2)
         assert one.failure == ""
-    assert timed.result(ThisMachine()).frames_per_s == 50
+    assert timed.result(ThisMachine()).frames_per_s == 25
     assert in_peer.result(ThisMachine()).frames_per_s is None
+
+
+@pytest.mark.parametrize(
+    ("launches", "expected"),
+    [
+        ([(10, [15, 40, 30]), (20, [55])], 35),
+        ([(10, [50]), (20, [25])], 40),
+        ([(None, [None]), (None, [None])], None),
+    ],
+)
+def test_the_models_memory_is_the_most_of_all_launches_above_its_runtime(
+    tiny_tflite: bytes,
+    tmp_path: Path,
+    launches: list[tuple[int | None, list[int | None]]],
+    expected: int | None,
+) -> None:
+    block = {"times_ns": {**{step: [1] for step in STEPS}, "processor": []}, "counts": {}}
+    told = iter(launches)
+
+    @contextmanager
+    def launch() -> Iterator[RunningModel]:
+        runtime_rss, peaks = next(told)
+        samples = [{"peak_rss": peak, "rss": peak, "pss": peak, "seconds": 1.0} for peak in peaks]
+        started = {**STARTED, "runtime_rss": runtime_rss, "memory": samples[:1]}
+        yield RunningModel(start=started, ask=lambda _: {**block, "memory": samples[1:]})
+
+    file = tmp_path / "a.tflite"
+    file.write_bytes(tiny_tflite)
+    timed = TimedModel(Model(name="a", path=file, format="tflite", digest=None), launch, 2)
+    for _ in launches:
+        with ExitStack() as stack:
+            timed.launch(stack)
+            timed.time_block(1, first=0)
+    assert timed.failure == ""
+    assert timed.result(ThisMachine()).model_rss_bytes == expected

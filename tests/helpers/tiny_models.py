@@ -124,6 +124,19 @@ def stripes_tflite() -> bytes:
     return graph.pack(pixels, logits)
 
 
+def enlarging(factor: int) -> bytes:
+    """Return a model whose one hidden tensor has 64 * factor ** 2 floats."""
+    graph = TfliteGraph()
+    side = 8 * factor
+    pixels, many = graph.tensor((1, 8, 8, 1)), graph.tensor((1, side, side, 1))
+    logits = graph.tensor((1, side))
+    times = graph.constant(np.array([1, factor, factor, 1], np.int32))
+    graph.add("TILE", (pixels, times), many, schema.TileOptionsT())
+    axes = graph.constant(np.array([1, 3], np.int32))
+    graph.add("MEAN", (many, axes), logits, schema.ReducerOptionsT())
+    return graph.pack(pixels, logits)
+
+
 def onnx_model(
     nodes: Sequence[Any],
     constants: dict[str, NDArray[Any]],

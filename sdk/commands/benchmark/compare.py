@@ -28,18 +28,23 @@ from leansight.sdk.system.text import echo
 def compare(*, old: Path, new: Path, allow: float, as_json: bool) -> None:
     """Compare two files of `leansight bench --out`; exit code 1 if a model has become worse.
 
-    A time is worse if it is longer by more than --allow and the intervals do not overlap; a size
-    or a count if it is larger by more; an accuracy if the intervals do not overlap. Of several
-    machines, each is compared with itself.
+    A time is worse if it is longer by more than --allow, also beside the machine's own speed in
+    each run (its int8 peak), and the intervals do not overlap; a size or a count if it is larger
+    by more; an accuracy if the intervals do not overlap. Of several machines, each is compared
+    with itself.
     """
-    from leansight.benchmarks.results.regression import compare_results, read_result_file
+    from leansight.benchmarks.results.regression import (
+        change_lines,
+        compare_results,
+        read_result_file,
+    )
 
     changes = compare_results(read_result_file(old), read_result_file(new), allowed=allow)
     if as_json:
         echo(json.dumps([asdict(change) for change in changes], indent=2))
     else:
-        for change in changes:
-            echo(change)
+        for line in change_lines(changes):
+            echo(line)
     if any(change.verdict == "worse" for change in changes):
         sys.exit(1)
 

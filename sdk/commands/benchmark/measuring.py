@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.progress import Progress
 
 from leansight.benchmarks.boards.wheel import pack_wheel
+from leansight.benchmarks.machines import Machine
 from leansight.benchmarks.measure import Settings, benchmark
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.peers.catalogue import PEERS, PeerError, peer_python
@@ -47,15 +48,7 @@ def measure(
     if len(places.on) <= 1:
         on = places.on[0] if places.on else None
         with machine_at(on, places.remote_python, carried) as machine, _bars() as bar:
-            found = benchmark(
-                models,
-                pictures.images,
-                settings,
-                frames=pictures.description,
-                capture=pictures.capture,
-                on=machine,
-                advanced=bar("Measuring"),
-            )
+            found = _benchmark(models, pictures, settings, machine, bar("Measuring"))
         return MachineBenchmarks(found=(found,))
     return _on_several(models, pictures, settings, places, carried)
 
@@ -122,6 +115,25 @@ def _wheel(places: PlaceOptions, scratch: Path) -> Path | None:
     return places.wheel or pack_wheel(scratch)
 
 
+def _benchmark(
+    models: Sequence[Model],
+    pictures: "Pictures",
+    settings: Settings,
+    machine: Machine,
+    advanced: Advanced,
+) -> Benchmark:
+    """Measure on one machine."""
+    return benchmark(
+        models,
+        pictures.images,
+        settings,
+        frames=pictures.description,
+        capture=pictures.capture,
+        on=machine,
+        advanced=advanced,
+    )
+
+
 def _on_several(
     models: Sequence[Model],
     pictures: "Pictures",
@@ -136,15 +148,7 @@ def _on_several(
         try:
             with RemoteMachine(on, remote_python=python, carried=carried) as machine:
                 open_machines.append(machine)
-                return benchmark(
-                    models,
-                    pictures.images,
-                    settings,
-                    frames=pictures.description,
-                    capture=pictures.capture,
-                    on=machine,
-                    advanced=advanced,
-                )
+                return _benchmark(models, pictures, settings, machine, advanced)
         except LeansightError as error:
             reason = str(error).removeprefix(f"{on}: ").removeprefix(f"{on} ")
             tell(f"{on}: {reason}")

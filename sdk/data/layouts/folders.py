@@ -57,7 +57,8 @@ def _sample(root: Path, path: Path, level: int | None, videos: VideoNames) -> Sa
             pass
         case _:
             raise DataError(
-                f"{root / path} is neither {root}/CLASS/IMAGE nor {root}/COUNTRY/CLASS/IMAGE"
+                f"{root / path} is neither {root}/CLASS/IMAGE nor {root}/COUNTRY/CLASS/IMAGE: "
+                "put each image into a folder named after its class"
             )
     video = videos.of(Path(*folders, path.name))
     return Sample(path=path, labels=(label,), country=country, video=video, part=part)

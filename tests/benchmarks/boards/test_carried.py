@@ -18,6 +18,15 @@ def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return ssh_to_here(monkeypatch, tmp_path / "machines")
 
 
+# What venv says of it, and not why: it keeps to itself what ensurepip says.
+_ENSUREPIP_FAILS = "echo \"Error: Command 'ensurepip' returned non-zero exit status 1.\" >&2"
+# A disk on which an environment has left a file called "full" takes no more.
+_HEAD = """\
+if [ "$3" = /dev/zero ] && [ -e "$TMPDIR/venv/full" ]; then
+  echo "head: write error: No space left on device" >&2; exit 1
+fi
+exec /usr/bin/head "$@"
+"""
 _PIP_FAILS = """\
 mkdir -p "$3/bin"
 printf '#!/bin/sh\\necho ERROR: no network >&2; echo bye >&2; exit 1' >"$3/bin/python"
@@ -52,6 +61,8 @@ def test_leansight_is_brought_along_and_nothing_stays(
             "echo 'ensurepip is not available.' >&2; exit 1",
             r"makes no environments. Type there: sudo apt install python3-venv$",
         ),
+        (f"{_ENSUREPIP_FAILS}; exit 1", r"makes no environment: Error: Command 'ensurepip' .*$"),
+        (f'{_ENSUREPIP_FAILS}; mkdir "$3"; touch "$3/full"; exit 1', r"its disk is full: "),
         ("echo 'OSError: [Errno 28] No space left on device' >&2; exit 1", r"its disk is full: "),
         ("echo 'out of luck' >&2; exit 1", r"makes no environment: out of luck$"),
         (
@@ -64,6 +75,7 @@ def test_what_goes_wrong_there_is_one_line(
     homes: Path, tmp_path: Path, script: str, reason: str
 ) -> None:
     python = executable(tmp_path / "python3", script)
+    executable(homes / "bin" / "head", _HEAD)
     wheel = pack_wheel(tmp_path)
     with (
         pytest.raises(RemoteError, match=rf"^pi@far: .*{reason}") as raised,

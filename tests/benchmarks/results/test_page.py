@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from live.browser import Browser, needs_chromium
 
 from leansight.benchmarks.results.estimates import Percentiles
-from leansight.benchmarks.results.page import look_of, make_logarithmic, write_page
+from leansight.benchmarks.results.page import (
+    look_of,
+    make_logarithmic,
+    shortened,
+    write_page,
+)
 from leansight.benchmarks.results.resources import Energy
 from leansight.benchmarks.results.result import Accuracy, Benchmark, Failure
 
@@ -153,6 +158,18 @@ def test_each_of_thirty_models_is_drawn_in_its_own_way() -> None:
     look_of(1000)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("relu_1_exact", "relu_1_exact"),
+        (f"stages/{'block/' * 9}conv", "…ck/block/block/block/block/conv"),
+        ("litert_torch._convert.ChannelLastIOWrapper;;litert_torch.ChannelLastIOWrapper;5", ""),
+    ],
+)
+def test_of_an_operations_name_that_is_shown_which_tells_it_apart(name: str, shown: str) -> None:
+    assert shortened(name) == shown
+
+
 @example(low=11501.0, ratio=2.0)
 @given(low=st.floats(1e-3, 1e5), ratio=st.floats(1, 1e6))
 @settings(max_examples=20, deadline=None)
@@ -193,6 +210,31 @@ def test_a_phone_need_not_scroll_sideways_whatever_the_names(tmp_path: Path) -> 
         assert browser.evaluate("document.documentElement.scrollWidth") == 360
         assert browser.evaluate("document.querySelectorAll('svg').length") == 3
         assert browser.complaints == []
+
+
+@needs_chromium
+def test_the_first_table_is_seen_whole_on_a_desktop(tmp_path: Path) -> None:
+    slow = around(1234.5)
+    results = [
+        a_result(f"weather-small-{n}.bundle", 100.0, undisturbed_ms=slow, frames_per_s=12_345.0)
+        for n in range(3)
+    ]
+    write_page(a_benchmark(*results), tmp_path / "bench.html")
+    with Browser(tmp_path / "browser", 1280, 900) as browser:
+        browser.open((tmp_path / "bench.html").as_uri())
+        hidden = "(t => t.scrollWidth - t.clientWidth)(document.querySelector('.wide'))"
+        assert browser.evaluate(hidden) == 0
+
+
+def test_what_memory_is_for_is_told_of_each_model(tmp_path: Path) -> None:
+    known = a_result("a", 1.0, model_rss_bytes=7_400_000, arena_bytes=3_260_416)
+    text = " ".join(page_of(a_benchmark(known), tmp_path).text.split())
+    memory = text.partition("Memory")[2].partition("Memory over time")[0]
+    for words in ("41.0 MB", "7.4 MB", "3.3 MB", "30.0 MB", "tensor arena"):
+        assert words in memory
+    unknown = a_result("a", 1.0, steady_pss_bytes=None)
+    text = " ".join(page_of(a_benchmark(unknown), tmp_path).text.split())
+    assert "41.0 MB –––" in text.partition("Memory")[2]
 
 
 def test_without_labelled_images_or_memory_there_are_no_such_pictures(tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ from click.testing import CliRunner
 from doubles.benchmarks import FACTS, STATE, a_benchmark, a_result
 
 from leansight.benchmarks.results.estimates import Estimate
-from leansight.benchmarks.results.regression import Change, compare_results, read_result_file
+from leansight.benchmarks.results.regression import (
+    Change,
+    change_lines,
+    compare_results,
+    read_result_file,
+)
+from leansight.benchmarks.results.resources import MachinePeaks
 from leansight.benchmarks.results.result import Accuracy, Benchmark
 from leansight.runtime.errors import DataError
 from leansight.sdk.commands.bench import command
@@ -45,6 +51,45 @@ def test_a_time_is_worse_only_where_the_intervals_show_it(
     assert verdicts(OLD, new)["undisturbed ms"] == verdict
 
 
+@pytest.mark.parametrize(
+    ("ms", "peak", "verdict"),
+    [
+        (2.2, 61.2e9, "worse"),
+        (2.2, 55.6e9, "same"),  # the machine was as much slower itself
+        (3.0, 55.6e9, "worse"),
+        (2.05, 70e9, "same"),  # no longer than is allowed, as it is
+        (1.8, 70e9, "same"),
+        (1.5, 70e9, "better"),
+        (1.8, None, "better"),
+    ],
+)
+def test_what_the_machine_itself_was_slower_or_faster_is_not_the_models(
+    ms: float, peak: float | None, verdict: str
+) -> None:
+    speeds = {} if peak is None else {"tflite": peak}
+    peaks = MachinePeaks(int8_macs_per_s=speeds, copy_bytes_per_s=None, threads=1)
+    new = a_benchmark(a_result("a", ms), peaks=peaks)
+    found = verdicts(OLD, new)
+    assert found["undisturbed ms"] == verdict
+    assert ("int8 peak (tflite)" in found) is (peak is not None)
+    assert verdicts(OLD, a_benchmark(a_result("a", 2.2), peaks=None))["undisturbed ms"] == "worse"
+
+
+def test_what_is_the_same_is_one_line_for_each_model_after_the_rest() -> None:
+    old = a_benchmark(a_result("a", 2.0), a_result("b", 2.0))
+    new = a_benchmark(a_result("a", 2.01), a_result("b", 2.0, size_bytes=9_000_000))
+    changes = compare_results(written(old), written(new), allowed=0.05)
+    assert change_lines(changes) == [
+        "worse  b (tflite): size 545.1 KB -> 9.0 MB",
+        (
+            "same   a (tflite): undisturbed ms 2 -> 2.01, size 545.1 KB, MACs 258.5 M, "
+            "peak RAM 41.0 MB"
+        ),
+        "same   b (tflite): undisturbed ms 2, MACs 258.5 M, peak RAM 41.0 MB",
+        "same   the machine: int8 peak (tflite) 61.2 GMAC/s",
+    ]
+
+
 def test_counts_and_shares_have_verdicts_of_their_own() -> None:
     def judged(share: float) -> Accuracy:
         of = Estimate(value=share, low=share - 0.01, high=share + 0.01)
@@ -61,11 +106,15 @@ def test_counts_and_shares_have_verdicts_of_their_own() -> None:
         "peak RAM": "same",
         "accuracy": "worse",
         "share kept": "worse",
+        "int8 peak (tflite)": "same",
     }
 
 
 def test_a_model_that_is_gone_is_worse() -> None:
-    assert verdicts(OLD, a_benchmark(a_result("b", 2.0))) == {"measured": "worse"}
+    assert verdicts(OLD, a_benchmark(a_result("b", 2.0))) == {
+        "measured": "worse",
+        "int8 peak (tflite)": "same",
+    }
 
 
 def test_times_of_two_machines_are_refused() -> None:
@@ -102,7 +151,7 @@ def test_the_exit_code_is_for_ci(tmp_path: Path, ms: float, code: int, word: str
     ]
     done = CliRunner().invoke(command, ["compare", *files])
     assert done.exit_code == code
-    assert f"{word:<6} a (tflite): undisturbed ms 2 -> {ms:g}" in done.output
+    assert f"{word:<6} a (tflite): undisturbed ms 2" in done.output
     as_json = CliRunner().invoke(command, ["compare", *files, "--json"])
     assert json.loads(as_json.stdout)[0]["verdict"] == word
 
@@ -115,6 +164,8 @@ def test_a_run_that_throttled_and_a_file_that_is_none_are_refused(tmp_path: Path
     (tmp_path / "text.json").write_text("model,ms")
     with pytest.raises(DataError, match=r"gone.json cannot be read: no such file or directory$"):
         read_result_file(tmp_path / "gone.json")
+    with pytest.raises(DataError, match=r"text.json is no .*: name a file that `--out` wrote$"):
+        read_result_file(tmp_path / "text.json")
     for name in ("list.json", "text.json"):
         with pytest.raises(DataError, match=rf"{name} is no result file of `leansight bench"):
             read_result_file(tmp_path / name)

@@ -28,6 +28,13 @@ def test_verdicts_are_of_neighbours_in_the_ranking() -> None:
     ]
 
 
+def test_an_interval_that_is_close_to_1_is_written_so_that_it_excludes_1() -> None:
+    found = a_benchmark(a_result("fast", 2.0), a_result("slow", 2.026), share=0.01)
+    assert found.verdicts() == [
+        "fast (tflite) is faster than slow (tflite): 1.013 times (1.003 to 1.023)"
+    ]
+
+
 def test_without_an_interval_nothing_is_said_of_a_difference() -> None:
     found = a_benchmark(a_result("fast", 1.0), a_result("slow", 4.0))
     (pair,) = found.comparisons

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 from doubles.benchmarks import STATE, a_benchmark, a_result
@@ -45,6 +46,27 @@ def test_instructions_have_a_column_where_they_are_counted() -> None:
     assert "Instructions and cycles: this machine has no counters." in text
 
 
+def test_frames_a_second_are_a_plain_number_however_many() -> None:
+    fast, slow = a_result("a", 1.0, frames_per_s=14_560.4), a_result("b", 2.0, frames_per_s=9.871)
+    text = shown(a_benchmark(fast, slow))
+    assert "14,560" in text
+    assert "9.87" in text
+
+
+def test_usual_names_are_on_one_line_beside_all_figures() -> None:
+    results = [
+        a_result(f"weather-small-{n}.bundle", ms, frames_per_s=1_483.0, format="onnx")
+        for n, ms in enumerate((0.1, 12.34, 2.5))
+    ]
+    text = shown(a_benchmark(*results))
+    costs, latency, undisturbed, *_ = re.split(r"(?=\n Model)", text)[1:]
+    for table in (costs, latency, undisturbed):
+        assert re.search(r"^ weather-small-0.bundle ", table, re.MULTILINE)
+    assert "12.34  12.22 to 12.46" in text
+    assert "123.4  122.2 to 124.6" in text
+    assert "25.00  24.75 to 25.25" in text
+
+
 def test_a_model_that_failed_is_a_line_beside_the_others() -> None:
     failure = Failure(name="bad", format="onnx", reason="its process was killed by SIGSEGV")
     text = shown(a_benchmark(a_result("good", 1.0), failures=[failure]))
@@ -65,11 +87,15 @@ def test_the_accuracy_of_the_timed_files_has_its_intervals() -> None:
     )
     judged = a_result("judged", 1.0, accuracy=accuracy)
     text = shown(a_benchmark(judged, a_result("other", 1.0, accuracy_failure="no such label")))
-    for part in ("96.4%", "95.1 to 97.2", "other (tflite), accuracy: no such label"):
+    for part in ("96.4%", "95.1–97.2", "other (tflite), accuracy: no such label"):
         assert part in text
     # In 80 columns, beside the shares, there is room for a usual name.
-    text = shown(a_benchmark(replace(judged, name="signs.bundle")))
-    assert text.count("\n signs.bundle ") == 4  # in each table
+    sure = Estimate(value=1.0, low=0.762, high=1.0)
+    wide = replace(accuracy, accuracy=sure, balanced=sure, kept=sure, right=sure)
+    name = "weather-small.bundle"
+    text = shown(a_benchmark(replace(judged, name=name, accuracy=wide)))
+    assert text.count(f"\n {name} ") == 4  # in each table
+    assert "76.2–100.0" in text
 
 
 def test_throttling_makes_the_figures_invalid() -> None:

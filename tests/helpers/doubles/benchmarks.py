@@ -35,6 +35,7 @@ FACTS = MachineFacts(
     features=("asimd",),
     governor="performance",
     timer_ns=52,
+    cores=4,
 )
 
 

@@ -95,11 +95,13 @@ def test_a_machine_that_is_lost_midway_is_a_line_and_exit_code_1(
 def test_a_silent_machine_is_given_up(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "_SILENCE_S", 3.0)
+    monkeypatch.setattr(
+        remote, "_SILENCE_S", 10.0
+    )  # more than pi@a takes to greet, beside other tests
     python = python_where(tmp_path, "pi@b", "sleep 100; exit")
     done = bench(tiny_bundle, python, "pi@a", "pi@b")
     assert done.exit_code == 1
-    assert "pi@b gave no results: has been silent for 3 s: it hangs" in " ".join(
+    assert "pi@b gave no results: has been silent for 10 s: it hangs" in " ".join(
         done.stdout.split()
     )
 

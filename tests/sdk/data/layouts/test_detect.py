@@ -57,7 +57,10 @@ def test_one_layout_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.png", "2024/north/stop/a.png"])
 def test_other_depths_are_named(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "stop/a.png", name)
-    named = re.escape(f"{tmp_path / name} is neither {tmp_path}/CLASS/IMAGE nor")
+    named = re.escape(
+        f"{tmp_path / name} is neither {tmp_path}/CLASS/IMAGE nor {tmp_path}/COUNTRY/CLASS/IMAGE: "
+        "put each image into a folder named after its class"
+    )
     with pytest.raises(DataError, match=named):
         find_samples(tmp_path)
 
