@@ -26,7 +26,7 @@ class Change:
     figure: str
     old: float
     new: float
-    verdict: Verdict
+    verdict: Literal["worse", "better", "same"]
 
     def __str__(self) -> str:
         """Say it in one line."""
