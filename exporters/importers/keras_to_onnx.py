@@ -50,6 +50,8 @@ def _freeze(source: Path) -> "ModelProto":
     from tf2onnx.tf_utils import compress_graph_def
     from tf2onnx.tfonnx import process_tf_graph
 
+    # Keras computes a grouped convolution in a function of its own, which stays a call otherwise.
+    tf.config.run_functions_eagerly(True)  # noqa: FBT003 -- TensorFlow's own
     call, shape = _load_saved_model(source) if source.is_dir() else _load_keras(source)
     one = tf.TensorSpec((1, *shape[1:]), tf.float32, name="image")
     frozen = convert_variables_to_constants_v2(tf.function(call).get_concrete_function(one))

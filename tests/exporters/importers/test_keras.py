@@ -51,7 +51,13 @@ open("half.tflite", "wb").write(converter.convert())
 converter.target_spec.supported_types = []
 converter.representative_dataset = lambda: ([image[None]] for image in images)
 open("int8.tflite", "wb").write(converter.convert())
-np.savez("expected.npz", images=images, outputs=model.predict(images, verbose=0))
+np.savez("model.npz", images=images, outputs=model.predict(images, verbose=0))
+grouped = keras.Sequential([
+    keras.Input((16, 16, 3)), layers.Rescaling(1 / 127.5, offset=-1), layers.Conv2D(8, 3),
+    layers.Conv2D(8, 3, groups=4), layers.Flatten(), layers.Dense(3, activation="softmax"),
+])
+grouped.save("grouped.keras")
+np.savez("grouped.npz", images=images, outputs=grouped.predict(images, verbose=0))
 """
 
 
@@ -65,7 +71,9 @@ def keras_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved", "model.tflite"])
+@pytest.mark.parametrize(
+    "name", ["model.keras", "model.h5", "model.tflite", "grouped.keras", "saved"]
+)
 def test_a_keras_model_gives_what_keras_gives(
     keras_models: Path, name: str, tmp_path: Path
 ) -> None:
@@ -74,7 +82,7 @@ def test_a_keras_model_gives_what_keras_gives(
     classifier = read_onnx(file, size=None, channels=3)
     assert (classifier.size, classifier.channels_last, classifier.end) == (16, True, "softmax")
     network = normalised(classifier.network, Normalisation(mean=(0,), std=(1,)), channels=3)
-    expected = np.load(keras_models / "expected.npz")
+    expected = np.load(keras_models / ("grouped.npz" if name == "grouped.keras" else "model.npz"))
     logits = predict(network, expected["images"].astype(np.uint8))
     np.testing.assert_allclose(softmax(logits), expected["outputs"], atol=1e-5)
 
@@ -94,7 +102,7 @@ def test_weights_of_16_bits_in_a_tflite_file_are_read(keras_models: Path, tmp_pa
     file = tmp_path / "model.onnx"
     convert_keras(keras_models / "half.tflite", file, keras_python=Path(python_with_tensorflow()))
     classifier = read_onnx(file, size=None, channels=3)
-    expected = np.load(keras_models / "expected.npz")
+    expected = np.load(keras_models / "model.npz")
     np.testing.assert_allclose(classifier.run(expected["images"]), expected["outputs"], atol=1e-2)
 
 
