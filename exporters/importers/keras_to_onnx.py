@@ -69,9 +69,24 @@ def _freeze(source: Path) -> "ModelProto":
             input_names=inputs,
             output_names=outputs,
             const_node_values=weights,
+            custom_op_handlers={"Erfc": (_write_erfc, [])},
         )
     made: ModelProto = written.make_model(source.name)
     return made
+
+
+def _write_erfc(context: Any, node: Any, *_: object) -> None:  # noqa: ANN401 -- tf2onnx has no types
+    """Write erfc(x), with which Keras computes GELU, as 1 - erf(x): ONNX has no other."""
+    import numpy as np
+
+    one = context.make_const(f"{node.name}_one", np.ones((), np.float32))
+    given, made = list(node.input), list(node.output)
+    shapes, types = node.output_shapes, node.output_dtypes
+    context.remove_node(node.name)
+    erf = context.make_node("Erf", given, shapes=shapes, dtypes=types)
+    context.make_node(
+        "Sub", [one.output[0], erf.output[0]], outputs=made, shapes=shapes, dtypes=types
+    )
 
 
 def _load_saved_model(source: Path) -> "tuple[Callable[[object], object], Any]":

@@ -54,7 +54,8 @@ open("int8.tflite", "wb").write(converter.convert())
 np.savez("model.npz", images=images, outputs=model.predict(images, verbose=0))
 grouped = keras.Sequential([
     keras.Input((16, 16, 3)), layers.Rescaling(1 / 127.5, offset=-1), layers.Conv2D(8, 3),
-    layers.Conv2D(8, 3, groups=4), layers.Flatten(), layers.Dense(3, activation="softmax"),
+    layers.Conv2D(8, 3, groups=4, activation="gelu"), layers.Flatten(),
+    layers.Dense(3, activation="softmax"),
 ])
 grouped.save("grouped.keras")
 np.savez("grouped.npz", images=images, outputs=grouped.predict(images, verbose=0))
