@@ -6,7 +6,7 @@ It is written before the link is switched, and removed by whoever decides.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, Self
 
@@ -46,7 +46,9 @@ class PendingTrial:
         file = folder / RECORD
         try:
             values = json.loads(file.read_bytes())
-            return cls(**values)
+            # A key that is unknown could be of any length, and of several lines.
+            known = values if set(values) <= {one.name for one in fields(cls)} else {}
+            return cls(**known)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, RecursionError) as error:

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leansight.runtime.errors import DataError
@@ -22,6 +22,7 @@ def is_whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 10**9
 
 
+@example({"\n": None})
 @given(RECORDS | ANYTHING)
 def test_what_is_read_is_a_trial_or_an_error_that_names_the_file(
     tmp_path_factory: pytest.TempPathFactory, values: object
