@@ -77,7 +77,7 @@ def read_result_file(path: Path) -> Row:
         ) from error
     except ValueError as error:
         raise DataError(
-            f"{path} is no result file that `leansight bench` wrote: name one"
+            f"{path} is no result file of `leansight bench`: name a file that it wrote"
         ) from error
     if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
         raise DataError(
