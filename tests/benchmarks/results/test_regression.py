@@ -164,7 +164,7 @@ def test_a_run_that_throttled_and_a_file_that_is_none_are_refused(tmp_path: Path
     (tmp_path / "text.json").write_text("model,ms")
     with pytest.raises(DataError, match=r"gone.json cannot be read: no such file or directory$"):
         read_result_file(tmp_path / "gone.json")
-    with pytest.raises(DataError, match=r"text.json is no .*: name a file that `--out` wrote$"):
+    with pytest.raises(DataError, match=r"text.json is no .*: name a file that it wrote$"):
         read_result_file(tmp_path / "text.json")
     for name in ("list.json", "text.json"):
         with pytest.raises(DataError, match=rf"{name} is no result file of `leansight bench"):
