@@ -79,8 +79,8 @@ def convert_folded(folded: fx.GraphModule, preprocessing: Preprocessing) -> Floa
     # litert-torch 0.10 takes two constants for one where it has copied each to bring it in order.
     for constant in (*padded.parameters(), *padded.buffers()):
         constant.data = constant.data.contiguous()
-    # A sixth of the time goes into Python code of graphs between that nobody runs: torch writes it
-    # when it is first called.
+    # Python code of graphs between, which nobody runs, takes a tenth of the time or more: torch
+    # writes it when it is first called.
     with _use_lazy_graph_module(True):  # noqa: FBT003 -- torch's own
         return FloatGraphs(
             onnx=_to_onnx(folded, image),
