@@ -11,7 +11,7 @@ from leansight.benchmarks.models import Model
 from leansight.benchmarks.picture import synthetic_image
 from leansight.benchmarks.probes.peak_graphs import PEAK_MACS, peak_graph
 from leansight.benchmarks.results.resources import MachinePeaks
-from leansight.runtime.errors import BundleError
+from leansight.runtime.errors import LeansightError
 from leansight.runtime.interpreter import Format
 
 _WARM_UP_S: Final = 2.0  # at most
@@ -51,7 +51,7 @@ def measure_peaks(
                     copied = running.ask({"copy_bytes": _COPY_BYTES})
                     copy_bytes_per_s = 2 * _COPY_BYTES / copied["seconds"]
                     no_meter = running.ask({"meter": True})["reason"]
-        except BundleError as error:
+        except LeansightError as error:
             failure = str(error)
     peaks = MachinePeaks(
         int8_macs_per_s=macs_per_s,

@@ -19,7 +19,7 @@ from leansight.benchmarks.results.estimates import (
 )
 from leansight.benchmarks.results.resources import Energy, MachinePeaks, energy_of, samples_above
 from leansight.benchmarks.results.result import BenchmarkResult, Detail, Failure, Latency
-from leansight.runtime.errors import BundleError
+from leansight.runtime.errors import BundleError, LeansightError
 from leansight.runtime.interpreter import Format
 
 _WARM_UP_S: Final = 3.0  # at most
@@ -36,7 +36,7 @@ class TimedModel:
     """
 
     def __init__(self, model: Model, launch: Launch, threads: int, *, alone: bool = True) -> None:
-        self.failure = ""
+        self.failure = self._profile_failure = ""
         self.starts: list[dict[str, Any]] = []
         self._model, self._launch, self._threads = model, launch, threads
         self._alone = alone
@@ -82,14 +82,20 @@ class TimedModel:
                 self._memory[-1] += block["memory"]
 
     def profile(self) -> None:
-        """Launch the process once more, for its arena and, if it can tell, operations' times."""
+        """Launch the process once more, for its arena and, if it can tell, operations' times.
+
+        A model that fails only here keeps its row.
+        """
         if self.failure or self._model.peer:
             return
-        with self._noting_failure(), self._launch() as running:
-            self._arena_bytes = running.ask({"arena": self._model.format})["arena_bytes"]
-            if self._model.format == "onnx":
-                times = running.ask({"profile": _PROFILED_FRAMES})["layer_times"]
-                self._layer_times = tuple((name, kind, ms) for name, kind, ms in times)
+        try:
+            with self._launch() as running:
+                self._arena_bytes = running.ask({"arena": self._model.format})["arena_bytes"]
+                if self._model.format == "onnx":
+                    times = running.ask({"profile": _PROFILED_FRAMES})["layer_times"]
+                    self._layer_times = tuple((name, kind, ms) for name, kind, ms in times)
+        except LeansightError as error:
+            self._profile_failure = self._without_name(str(error))
 
     def measure_energy(self) -> str:
         """Launch the process once more, for its energy; return why that is not known, or ""."""
@@ -99,7 +105,7 @@ class TimedModel:
             with self._launch() as running:
                 running.ask({"warm_up_s": _WARM_UP_S})
                 told = running.ask({"energy_s": _ENERGY_S})
-        except BundleError as error:
+        except LeansightError as error:
             return str(error)
         if "energy" in told:
             self._energy = energy_of(told["energy"])
@@ -114,10 +120,14 @@ class TimedModel:
 
     def as_failure(self) -> Failure:
         """Say why there is no result."""
-        model, reason = self._model, self.failure
-        for known in (model.path, model.name):  # the row has the name
-            reason = reason.removeprefix(f"{known}: ")
+        model, reason = self._model, self._without_name(self.failure)
         return Failure(name=model.name, format=model.format, reason=reason, peer=model.peer)
+
+    def _without_name(self, reason: str) -> str:
+        """Return a reason that is said beside the name."""
+        for known in (self._model.path, self._model.name):
+            reason = reason.removeprefix(f"{known}: ")
+        return reason
 
     def times_ms(self, clock: str) -> Floats:
         """Return the times by a step's name or "processor", (launches, rounds, frames)."""
@@ -197,6 +207,7 @@ class TimedModel:
         return Detail(
             layers=self._count.layers,
             layer_times=self._layer_times,
+            profile_failure=self._profile_failure,
             quantiles_ms=tuple(quantiles.round(6).tolist()),
             memory=samples_above(self._memory[0], place.empty_bytes),
         )

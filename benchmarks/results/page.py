@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, titles
+from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Detail, titles
 from leansight.benchmarks.results.table import WORK_TITLE, failures, interval, notes, rate, scaled
 from leansight.runtime.extras import require
 from leansight.runtime.system.whole_files import write_whole
@@ -69,8 +69,10 @@ def write_page(found: Benchmark | Sequence[Benchmark], path: Path) -> None:
     write_whole(path, html.encode())
 
 
-def layer_times_note(result: BenchmarkResult) -> str:
+def layer_times_note(result: BenchmarkResult, detail: Detail) -> str:
     """Say why there are no times of single operations."""
+    if detail.profile_failure:
+        return f"No times of single operations: {detail.profile_failure}."
     runtime = result.interpreter.get("runtime", "this runtime")
     if result.format == "onnx" and runtime == "ONNX Runtime":
         return "The times of single operations were not asked for."

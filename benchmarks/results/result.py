@@ -137,6 +137,7 @@ class Detail:
 
     `layer_times`: (name, operation, milliseconds) of what the runtime runs, after its own fusions;
     none where it does not tell (LiteRT), or was not asked.
+    `profile_failure`: why these times, or the arena, are missing; "" if nothing failed.
     `quantiles_ms`: inference on the wall's clock, from the fastest frame to the slowest in
     hundredths of all frames.
     `memory`: of its first launch, from the start on; 100 samples at most, and the largest is there.
@@ -146,6 +147,7 @@ class Detail:
     layer_times: tuple[tuple[str, str, float], ...]
     quantiles_ms: tuple[float, ...]
     memory: tuple[MemorySample, ...] = ()
+    profile_failure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

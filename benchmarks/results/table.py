@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leansight.benchmarks.results.estimates import Estimate
-from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Work
+from leansight.benchmarks.results.result import Benchmark, BenchmarkResult, Work, titles
 from leansight.runtime.service.caption import printable
 
 WORK_TITLE: Final = "Instructions a frame in an emulated Pi: work, not time"
@@ -80,7 +80,17 @@ def notes(found: Benchmark) -> list[str]:
         )
     if conditions.counters:
         lines.append(f"Instructions and cycles: {conditions.counters}.")
+    lines += _profile_notes(found)
     return [*lines, *_peak_notes(found), *_energy_notes(found), *_work_notes(found)]
+
+
+def _profile_notes(found: Benchmark) -> list[str]:
+    """Say which models failed in the launch that tells their arena and operations' times."""
+    return [
+        f"Arena and operations' times of {title}: {detail.profile_failure}."
+        for title, detail in zip(titles(found.results), found.details, strict=True)
+        if detail.profile_failure
+    ]
 
 
 def _peak_notes(found: Benchmark) -> list[str]:

@@ -20,9 +20,14 @@ import shapes
 import tiny_models
 from click.testing import CliRunner
 
-from leansight.benchmarks.remote import machine_at
+from leansight.benchmarks import peaks as peaks_module
+from leansight.benchmarks.measure import Settings, benchmark
+from leansight.benchmarks.models import find_models
+from leansight.benchmarks.picture import synthetic_image
+from leansight.benchmarks.remote import RemoteMachine, machine_at
 from leansight.benchmarks.ssh import RemoteError
 from leansight.runtime.errors import BundleError, DataError
+from leansight.runtime.interpreter import Format
 from leansight.sdk.commands import cli
 from leansight.sdk.commands.bench import command
 
@@ -281,6 +286,29 @@ def test_a_connection_that_breaks_leaves_nothing(served: Far, tiny_bundle: Path)
 
 
 # What every machine can test: an `ssh` that stays here
+
+
+def test_a_connection_that_breaks_at_the_end_loses_no_measured_model(
+    far: Far, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken where the machine's own peak is to be measured, after all models."""
+
+    def lost_meanwhile(_: Format) -> bytes:
+        for process in far.processes():
+            os.kill(process, signal.SIGKILL)
+        until(lambda: not far.processes())
+        return b"a graph"
+
+    with RemoteMachine("pi@far", remote_python=far.python) as machine:
+        monkeypatch.setattr(peaks_module, "peak_graph", lost_meanwhile)
+        models, quick = find_models([tiny_bundle]), Settings(frames=1, precision=None)
+        found = benchmark(models, [synthetic_image()], quick, on=machine)
+    assert [result.format for result in found.results] == ["tflite", "onnx"]
+    assert found.failures == ()
+    assert found.conditions.peaks is not None
+    for reason in (found.conditions.peaks.failure, found.conditions.energy):
+        assert reason.startswith("the connection to pi@far was lost")
+
 
 # The other machine's Python: other clock, other memory, other cores.
 SITE = """

@@ -11,6 +11,7 @@ from leansight.benchmarks.machines import RunningModel, ThisMachine
 from leansight.benchmarks.models import Model
 from leansight.benchmarks.probes.frame_times import STEPS
 from leansight.benchmarks.timed_model import TimedModel
+from leansight.runtime.errors import BundleError
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,33 @@ def test_frames_a_second_are_of_all_steps_and_all_frames(
         assert one.failure == ""
     assert timed.result(ThisMachine()).frames_per_s == 25
     assert in_peer.result(ThisMachine()).frames_per_s is None
+
+
+@pytest.mark.parametrize("failing", ["arena", "profile"])
+def test_a_model_that_fails_only_in_its_last_launch_keeps_its_row(
+    tiny_onnx: bytes, tmp_path: Path, failing: str
+) -> None:
+    block = {"times_ns": {**{step: [1] for step in STEPS}, "processor": []}, "counts": {}}
+
+    def ask(request: Mapping[str, Any]) -> dict[str, Any]:
+        if failing in request:
+            raise BundleError("a: its process was killed by SIGSEGV")
+        return {**block, "memory": [], "arena_bytes": 77}
+
+    @contextmanager
+    def launch() -> Iterator[RunningModel]:
+        yield RunningModel(start=STARTED, ask=ask)
+
+    file = tmp_path / "a.onnx"
+    file.write_bytes(tiny_onnx)
+    timed = TimedModel(Model(name="a", path=file, format="onnx", digest=None), launch, 2)
+    with ExitStack() as stack:
+        timed.launch(stack)
+        timed.time_block(1, first=0)
+    timed.profile()
+    assert timed.failure == ""
+    assert timed.result(ThisMachine()).arena_bytes == (77 if failing == "profile" else None)
+    assert timed.detail(ThisMachine()).profile_failure == "its process was killed by SIGSEGV"
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,9 @@ def test_why_there_are_no_times_of_operations_is_said(
     bare = replace(found, details=(replace(detail, layer_times=()),))
     assert words in page_of(bare, tmp_path).text
     assert words not in page_of(found, tmp_path).text
+    failed = replace(detail, layer_times=(), profile_failure="it hangs")
+    text = page_of(replace(found, details=(failed,)), tmp_path).text
+    assert "No times of single operations: it hangs." in text
 
 
 def test_each_step_has_its_percentiles_and_capture_where_there_is_one(tmp_path: Path) -> None:

@@ -74,6 +74,16 @@ def test_a_model_that_failed_is_a_line_beside_the_others() -> None:
     assert "good" in text
 
 
+def test_a_model_that_failed_only_in_its_last_launch_is_named() -> None:
+    found = a_benchmark(a_result("good", 1.0), a_result("bad", 2.0))
+    assert "Arena" not in shown(found)
+    first, second = found.details
+    failed = replace(second, profile_failure="its process was killed by SIGSEGV")
+    text = shown(replace(found, details=(first, failed)))
+    said = "Arena and operations' times of bad (tflite): its process was killed by SIGSEGV."
+    assert said in " ".join(text.split())
+
+
 def test_the_accuracy_of_the_timed_files_has_its_intervals() -> None:
     share = Estimate(value=0.964, low=0.951, high=0.972)
     accuracy = Accuracy(
