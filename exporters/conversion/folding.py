@@ -21,12 +21,14 @@ from leansight.exporters.conversion.norm_folding import (
     scale_norm,
     take,
 )
-from leansight.exporters.conversion.pooling import pool_whole, write_averages_as_layers
-from leansight.exporters.conversion.recognition import (
-    recognise_activations,
+from leansight.exporters.conversion.norm_recognition import (
     recognise_group_norm,
     recognise_layer_norm,
+    recognise_layer_norm_as_sum,
 )
+from leansight.exporters.conversion.pooling import pool_whole, write_averages_as_layers
+from leansight.exporters.conversion.recognition import recognise_activations
+from leansight.exporters.conversion.resizing import write_resizing_as_layers
 from leansight.exporters.conversion.rewriting import (
     FLAT_AXES,
     activate_before_moves,
@@ -72,7 +74,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     assert isinstance(module, fx.GraphModule)
     rewrite_each(module, _change_nothing_in_place, _drop_idle)
     recognise_activations(module)
-    rewrite_each(module, recognise_layer_norm, recognise_group_norm)
+    rewrite_each(module, recognise_layer_norm, recognise_layer_norm_as_sum, recognise_group_norm)
     add_shapes(module, example)
     rewrite_each(
         module,
@@ -81,6 +83,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         write_as_sum_or_product,
         drop_expansion,
         pool_whole,
+        write_resizing_as_layers,
         _fold_batch_norm,
         _fold_number,
         _fold_constant,

@@ -191,6 +191,12 @@ def given(value: Tensor | None, otherwise: float) -> Tensor:
     return torch.tensor(otherwise, dtype=torch.float64) if value is None else value
 
 
+def operator_name(node: fx.Node) -> str:
+    """Return an ATen operator's name without its overload; nothing for other nodes."""
+    name = str(node.target)
+    return name.removeprefix("aten.").partition(".")[0] if name.startswith("aten.") else ""
+
+
 def numbers_of(value: object) -> list[int]:
     """Return the whole numbers in a node's argument."""
     assert isinstance(value, list | tuple)

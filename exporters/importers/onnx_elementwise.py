@@ -137,7 +137,7 @@ def _with_constant(step: Step, source: Activation, number: Constant, *, first: b
     One number a channel is a batch norm, which folding puts into the layer before it; so is one
     number that is done to the pixels.
     """
-    if np.broadcast_shapes(source.shape, number.shape) != source.shape:
+    if number.ndim > len(source.shape):
         raise step.refuse(f"a constant of shape {number.shape} for {source.shape} is not read")
     aligned = number.reshape((1,) * (len(source.shape) - number.ndim) + number.shape)
     if aligned.shape[source.batch] > 1:
@@ -149,6 +149,8 @@ def _with_constant(step: Step, source: Activation, number: Constant, *, first: b
     else:
         factor, summand = _factor_and_summand(step, aligned, first=first)
     alone = aligned.size == 1 and not source.affine
+    if (shape := np.broadcast_shapes(source.shape, number.shape)) != source.shape:
+        alone, source = True, replace(source, shape=shape)  # repeated on the constant's axes
     if aligned.ndim in _WITH_CHANNELS and aligned.size == aligned.shape[1] and not alone:
         return _scaled_channels(step, source, factor.reshape(-1), summand.reshape(-1))
     node = source.node

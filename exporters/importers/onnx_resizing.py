@@ -3,13 +3,21 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import numpy as np
+import onnx
 import torch
+from onnx import helper, numpy_helper
+from torch import Tensor
 from torch.nn import functional
 
+from leansight.exporters.conversion.resizing import TURNED, axis_matrices
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.importers.onnx_node import Activation, Step
+from leansight.runtime.extras import onnx_runtime
 
 _WITH_COORDINATES: Final = 11  # the version from which a Resize says where pixels lie
+_SIZES: Final = 3  # the input that has them
+_IR_VERSION: Final = 8
 _HALF_PIXEL: Final = frozenset({"half_pixel", "pytorch_half_pixel"})
 
 
@@ -21,16 +29,50 @@ def _resize(step: Step) -> Activation:
     if step.opset < _WITH_COORDINATES:
         where = "asymmetric"
     size = step.shapes[0][2:]
-    if step.shapes[0][:2] != source.shape[:2] or step.attributes.get("antialias", 0):
-        raise step.refuse("only height and width are resized, without antialiasing")
-    if kind == "nearest" and _takes_lower(step, where, source.shape[2:], size):
+    if step.shapes[0][:2] != source.shape[:2]:
+        raise step.refuse("only height and width are resized")
+    if step.attributes.get("antialias", 0):
+        pass
+    elif kind == "nearest" and _takes_lower(step, where, source.shape[2:], size):
         nearest = (source.node, size, None, "nearest")
         return step.call(functional.interpolate, *nearest, positive=source.positive)
-    if kind == "linear" and where in _HALF_PIXEL | {"align_corners"}:
+    elif kind == "linear" and where in _HALF_PIXEL | {"align_corners"}:
         corners = where == "align_corners"
         bilinear = (source.node, size, None, "bilinear", corners)
         return step.call(functional.interpolate, *bilinear, positive=source.positive)
-    raise step.refuse(f"{kind} resizing of {where} coordinates is not read")
+    found = axis_matrices(_run_alone(step, source), *source.shape[2:])
+    if found is None:
+        raise step.refuse(f"{kind} resizing of {where} coordinates is not read")
+    down, along = (step.weights(part.numpy()) for part in found)
+    call = step.graph.call_function
+    rows = call(torch.permute, (call(functional.linear, (source.node, along)), TURNED))
+    return step.call(torch.permute, call(functional.linear, (rows, down)), TURNED)
+
+
+def _run_alone(step: Step, source: Activation) -> Callable[[Tensor], Tensor]:
+    """Return what ONNX Runtime makes of images (1, K, H, W) by this operator."""
+    node, constants = onnx.NodeProto.FromString(step.node.SerializeToString()), []
+    for place in range(1, len(step.inputs)):
+        value = step.optional(place)
+        if value is not None and place == _SIZES and len(value) == IMAGE_AXES:
+            value = np.array([1, 1, *value[2:]])
+        if value is not None:
+            constants.append(numpy_helper.from_array(value, node.input[place]))
+    shape = (1, 1, *source.shape[2:])
+    image = helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, shape)
+    resized = helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "resizing", [image], [resized], constants)
+    opsets = [helper.make_opsetid("", step.opset)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
+    session = onnx_runtime().InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+    def resize(images: Tensor) -> Tensor:
+        each = [session.run(None, {image.name: one[None, None].numpy()})[0] for one in images[0]]
+        return torch.from_numpy(np.concatenate(each, axis=1))
+
+    return resize
 
 
 def _takes_lower(step: Step, where: str, before: tuple[int, ...], after: tuple[int, ...]) -> bool:

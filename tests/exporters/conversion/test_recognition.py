@@ -1,6 +1,7 @@
 """What a graph writes in several operators is recognised as one that gives the same numbers."""
 
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 import torch
@@ -33,6 +34,28 @@ def by_other_mean(x: Tensor) -> Tensor:
     return centred / torch.sqrt((centred**2).mean(1, keepdim=True) + 1e-3)
 
 
+def as_sum(scale: Tensor | None, shift: Tensor | None, axis: int = 1) -> Callable[[Tensor], Tensor]:
+    """Return a layer norm as TensorFlow writes it."""
+
+    def norm(x: Tensor) -> Tensor:
+        mean = x.mean(axis, keepdim=True)
+        centred = x - mean
+        factor = torch.rsqrt((centred * centred).mean(axis, keepdim=True) + 1e-3)
+        factor = factor if scale is None else factor * scale
+        rest = -mean * factor if shift is None else -mean * factor + shift
+        return x * factor + rest
+
+    return norm
+
+
+def as_sum_of_another_mean(x: Tensor) -> Tensor:
+    mean = x.mean(1, keepdim=True)
+    factor = torch.rsqrt(((x - mean) ** 2).mean(1, keepdim=True) + 1e-3)
+    return x * factor + -x.mean(2, keepdim=True) * factor
+
+
+EACH: Final = torch.tensor([0.5, 1.5, -1.0, 2.0]).reshape(1, 4, 1, 1)
+ROW: Final = torch.tensor([0.5, 1.5, -1.0, 2.0, 3.0])
 WRITTEN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "gelu": (lambda x: 0.5 * x * (1 + torch.erf(x * HALF_ROOT)), "gelu"),
     "gelu, halved last": (lambda x: x * (torch.erf(x / 2**0.5) + 1) * 0.5, "gelu"),
@@ -44,11 +67,17 @@ WRITTEN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "mish by logarithm": (lambda x: x * torch.tanh(torch.log(1 + torch.exp(x))), "mish"),
     "softplus": (lambda x: torch.log(1 + torch.exp(x)), "softplus"),
     "layer norm": (by_mean, "layer_norm"),
+    "layer norm as a sum": (as_sum(EACH, EACH - 1), "layer_norm"),
+    "layer norm as a sum, no scale": (as_sum(None, EACH), "layer_norm"),
+    "layer norm as a sum, no shift": (as_sum(EACH, None), "layer_norm"),
+    "layer norm as a sum, over rows": (as_sum(None, None, axis=2), "layer_norm"),
 }
 OTHERS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "half of gelu": (lambda x: 0.25 * x * (1 + torch.erf(x * HALF_ROOT)), "gelu"),
     "gelu of a larger number": (lambda x: 0.5 * x * (1 + torch.erf(x)), "gelu"),
     "means over other axes": (by_other_mean, "layer_norm"),
+    "a sum with the mean of other axes": (as_sum_of_another_mean, "layer_norm"),
+    "scales of another axis": (as_sum(ROW, None, axis=2), "layer_norm"),
     "gated by another": (lambda x: 0.5 * x.flip(2) * (1 + torch.erf(x * HALF_ROOT)), "gelu"),
 }
 

@@ -190,6 +190,32 @@ OPERATORS: dict[str, tuple[Callable[[File], File], int]] = {
         ),
         3,
     ),
+    "one value of all channels, scaled and shifted for each": (
+        lambda f: (
+            f.then("ReduceMean", axes=[1], keepdims=1)
+            .then("Mul", f.constant(numbers(1, 5, 1, 1)))
+            .then("Add", f.constant(numbers(1, 5, 1, 1)))
+        ),
+        5,
+    ),
+    "repeated, channels last": (
+        lambda f: (
+            f.then("ReduceMean", axes=[1], keepdims=1)
+            .then("Transpose", perm=[0, 2, 3, 1])
+            .then("Sub", f.constant(numbers(8, 1, 5)))
+            .then("Transpose", perm=[0, 3, 1, 2])
+        ),
+        5,
+    ),
+    "repeated features": (
+        lambda f: (
+            f.then("ReduceMean", axes=[1, 2, 3], keepdims=1)
+            .then("Reshape", f.constant([1, 1], np.int64))
+            .then("Mul", f.constant(numbers(1, 5)))
+            .then("Reshape", f.constant([1, 5, 1, 1], np.int64))
+        ),
+        5,
+    ),
     "shuffled channels": (
         lambda f: (
             f.then("Conv", f.constant(numbers(6, 3, 1, 1)))

@@ -34,6 +34,33 @@ RESIZING: dict[str, tuple[Callable[[File], File], int]] = {
         ),
         3,
     ),
+    "cubic": (lambda f: weighted(resize(f, 2, 2, mode="cubic"), 3, 16), 3),
+    "cubic by corners": (
+        lambda f: weighted(
+            resize(f, 0.5, 0.5, mode="cubic", coordinate_transformation_mode="align_corners"), 3, 4
+        ),
+        3,
+    ),
+    "cubic to a size": (
+        lambda f: weighted(
+            f.then("Resize", "", "", f.constant([1, 3, 11, 11], np.int64), mode="cubic"), 3, 11
+        ),
+        3,
+    ),
+    "bilinear as TensorFlow had it": (
+        lambda f: weighted(
+            resize(f, 2, 2, mode="linear", coordinate_transformation_mode="asymmetric"), 3, 16
+        ),
+        3,
+    ),
+    "nearest, rounded up": (
+        lambda f: weighted(
+            resize(f, 0.5, 0.5, coordinate_transformation_mode="half_pixel", nearest_mode="ceil"),
+            3,
+            4,
+        ),
+        3,
+    ),
     "depth to space": (
         lambda f: weighted(
             f.then("Conv", f.constant(numbers(8, 3, 1, 1))).then("DepthToSpace", blocksize=2), 2, 16
@@ -60,18 +87,17 @@ def test_an_image_is_resized_as_onnx_runtime_does(name: str, tmp_path: Path) -> 
     require_like_runtime(build(File()).classes(features).save(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("attributes", "message"),
-    [
-        ({"mode": "cubic"}, "cubic resizing of half_pixel coordinates is not read"),
-        ({"coordinate_transformation_mode": "tf_crop_and_resize"}, "nearest resizing of tf_crop"),
-    ],
-)
-def test_other_ways_of_resizing_are_refused(
-    attributes: dict[str, str], message: str, tmp_path: Path
-) -> None:
-    file = File().then("Resize", "c0", "c1", **attributes)
-    file.constant(np.zeros(8))
+def test_what_puts_numbers_beyond_the_edge_is_refused(tmp_path: Path) -> None:
+    beyond = {"coordinate_transformation_mode": "tf_crop_and_resize", "mode": "linear"}
+    file = File().then("Resize", "c0", "c1", extrapolation_value=7.0, **beyond)
+    file.constant([0, 0, 0, 0, 1, 1, 2, 2])
     file.constant([1, 1, 1.5, 1.5])
-    with pytest.raises(ConversionError, match=message):
+    with pytest.raises(ConversionError, match="linear resizing of tf_crop_and_resize coordinates"):
         read_onnx(file.classes(3).save(tmp_path), size=None, channels=3)
+
+
+def test_the_number_of_channels_is_not_resized(tmp_path: Path) -> None:
+    file = File()
+    file.then("Resize", "", file.constant([1, 2, 1, 1]), **LINEAR)
+    with pytest.raises(ConversionError, match="only height and width are resized"):
+        read_onnx(file.classes(6).save(tmp_path), size=None, channels=3)
