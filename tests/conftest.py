@@ -13,6 +13,7 @@ from streams import numbered
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.sdk.system.allocator import collect_garbage_rarely
 
 pytest_plugins = ["cpu_budget"]
 
@@ -21,6 +22,7 @@ pytest_plugins = ["cpu_budget"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Started in the background, a shell's programs ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+collect_garbage_rarely()  # as the command does
 settings.register_profile("leansight", deadline=None)  # a busy machine is no failure
 settings.load_profile("leansight")
 

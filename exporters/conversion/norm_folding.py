@@ -25,32 +25,51 @@ _CONVOLUTION: Final[tuple[Any, ...]] = ([1, 1], [0, 0], [1, 1], 1)
 
 
 def fold_norm_into_next(module: fx.GraphModule, node: fx.Node) -> None:
-    """Put scale and shift of a layer norm over features into all layers that take its result."""
+    """Put scale and shift of a layer norm over features into all layers that take its result.
+
+    What else takes the result gets it scaled and shifted, as TFLite's converter would put the shift
+    into the layers alone, in one format.
+    """
     if node.target is not ATEN.layer_norm.default or len(numbers_of(node.args[1])) != 1:
         return
     weight, bias = (value_of(module, part) for part in (*node.args[2:4], None, None)[:2])
-    readers = list(_readers(node))
-    if weight is None and bias is None:
+    features = node.meta["val"].shape[-1]
+    readers = {user: list(_readers(user, features)) for user in node.users}
+    taking = [
+        user
+        for user, found in readers.items()
+        if all(reader.target is kind and can_take(module, reader) for reader, kind in found)
+    ]
+    if (weight is None and bias is None) or not taking:
         return
-    if not all(reader.target is kind and can_take(module, reader) for reader, kind in readers):
-        return
-    for reader, _ in readers:
+    for reader, _ in (each for user in taking for each in readers[user]):
         take(module, reader, given(weight, 1), given(bias, 0))
     node.args = (*node.args[:2], None, None, *node.args[4:])
+    others = [user for user in readers if user not in taking]
+    if others:
+        parts = (part.expand(features) for part in (given(weight, 1), given(bias, 0)))
+        following = node.next
+        factor, summand = add_constants(module, following, *parts)
+        with module.graph.inserting_before(following):
+            scaled = module.graph.call_function(ATEN.mul.Tensor, (node, factor))
+            whole = module.graph.call_function(ATEN.add.Tensor, (scaled, summand))
+        scaled.meta["val"] = whole.meta["val"] = node.meta["val"]
+        for user in others:
+            user.replace_input_with(node, whole)
 
 
-def _readers(node: fx.Node) -> Iterator[tuple[fx.Node, Any]]:
-    """Give what takes a node's features, however places were moved, and which layer can read them.
+def _readers(user: fx.Node, features: int) -> Iterator[tuple[fx.Node, Any]]:
+    """Give what takes a norm's features by a node, and which layer can read them there.
 
     A dense layer can where features are last, a convolution where channels were put first.
     """
-    for user in node.users:
-        if user.target is ATEN.permute.default and user.args[1] == _TO_CHANNELS_FIRST:
-            yield from ((reader, ATEN.conv2d.default) for reader in user.users)
-        elif _moves_places(user, node.meta["val"].shape[-1]):
-            yield from _readers(user)
-        else:
-            yield user, ATEN.linear.default
+    if user.target is ATEN.permute.default and user.args[1] == _TO_CHANNELS_FIRST:
+        yield from ((reader, ATEN.conv2d.default) for reader in user.users)
+    elif _moves_places(user, features):
+        for reader in user.users:
+            yield from _readers(reader, features)
+    else:
+        yield user, ATEN.linear.default
 
 
 def _moves_places(node: fx.Node, features: int) -> bool:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Final
 
 from leansight.runtime.errors import LeansightError
 from leansight.runtime.system.parent import end_with
+from leansight.sdk.system.allocator import collect_garbage_rarely
 from leansight.sdk.system.library_logs import screen_for_children, without_library_logs
 
 # How the readers of a training are started: forked, they share its images. macOS can do it too.
@@ -40,7 +42,8 @@ def run_in_own_process(
     """
     context = multiprocessing.get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(answer, os.getpid(), work))
+    # Pickled apart: reading it imports what the work needs, which is for `_answer` to prepare for.
+    process = context.Process(target=_answer, args=(answer, os.getpid(), pickle.dumps(work)))
     ended: _Ended | None = None
     with _running(process), suppress(EOFError):
         answer.close()
@@ -90,14 +93,15 @@ class _Ended:
     error: Callable[[], Exception] | None = None
 
 
-def _answer(answer: Connection, parent: int, work: Callable[[], object]) -> None:
+def _answer(answer: Connection, parent: int, pickled: bytes) -> None:
     """Work, and send how that ended."""
+    collect_garbage_rarely()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is open is closed on the way out
     if not end_with(parent):
         return
     try:
         with without_library_logs():
-            work()
+            pickle.loads(pickled)()  # noqa: S301 -- our own
     except LeansightError as error:
         answer.send(_Ended(partial(_again, type(error), str(error), error.parameter)))
     except OSError as error:

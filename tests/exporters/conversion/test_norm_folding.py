@@ -101,12 +101,12 @@ FOLDED: dict[str, Callable[[], nn.Module]] = {
     "dense, in windows": lambda: Windows(lambda: nn.Linear(6, 4)),
     "convolution of patches": lambda: ChannelsLast(lambda: nn.Conv2d(6, 5, 2, 2)),
     "convolution without bias": lambda: ChannelsLast(lambda: nn.Conv2d(6, 5, 1, bias=False)),
+    "residual": lambda: Norm(Residual),
 }
 KEPT: dict[str, Callable[[], nn.Module]] = {
     "padded": lambda: ChannelsLast(lambda: nn.Conv2d(6, 5, 3, padding=1)),
     "depthwise": lambda: ChannelsLast(lambda: nn.Conv2d(6, 6, 1, groups=6)),
     "dense, over columns": lambda: Sideways(lambda: nn.Linear(4, 6)),
-    "residual": lambda: Norm(Residual),
     "nothing": lambda: Norm(nn.Identity),
 }
 
