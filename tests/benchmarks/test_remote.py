@@ -19,6 +19,7 @@ import pytest
 import shapes
 import tiny_models
 from click.testing import CliRunner
+from doubles.far_machine import Far, executable
 
 from leansight.benchmarks import peaks as peaks_module
 from leansight.benchmarks.measure import Settings, benchmark
@@ -34,37 +35,6 @@ from leansight.sdk.commands.bench import command
 MAIN = "from leansight.sdk.commands.cli import main; main()"
 SSHD_PATH = f"{os.environ['PATH']}:/usr/sbin"
 FAST = ("--runs", "8", "--most-seconds", "0")
-
-
-class Far:
-    """The other machine: `folder` is where it keeps temporary files, `python` what it runs."""
-
-    def __init__(self, folder: Path, ssh: Path) -> None:
-        self.folder, self.ssh = folder, ssh
-        self.python = sys.executable
-
-    def is_clean(self) -> bool:
-        """Say whether nothing of ours is there: no file, and no process."""
-        return not list(self.folder.iterdir()) and not self.processes()
-
-    def processes(self) -> list[int]:
-        """Return the processes that have its TMPDIR, or a folder in it."""
-        sign = f"TMPDIR={self.folder}".encode()
-        found = []
-        for environment in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if sign in environment.read_bytes():
-                    found.append(int(environment.parent.name))
-            except OSError:  # it has ended, or is another user's
-                continue
-        return found
-
-
-def executable(path: Path, script: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
 
 
 def first_on_path(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -7,6 +7,30 @@ from pathlib import Path
 import pytest
 
 
+class Far:
+    """The other machine: `folder` is where it keeps temporary files, `python` what it runs."""
+
+    def __init__(self, folder: Path, ssh: Path) -> None:
+        self.folder, self.ssh = folder, ssh
+        self.python = sys.executable
+
+    def is_clean(self) -> bool:
+        """Say whether nothing of ours is there: no file, and no process."""
+        return not list(self.folder.iterdir()) and not self.processes()
+
+    def processes(self) -> list[int]:
+        """Return the processes that have its TMPDIR, or a folder in it."""
+        sign = f"TMPDIR={self.folder}".encode()
+        found = []
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if sign in environment.read_bytes():
+                    found.append(int(environment.parent.name))
+            except OSError:  # it has ended, or is another user's
+                continue
+        return found
+
+
 def executable(path: Path, script: str) -> Path:
     """Write a shell script that can be run."""
     path.parent.mkdir(parents=True, exist_ok=True)
