@@ -105,7 +105,8 @@ def _answer(answer: Connection, parent: int, pickled: bytes) -> None:
     except LeansightError as error:
         answer.send(_Ended(partial(_again, type(error), str(error), error.parameter)))
     except OSError as error:
-        answer.send(_Ended(partial(OSError, str(error))))
+        whole = (error.errno, error.strerror, error.filename, None, error.filename2)
+        answer.send(_Ended(partial(OSError, *(whole if error.errno else error.args))))
     else:
         answer.send(_Ended())
 

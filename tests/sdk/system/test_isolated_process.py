@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -32,7 +33,7 @@ def died(code: int) -> LeansightError:
             MissingExtraError,
             r"Gone is not .*\[x\]'$",
         ),
-        (partial(os.stat, "/nowhere"), OSError, "No such file or directory: '/nowhere'$"),
+        (partial(os.stat, "/nowhere"), FileNotFoundError, "No such file or directory: '/nowhere'$"),
         (partial(os._exit, 3), LeansightError, "its process ended with code 3$"),
         (
             partial(signal.raise_signal, signal.SIGKILL),
@@ -47,6 +48,16 @@ def test_what_ends_a_process_is_raised_here(
     with pytest.raises(kind, match=message) as raised:
         run_in_own_process(work, died=died)
     assert type(raised.value) is kind
+
+
+def fill_the_disk() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "/full/model")
+
+
+def test_an_error_of_the_system_keeps_its_number_and_its_file() -> None:
+    with pytest.raises(OSError, match=r"No space left on device: '/full/model'$") as raised:
+        run_in_own_process(fill_the_disk, died=died)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, "/full/model")
 
 
 @pytest.mark.parametrize(
