@@ -1,5 +1,6 @@
 """What every test file may use: a tiny network that tells stripes apart, in both formats."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -13,7 +14,6 @@ from streams import numbered
 from leansight.runtime.bundle import Bundle, write_bundle
 from leansight.runtime.decision import DecisionPolicy
 from leansight.runtime.preprocessing import Preprocessing
-from leansight.sdk.system.allocator import collect_garbage_rarely
 
 pytest_plugins = ["cpu_budget"]
 
@@ -22,7 +22,7 @@ pytest_plugins = ["cpu_budget"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Started in the background, a shell's programs ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-collect_garbage_rarely()  # as the command does
+gc.disable()  # while test files import what they test: see runtime/system/collector.py
 settings.register_profile("leansight", deadline=None)  # a busy machine is no failure
 settings.load_profile("leansight")
 
@@ -31,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that hold slow tests, so that none is alone at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, and never look through the test files and all that they import."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,6 +25,7 @@ from leansight.exporters.conversion.torch_graph import (
 from leansight.exporters.errors import ConversionError
 from leansight.runtime.interpreter import Format
 from leansight.runtime.preprocessing import Preprocessing
+from leansight.runtime.system.collector import importing
 from leansight.runtime.system.standard_error import drop_lines
 from leansight.runtime.system.whole_files import raise_error_of_disk
 
@@ -166,7 +167,8 @@ def _to_onnx(network: nn.Module, example: Tensor) -> bytes:
 
 def _to_tflite(network: nn.Module, example: Tensor) -> bytes:
     with quiet():
-        import litert_torch
+        with importing():
+            import litert_torch
 
         channels_last = litert_torch.to_channel_last_io(network, args=[0])
         try:

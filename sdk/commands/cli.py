@@ -7,9 +7,9 @@ from typing import Final
 import click
 
 from leansight.runtime.extras import without_telemetry
+from leansight.runtime.system.collector import importing
 from leansight.sdk.commands.ending import exit_code_of, past_click
 from leansight.sdk.commands.options.flags import FlagNamingGroup
-from leansight.sdk.system.allocator import collect_garbage_rarely
 from leansight.sdk.system.library_logs import without_library_logs
 from leansight.sdk.system.text import escape_what_cannot_be_printed
 
@@ -57,7 +57,8 @@ class LazyGroup(FlagNamingGroup):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(COMMANDS[cmd_name]).command
+        with importing():
+            command = importlib.import_module(COMMANDS[cmd_name]).command
         assert isinstance(command, click.Command)
         return command
 
@@ -78,7 +79,6 @@ def leansight() -> None:
 
 def main() -> None:
     """Run the command; a user's mistake ends in one line and exit code 1, without a traceback."""
-    collect_garbage_rarely()
     without_telemetry()  # here too: other libraries import ONNX Runtime as well
     escape_what_cannot_be_printed()
     with without_library_logs() as library_log:

@@ -11,6 +11,7 @@ from leansight.runtime.errors import DataError
 from leansight.runtime.extras import check_installed
 from leansight.runtime.interpreter import Format
 from leansight.runtime.stream.events import Smoothing
+from leansight.runtime.system.collector import importing
 from leansight.sdk.commands.options.flags import line_of
 from leansight.sdk.commands.options.images import (
     PATH,
@@ -97,11 +98,12 @@ def command(
     leansight evaluate signs.bundle signs/ --shifted traffic-signs-tiny --out report/
     """
     check_installed(*EVALUATION_MODULES, extra="evaluate")
-    from leansight.sdk.evaluation.answers import ask, load_model
-    from leansight.sdk.evaluation.evaluate import measure_report
-    from leansight.sdk.evaluation.events import measure_events
-    from leansight.sdk.evaluation.report import write_report
-    from leansight.sdk.recipes.load import load_recipe
+    with importing():
+        from leansight.sdk.evaluation.answers import ask, load_model
+        from leansight.sdk.evaluation.evaluate import measure_report
+        from leansight.sdk.evaluation.events import measure_events
+        from leansight.sdk.evaluation.report import write_report
+        from leansight.sdk.recipes.load import load_recipe
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already: choose another --out")

@@ -8,6 +8,7 @@ import click
 
 from leansight.exporters.options import EFFORTS, TARGETS, Effort, Promise, Target
 from leansight.runtime.extras import check_installed
+from leansight.runtime.system.collector import importing
 from leansight.sdk.commands.exporting.origins import require_all, require_named, require_run
 from leansight.sdk.commands.exporting.report_text import scores_text, table
 from leansight.sdk.commands.interruption import stopped_in_one_line
@@ -182,12 +183,13 @@ def command(
     if report is not None:
         require_writable(report, "report")
     require_images(data)
-    from leansight.exporters.verification.report import CONFIDENCE
-    from leansight.sdk.deployment.export_imported import export_imported
-    from leansight.sdk.deployment.export_run import export_run
-    from leansight.sdk.deployment.imported_network import is_foreign
-    from leansight.sdk.deployment.options import DeploymentOptions
-    from leansight.sdk.models.named import parse_name
+    with importing():
+        from leansight.exporters.verification.report import CONFIDENCE
+        from leansight.sdk.deployment.export_imported import export_imported
+        from leansight.sdk.deployment.export_run import export_run
+        from leansight.sdk.deployment.imported_network import is_foreign
+        from leansight.sdk.deployment.options import DeploymentOptions
+        from leansight.sdk.models.named import parse_name
 
     options = DeploymentOptions(
         precision=precision,

@@ -15,8 +15,8 @@ from multiprocessing.process import BaseProcess
 from typing import Final
 
 from leansight.runtime.errors import LeansightError
+from leansight.runtime.system.collector import importing
 from leansight.runtime.system.parent import end_with
-from leansight.sdk.system.allocator import collect_garbage_rarely
 from leansight.sdk.system.library_logs import screen_for_children, without_library_logs
 
 # How the readers of a training are started: forked, they share its images. macOS can do it too.
@@ -42,7 +42,7 @@ def run_in_own_process(
     """
     context = multiprocessing.get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
-    # Pickled apart: reading it imports what the work needs, which is for `_answer` to prepare for.
+    # Pickled apart: `_answer` imports what the work needs when it reads it.
     process = context.Process(target=_answer, args=(answer, os.getpid(), pickle.dumps(work)))
     ended: _Ended | None = None
     with _running(process), suppress(EOFError):
@@ -95,13 +95,14 @@ class _Ended:
 
 def _answer(answer: Connection, parent: int, pickled: bytes) -> None:
     """Work, and send how that ended."""
-    collect_garbage_rarely()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is open is closed on the way out
     if not end_with(parent):
         return
     try:
         with without_library_logs():
-            pickle.loads(pickled)()  # noqa: S301 -- our own
+            with importing():
+                work: Callable[[], object] = pickle.loads(pickled)  # noqa: S301 -- our own
+            work()
     except LeansightError as error:
         answer.send(_Ended(partial(_again, type(error), str(error), error.parameter)))
     except OSError as error:

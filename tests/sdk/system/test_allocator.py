@@ -1,4 +1,4 @@
-"""What training frees is used again, and garbage is looked for rarely."""
+"""What training frees is used again: the kernel hands out no new pages."""
 
 import ctypes
 import subprocess
@@ -33,21 +33,3 @@ def faults(how: str) -> int:
 )
 def test_freed_memory_is_used_again() -> None:
     assert faults("keep") < 100 < faults("do not")
-
-
-COLLECTION = """
-import gc, sys
-from leansight.sdk.commands.cli import main
-
-sys.argv = ["leansight", "--version"]
-try:
-    main()
-except SystemExit:
-    print(gc.get_threshold())
-"""
-
-
-def test_a_command_looks_for_garbage_rarely() -> None:
-    command = [sys.executable, "-c", COLLECTION]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said.splitlines()[-1] == "(20000, 20, 20)"
