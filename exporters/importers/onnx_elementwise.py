@@ -118,7 +118,8 @@ def _binary(step: Step) -> Activation:
     positive = one.positive and other.positive and step.node.op_type != "Sub"
     larger = one if len(one.shape) >= len(other.shape) else other
     function = _BINARY[step.node.op_type]
-    return step.like(larger, function, one.node, other.node, positive=positive)
+    result = step.like(larger, function, one.node, other.node, positive=positive)
+    return replace(result, shape=step.shapes[0])
 
 
 def _aligned(step: Step) -> tuple[Activation, Activation]:
@@ -149,16 +150,18 @@ def _with_constant(step: Step, source: Activation, number: Constant, *, first: b
     else:
         factor, summand = _factor_and_summand(step, aligned, first=first)
     alone = aligned.size == 1 and not source.affine
-    if (shape := np.broadcast_shapes(source.shape, number.shape)) != source.shape:
-        alone, source = True, replace(source, shape=shape)  # repeated on the constant's axes
-    if aligned.ndim in _WITH_CHANNELS and aligned.size == aligned.shape[1] and not alone:
+    shape = np.broadcast_shapes(source.shape, number.shape)
+    is_repeated = shape != source.shape  # on axes that the constant has
+    each = aligned.ndim in _WITH_CHANNELS and aligned.size == aligned.shape[1]
+    if each and not alone and not is_repeated:
         return _scaled_channels(step, source, factor.reshape(-1), summand.reshape(-1))
-    node = source.node
+    node, adds = source.node, step.node.op_type in {"Add", "Sub"}
     for function, part, idle in ((operator.mul, factor, 1), (operator.add, summand, 0)):
-        if (part != idle).any():
+        repeats = is_repeated and adds is (function is operator.add)
+        if repeats or (part != idle).any():
             argument = part.item() if part.size == 1 else step.weights(part)
             node = step.graph.call_function(function, (node, argument))
-    return replace(source, node=node, affine=False, positive=False)
+    return replace(source, node=node, shape=shape, affine=False, positive=False)
 
 
 def _factor_and_summand(step: Step, number: Constant, *, first: bool) -> tuple[Constant, Constant]:

@@ -16,6 +16,12 @@ def both_halves(file: File) -> File:
     return file.node("Concat", "t0_1", "t0_0", axis=1)
 
 
+def repeated_in_a_product(file: File) -> File:
+    """One channel times three, then a number for each: what it repeats comes first."""
+    file.then("ReduceMean", axes=[1], keepdims=1)
+    return file.node("Mul", file.last, "image").then("Add", file.constant(numbers(1, 3, 1, 1)))
+
+
 def gated(file: File) -> File:
     file.then("Sigmoid").then("GlobalAveragePool")
     return file.node("Mul", "image", file.last)
@@ -195,6 +201,18 @@ OPERATORS: dict[str, tuple[Callable[[File], File], int]] = {
             f.then("ReduceMean", axes=[1], keepdims=1)
             .then("Mul", f.constant(numbers(1, 5, 1, 1)))
             .then("Add", f.constant(numbers(1, 5, 1, 1)))
+        ),
+        5,
+    ),
+    "repeated in a product": (repeated_in_a_product, 3),
+    "repeated by ones and zeros": (
+        lambda f: (
+            f.then("ReduceMean", axes=[1], keepdims=1)
+            .then("Mul", f.constant(np.ones((1, 5, 1, 1))))
+            .then("Add", f.constant(numbers(1, 5, 1, 1)))
+            .then("ReduceMean", axes=[1], keepdims=1)
+            .then("Add", f.constant(np.zeros((1, 5, 1, 1))))
+            .then("Mul", f.constant(numbers(1, 5, 1, 1)))
         ),
         5,
     ),
