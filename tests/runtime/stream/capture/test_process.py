@@ -20,12 +20,13 @@ import pickle, signal, sys
 sys.path.insert(0, sys.argv[1])
 from leansight.runtime import CameraStream
 signal.signal(signal.SIGTERM, signal.default_int_handler)
-said = lambda state, reason: print(state, flush=True)
+# One write a line, as two threads write; print makes two.
+said = lambda state, reason: (sys.stdout.write(state + "\\n"), sys.stdout.flush())
 with CameraStream(pickle.loads(bytes.fromhex(sys.argv[2])), on_state=said) as frames:
     try:
         for frame in frames: pass
     except KeyboardInterrupt:
-        print("in order", flush=True)
+        sys.stdout.write("in order\\n")
 """
 
 
