@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 
-# Twice what is meant: on a rented machine whose memory others used as well, the same tests took
-# 3,915 seconds instead of 1,990, and no single one more than twice as long.
+# Twice what is meant: a rented machine, whose memory is slow for some minutes and then is not, took
+# 3,915 seconds for nearly the same tests that took 2,461 at another time.
 QUICK_S: Final = 40.0  # the most that a test without the mark `slow` may take
 SLOW_S: Final = 300.0  # ... and one with it
 ALL_S: Final = 4800.0  # ... and all together: half of it is 20 of CI's 30 minutes on two cores
