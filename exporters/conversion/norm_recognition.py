@@ -74,8 +74,11 @@ def recognise_layer_norm_as_sum(module: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _operands(node: fx.Node, *names: str) -> Iterator[tuple[fx.Node, fx.Node]]:
-    """Give the two nodes that an operator of these takes, in both orders where none matters."""
-    match node.args:
+    """Give the two nodes that an operator of these takes, in both orders where none matters.
+
+    None of one with `alpha` or `rounding_mode`, which computes something else.
+    """
+    match () if node.kwargs else node.args:
         case [fx.Node() as one, fx.Node() as other] if operator_name(node) in names:
             yield one, other
             if operator_name(node) != "div":
@@ -95,7 +98,12 @@ def _moments(deviation: fx.Node, *, is_divisor: bool = False) -> _Moments | None
         case _:
             return None
     centred = None if square is None else _square_root(square)
-    if centred is None or operator_name(centred) != "sub":
+    if (
+        centred is None
+        or operator_name(centred) != "sub"
+        or centred.kwargs
+        or input_of(root).kwargs
+    ):
         return None
     source, mean = centred.args[:2]
     if not isinstance(mean, fx.Node) or _mean_over(mean) != (dims, source):

@@ -54,6 +54,13 @@ def as_sum_of_another_mean(x: Tensor) -> Tensor:
     return x * factor + -x.mean(2, keepdim=True) * factor
 
 
+def as_sum_of_half_the_shift(x: Tensor) -> Tensor:
+    mean = x.mean(1, keepdim=True)
+    centred = x - mean
+    factor = torch.rsqrt((centred * centred).mean(1, keepdim=True) + 1e-3)
+    return torch.add(x * factor, -mean * factor, alpha=0.5)
+
+
 EACH: Final = torch.tensor([0.5, 1.5, -1.0, 2.0]).reshape(1, 4, 1, 1)
 ROW: Final = torch.tensor([0.5, 1.5, -1.0, 2.0, 3.0])
 WRITTEN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
@@ -77,6 +84,7 @@ OTHERS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "gelu of a larger number": (lambda x: 0.5 * x * (1 + torch.erf(x)), "gelu"),
     "means over other axes": (by_other_mean, "layer_norm"),
     "a sum with the mean of other axes": (as_sum_of_another_mean, "layer_norm"),
+    "a sum with half of the mean": (as_sum_of_half_the_shift, "layer_norm"),
     "scales of another axis": (as_sum(ROW, None, axis=2), "layer_norm"),
     "gated by another": (lambda x: 0.5 * x.flip(2) * (1 + torch.erf(x * HALF_ROOT)), "gelu"),
 }
