@@ -95,7 +95,16 @@ def camera(folder: Path, *fates: str, frames: int = 5) -> Callable[[], Camera]:
 
 def openings(folder: Path) -> int:
     """Return how often the camera of this folder was opened, or tried to be."""
-    return (folder / "plan.log").read_text().count("opened")
+    log = folder / "plan.log"
+    return log.read_text().count("opened") if log.exists() else 0
+
+
+def wait_for_opening(folder: Path, timeout_s: float = 60) -> None:
+    """Wait until the camera of this folder was opened, or tried to be; `AssertionError` if not."""
+    deadline = time.monotonic() + timeout_s
+    while not openings(folder):  # the log is made before its first word is written
+        assert time.monotonic() < deadline, "the camera was never opened"
+        time.sleep(0.01)
 
 
 def was_closed(folder: Path) -> bool:

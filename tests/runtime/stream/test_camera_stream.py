@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs.cameras import FRAME_S, camera, openings, was_closed
+from programs.cameras import FRAME_S, camera, wait_for_opening, was_closed
 from streams import MotionJpegServer, number_of, seen_until_lost
 
 from leansight.runtime.errors import SourceError
@@ -112,10 +112,7 @@ def test_closing_ends_a_loop_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fate", ["hangs", "does not open", "is away"])
 def test_closing_takes_less_than_two_seconds(tmp_path: Path, fate: str) -> None:
     with CameraStream(camera(tmp_path, fate)) as frames:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "plan.log").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert openings(tmp_path) >= 1
+        wait_for_opening(tmp_path)
         started = time.monotonic()
         frames.close()
         assert time.monotonic() - started < 2

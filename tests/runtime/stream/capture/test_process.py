@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from programs.cameras import camera
+from programs.cameras import camera, wait_for_opening
 
 from leansight.runtime.stream.camera_stream import CameraStream
 
@@ -82,9 +82,7 @@ def test_program_and_process_end_within_two_seconds(
         stderr=subprocess.PIPE,
         text=True,
     ) as program:
-        deadline = time.monotonic() + 10
-        while not (tmp_path / "plan.log").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for_opening(tmp_path)
         time.sleep(wait_s)
         processes = children_of(program.pid)
         started = time.monotonic()
