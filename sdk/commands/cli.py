@@ -1,14 +1,13 @@
 """The `leansight` command: a table of sub-commands, each imported when it is called."""
 
 import importlib
-import sys
 from typing import Final
 
 import click
 
 from leansight.runtime.extras import without_telemetry
 from leansight.runtime.system.collector import importing
-from leansight.sdk.commands.ending import exit_code_of, past_click
+from leansight.sdk.commands.ending import exit_code_of, past_click, quick_end
 from leansight.sdk.commands.options.flags import FlagNamingGroup
 from leansight.sdk.system.library_logs import without_library_logs
 from leansight.sdk.system.text import escape_what_cannot_be_printed
@@ -78,9 +77,14 @@ def leansight() -> None:
 
 
 def main() -> None:
-    """Run the command; a user's mistake ends in one line and exit code 1, without a traceback."""
+    """Run the command as the program of this process."""
+    end = quick_end()
+    end(run())
+
+
+def run() -> int:
+    """Run the command and return its exit code; a user's mistake ends in one line and code 1."""
     without_telemetry()  # here too: other libraries import ONNX Runtime as well
     escape_what_cannot_be_printed()
     with without_library_logs() as library_log:
-        code = exit_code_of(leansight, library_log)
-    sys.exit(code)
+        return exit_code_of(leansight, library_log)

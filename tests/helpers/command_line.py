@@ -28,9 +28,7 @@ def refusal(
 ) -> str:
     """Return the one line with which the command ends, in this process."""
     monkeypatch.setattr(sys, "argv", ["leansight", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert stopped.value.code == 1
+    assert cli.run() == 1
     written = capsys.readouterr()
     assert written.out == ""
     last = written.err.splitlines()[-1]

@@ -38,6 +38,16 @@ def run_instead(work: str, command: str = "check") -> subprocess.CompletedProces
     return leansight(before=INSTEAD.format(work=work, command=command))
 
 
+def test_a_program_ends_at_once_and_as_it_should() -> None:
+    work = (
+        "import atexit, sys; cli.kept = type('Library', (), {}); "
+        "cli.kept.__del__ = lambda self: print('taken apart'); cli.kept = cli.kept(); "
+        "atexit.register(print, 'registered'); print('told', end=' '); sys.exit(3)"
+    )
+    done = run_instead(work)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "told registered\n", "")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_ends_every_command_with_130(command: str) -> None:
     done = run_instead("import os, signal; os.kill(os.getpid(), signal.SIGINT)", command)
