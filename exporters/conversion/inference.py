@@ -1,5 +1,6 @@
 """Batched inference: pixels into a torch network, logits out."""
 
+import copy
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -37,3 +38,11 @@ def predict(
         logits.append(network(batch))
         progress(done, len(pixels))
     return torch.cat(logits).numpy()
+
+
+@torch.no_grad()
+def predict_precisely(network: nn.Module, pixels: Image) -> NDArray[np.float64]:
+    """Return logits (N, K) computed in float64, which leaves the network as it is."""
+    double = copy.deepcopy(network).eval().double()
+    logits = torch.cat([double(batch.double()) for _, batch in batches(pixels)])
+    return np.asarray(logits.numpy(), np.float64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from leansight.exporters.conversion.convert import FloatGraphs, convert_folded
-from leansight.exporters.conversion.inference import predict
+from leansight.exporters.conversion.inference import predict, predict_precisely
 from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
 from leansight.exporters.int8.calibration import measure, share_steps, widths_with_constants
@@ -20,8 +20,8 @@ from leansight.exporters.int8.constant_grids import constant_ranges, with_consta
 from leansight.exporters.int8.fake_quantization import FakeQuantizedNetwork
 from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.rounding_ties import avoid_ties
-from leansight.exporters.int8.tensor_matching import pair_nodes, pair_tensors
-from leansight.exporters.int8.write_onnx import find_floats, quantize_onnx
+from leansight.exporters.int8.tensor_matching import PROBES, TOLERANCE, pair_nodes, pair_tensors
+from leansight.exporters.int8.write_onnx import NoPartnerError, find_floats, quantize_onnx
 from leansight.exporters.int8.write_tflite import quantize_tflite, require_integers
 from leansight.exporters.options import StepProgress, Target
 from leansight.exporters.tflite.float_islands import find_islands, interior
@@ -91,9 +91,13 @@ class CalibratedNetwork:
         model = onnx.load_from_string(self.floats.onnx)
         partners = pair_tensors(model, self.graph, self.pixels)
         signed = self.target in SIGNED_TARGETS
-        quantized_onnx = quantize_onnx(
-            model, quantized, partners, islands=self.islands, signed=signed
-        )
+        try:
+            quantized_onnx = quantize_onnx(
+                model, quantized, partners, islands=self.islands, signed=signed
+            )
+        except NoPartnerError as error:
+            self._require_well_conditioned(error)
+            raise
         inspect_tflite(tflite, left)
         inspect_onnx(quantized_onnx, find_floats(model.graph, quantized, partners))
         return {"tflite": tflite, "onnx": quantized_onnx}
@@ -153,6 +157,18 @@ class CalibratedNetwork:
             nodes={node: names[partner] for node, partner in self.nodes.items()},
             ranges={names[name]: found for name, found in self.ranges.items()},
         )
+
+    def _require_well_conditioned(self, error: NoPartnerError) -> None:
+        """Tell what `error` comes from where the noise of float32 alone moves the logits as far."""
+        pixels = self.pixels[:PROBES]
+        logits = predict_precisely(self.exact, pixels)
+        noise = np.abs(predict(self.exact, pixels) - logits).max() / np.abs(logits).max()
+        if noise > TOLERANCE:
+            raise ConversionError(
+                f"the network is ill-conditioned: float32 alone moves its logits by {noise:.1%}, "
+                f"and no two runtimes give the same ({error}): train it further, or with a "
+                "smaller learning rate"
+            ) from error
 
     @property
     def _exact_ranges(self) -> Mapping[str, Range]:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from leansight.exporters.conversion.torch_graph import ACTIVATIONS, IMAGE_AXES, watch
+from leansight.exporters.conversion.torch_graph import ACTIVATIONS, ATEN, IMAGE_AXES, watch
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.exporters.tflite.shared_grids import MOVING as TFLITE_MOVING
 from leansight.runtime.extras import onnx_runtime
@@ -35,6 +35,13 @@ MOVING = frozenset(
     {"DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "SpaceToDepth"}
     | {"Split", "Squeeze", "Transpose", "Unsqueeze"}
 )
+# Functions that end at 1: of large numbers, noise far behind the point is what they give.
+_SQUASHING: Mapping[object, str] = {
+    "Sigmoid": "LOGISTIC",
+    "Tanh": "TANH",
+    ATEN.sigmoid.default: "LOGISTIC",
+    ATEN.tanh.default: "TANH",
+}
 _TOKEN_AXES = 3  # batch, tokens, features
 SAMPLES = 4096  # numbers of each tensor that are compared: big networks need not be kept whole
 
@@ -51,7 +58,12 @@ def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> M
     probes = [network_input(image[None]) for image in pixels[:PROBES]]
     moving = [node for node in model.graph.node if node.op_type in MOVING]
     sources = {name: node.input[0] for node in moving for name in node.output}
-    return _pair(_run_onnx(model, probes), graph, probes, sources)
+    squashed = {
+        node.output[0]: (node.input[0], _SQUASHING[node.op_type])
+        for node in model.graph.node
+        if node.op_type in _SQUASHING
+    }
+    return _pair(_run_onnx(model, probes), graph, probes, sources, squashed)
 
 
 def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Mapping[str, str]:
@@ -67,7 +79,12 @@ def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Map
 
     """
     probes = [network_input(image[None]) for image in pixels[:PROBES]]
-    partners = _pair(_run_torch(folded, probes), graph, probes)
+    squashed = {
+        node.name: (node.args[0].name, _SQUASHING[node.target])
+        for node in folded.graph.nodes
+        if node.target in _SQUASHING
+    }
+    partners = _pair(_run_torch(folded, probes), graph, probes, squashed=squashed)
     fused = {
         node.args[0].name
         for node in folded.graph.nodes
@@ -84,8 +101,13 @@ def _pair(
     graph: TfliteGraph,
     probes: list[NDArray[np.float32]],
     sources: Mapping[str, str] = MappingProxyType({}),
+    squashed: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> Mapping[str, str]:
-    """Return the TFLite partner of each tensor; `sources` are what those are that only move it."""
+    """Return the TFLite partner of each tensor.
+
+    `sources` gives for a tensor that only moves another one that other one; `squashed` gives for
+    what a function of `_SQUASHING` computes what the function takes, and TFLite's name of it.
+    """
     runs = ({name: [values] for name, values in graph.run(probe).items()} for probe in probes)
     theirs = {name: values for name, (values,) in _samples(runs).items()}
     by_size: dict[int, list[str]] = defaultdict(list)
@@ -94,6 +116,7 @@ def _pair(
     partners: dict[str, str] = {}
     taken: set[str] = set()
     moved = _moved(graph)
+    functions = {(op.inputs[0], op.kind): op.outputs[0] for op in graph.operators}
     for name, layouts in _samples(ours).items():
         allowed = moved.get(partners.get(sources.get(name, ""), ""), theirs.keys())
         for size, values in layouts:
@@ -116,6 +139,11 @@ def _pair(
                 partners[name] = best
                 taken.add(best)
                 break
+        if name not in partners and name in squashed:
+            source, kind = squashed[name]
+            if (partner := functions.get((partners.get(source, ""), kind))) is not None:
+                partners[name] = partner
+                taken.add(partner)
     return partners
 
 

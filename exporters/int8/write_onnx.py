@@ -18,6 +18,11 @@ from leansight.exporters.int8.tensor_matching import MOVING
 from leansight.exporters.tflite.graph import Operator, Quantization, TfliteGraph
 from leansight.exporters.verification.float_layers import FLOAT_MARK
 
+
+class NoPartnerError(ConversionError):
+    """A tensor of the ONNX graph holds numbers that no tensor of the TFLite file holds."""
+
+
 WEIGHTED = frozenset({"Conv", "Gemm"})
 WITH_CONSTANT = {"Add": "ADD", "Mul": "MUL"}  # and what they are called in TFLite
 ACTIVATIONS = frozenset({"Relu", "Clip"})
@@ -42,7 +47,8 @@ def quantize_onnx(
         signed: whether activations are int8 instead of uint8.
 
     Raises:
-        ConversionError: a weighted layer has no partner, or its weights differ.
+        NoPartnerError: of an activation that has to be rounded, or of what a layer gives.
+        ConversionError: the weights of a layer differ.
 
     """
     levels = SIGNED if signed else UNSIGNED
@@ -113,7 +119,7 @@ def _quantize_constants(
     operator = _maker(quantized, partner)
     if node.op_type in WEIGHTED:
         if operator is None:
-            raise ConversionError(f"{node.op_type} {node.name} has no partner in TFLite")
+            raise NoPartnerError(f"{node.op_type} {node.name} has no partner in TFLite")
         if quantized.tensors[operator.inputs[1]].quantization:
             writer.weights(node, operator, quantized)
     elif operator and operator.kind == WITH_CONSTANT.get(node.op_type):
@@ -132,7 +138,7 @@ def _maker(graph: TfliteGraph, name: str) -> Operator | None:
 
 def _quantization(graph: TfliteGraph, partners: Mapping[str, str], name: str) -> Quantization:
     if name not in partners:
-        raise ConversionError(f"{name} has no partner in TFLite")
+        raise NoPartnerError(f"{name} has no partner in TFLite")
     rounded = graph.tensors[_rounded(graph, partners[name])]
     if rounded.quantization is None:
         raise ConversionError(f"{name} is not quantized in the TFLite file")

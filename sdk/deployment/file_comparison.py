@@ -4,11 +4,9 @@ import copy
 from typing import Final
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from leansight.exporters.conversion.inference import batches, predict
+from leansight.exporters.conversion.inference import predict, predict_precisely
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.normalisation import Normalisation
 from leansight.exporters.importers.onnx_reader import (
@@ -59,7 +57,9 @@ def require_same(
     difference = largest_difference(classifier, logits, outputs)
     if difference <= _TOLERANCE:
         return difference
-    noise = largest_difference(classifier, logits, as_outputs(classifier, _precise(module, pixels)))
+    noise = largest_difference(
+        classifier, logits, as_outputs(classifier, predict_precisely(module, pixels))
+    )
     own = noise * _COARSENESS.get(classifier.computes_in, 1)
     if not difference <= _NOISE_FACTOR * own:
         raise ConversionError(
@@ -75,11 +75,3 @@ def require_same(
         f"and torch and ONNX Runtime differ by {difference:.2g}"
     )
     return difference
-
-
-@torch.no_grad()
-def _precise(module: nn.Module, pixels: Image) -> NDArray[np.float64]:
-    """Return logits (N, K) computed in float64."""
-    double = copy.deepcopy(module).eval().double()
-    logits = torch.cat([double(batch.double()) for _, batch in batches(pixels)])
-    return np.asarray(logits.numpy(), np.float64)

@@ -18,7 +18,7 @@ from leansight.exporters.conversion.inference import predict
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.int8.calibrated_network import calibrate_network, quantize
 from leansight.exporters.int8.tensor_matching import pair_tensors
-from leansight.exporters.tflite.graph import TfliteGraph
+from leansight.exporters.tflite.graph import Operator, TfliteGraph
 from leansight.runtime.interpreter import load_interpreter
 
 # ai-edge-quantizer keeps every tensor of the graph that it reads, which LiteRT warns of.
@@ -50,10 +50,25 @@ def test_other_weights_in_one_of_the_formats_are_found_out(plain: Converted, fac
         quantize(floats, plain.calibration[:4], ignore)
 
 
+@pytest.mark.slow
+def test_a_network_that_is_too_sensitive_for_float32_is_told_so() -> None:
+    """Random layers whose results are squashed: each moves the noise of the last one further."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 8, 1), *(nn.Conv2d(8, 8, 1) for _ in range(60))]
+    for layer in layers:
+        nn.init.normal_(layer.weight, std=2)
+    steps = [step for layer in layers for step in (layer, nn.Tanh())]
+    network = nn.Sequential(*steps, nn.Conv2d(8, 8, 1), nn.Flatten())
+    sensitive = convert(network, replace(PREPROCESSING, size=4))
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), np.uint8)
+    with pytest.raises(ConversionError, match=r"is ill-conditioned: float32 alone moves .* by \d"):
+        quantize(sensitive, pixels, ignore)
+
+
 class Theirs:
     """Gives its tensors as a TFLite graph does: each is made of the image."""
 
-    operators = ()
+    operators: tuple[Operator, ...] = ()
 
     def __init__(self, **made: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
         self._made = made
@@ -105,6 +120,18 @@ def test_noise_of_a_deep_network_pairs_what_nothing_else_is_like(
     )
     partners = pair_tensors(onnx_of(("Abs", "image", "bright")), theirs, PIXELS)
     assert partners.get("bright") == partner
+
+
+@pytest.mark.parametrize(("ours", "kind"), [("Sigmoid", "LOGISTIC"), ("Tanh", "TANH")])
+def test_a_function_that_ends_at_one_is_paired_by_what_it_takes(ours: str, kind: str) -> None:
+    """Numbers that agree to a thousandth may be large; what the function gives then does not."""
+    theirs = Theirs(large=np.abs, other=np.zeros_like, shut=np.zeros_like, gate=np.cos)
+    shut = Operator(kind=kind, inputs=("other",), outputs=("shut",))
+    gate = Operator(kind=kind, inputs=("large",), outputs=("gate",))
+    model = onnx_of(("Abs", "image", "bright"), (ours, "bright", "open"))
+    assert "open" not in pair_tensors(model, theirs, PIXELS)
+    theirs.operators = (shut, gate)
+    assert pair_tensors(model, theirs, PIXELS)["open"] == "gate"
 
 
 @pytest.mark.slow
