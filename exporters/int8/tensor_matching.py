@@ -8,7 +8,6 @@ other steps.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
@@ -94,6 +93,7 @@ def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Map
 
 
 Run = Mapping[str, Sequence[NDArray[np.float32]]]  # each tensor in every order its axes may have
+Sample = tuple[int, NDArray[np.float32]]  # a tensor's size, and some of its numbers
 
 
 def _pair(
@@ -110,41 +110,44 @@ def _pair(
     """
     runs = ({name: [values] for name, values in graph.run(probe).items()} for probe in probes)
     theirs = {name: values for name, (values,) in _samples(runs).items()}
-    by_size: dict[int, list[str]] = defaultdict(list)
-    for name, (size, _) in theirs.items():
-        by_size[size].append(name)
     partners: dict[str, str] = {}
-    taken: set[str] = set()
     moved = _moved(graph)
     functions = {(op.inputs[0], op.kind): op.outputs[0] for op in graph.operators}
     for name, layouts in _samples(ours).items():
+        taken = set(partners.values())
         allowed = moved.get(partners.get(sources.get(name, ""), ""), theirs.keys())
-        for size, values in layouts:
-            largest = max(float(np.abs(values).max()), 1e-6)
-            # Equal ones, such as two gates that are closed for all probes, come in the same order.
-            candidates = [
-                (float(np.abs(values - theirs[c][1]).max()), c in taken, order, c)
-                for order, c in enumerate(by_size[size])
-                if c in allowed
-            ]
-            error, *_, best = min(candidates, default=(math.inf, ""))
-            if error <= TOLERANCE * largest or (
-                error <= DEEP_TOLERANCE * largest
-                and all(
-                    other >= CLEARLY * error
-                    for other, *_, name_of_other in candidates
-                    if np.abs(theirs[name_of_other][1] - theirs[best][1]).max() > error
-                )
-            ):
-                partners[name] = best
-                taken.add(best)
-                break
-        if name not in partners and name in squashed:
+        best = _equal(layouts, {c: theirs[c] for c in theirs if c in allowed}, taken)
+        if best is None and name in squashed:
             source, kind = squashed[name]
-            if (partner := functions.get((partners.get(source, ""), kind))) is not None:
-                partners[name] = partner
-                taken.add(partner)
+            best = functions.get((partners.get(source, ""), kind))
+        if best is not None:
+            partners[name] = best
     return partners
+
+
+def _equal(
+    layouts: Sequence[Sample], candidates: Mapping[str, Sample], taken: Collection[str]
+) -> str | None:
+    """Return the candidate that holds the numbers of a tensor in one of its layouts."""
+    for size, values in layouts:
+        largest = max(float(np.abs(values).max()), 1e-6)
+        # Equal ones, such as two gates that are closed for all probes, come in the same order.
+        errors = [
+            (float(np.abs(values - others).max()), name in taken, order, name)
+            for order, (name, (size_of_other, others)) in enumerate(candidates.items())
+            if size_of_other == size
+        ]
+        error, *_, best = min(errors, default=(math.inf, ""))
+        if error <= TOLERANCE * largest or (
+            error <= DEEP_TOLERANCE * largest
+            and all(
+                other >= CLEARLY * error
+                for other, *_, name in errors
+                if np.abs(candidates[name][1] - candidates[best][1]).max() > error
+            )
+        ):
+            return best
+    return None
 
 
 def _moved(graph: TfliteGraph) -> Mapping[str, Collection[str]]:
@@ -157,7 +160,7 @@ def _moved(graph: TfliteGraph) -> Mapping[str, Collection[str]]:
     return moved
 
 
-def _samples(runs: Iterator[Run]) -> dict[str, list[tuple[int, NDArray[np.float32]]]]:
+def _samples(runs: Iterator[Run]) -> dict[str, list[Sample]]:
     """Return each tensor's size, and numbers of all runs end to end, extremes included."""
     parts: dict[str, list[list[NDArray[np.float32]]]] = {}
     sizes = {}
