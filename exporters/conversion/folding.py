@@ -32,6 +32,7 @@ from leansight.exporters.conversion.resizing import write_resizing_as_layers
 from leansight.exporters.conversion.rewriting import (
     FLAT_AXES,
     activate_before_moves,
+    activate_rows,
     drop_expansion,
     flatten_dense,
     merge_permutes,
@@ -88,6 +89,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         _fold_number,
         _fold_constant,
         _merge_sums,
+        activate_rows,
         spread_hard_swish,
         spread_leaky,
         write_averages_as_layers,

@@ -1,6 +1,8 @@
 """Resizing of images, as one dense layer along the rows and another down the columns.
 
-Any interpolation is that: neither TFLite nor ONNX Runtime has the cubic ones of int8.
+Any interpolation is that. Neither TFLite nor ONNX Runtime has the cubic ones of int8; of the
+bilinear one to twice the size, every fourth number lies midway between two levels, which each of
+them rounds to another side.
 """
 
 from collections.abc import Callable
@@ -11,19 +13,23 @@ from torch import Tensor, fx
 
 from leansight.exporters.conversion.torch_graph import ATEN, add_constants, input_of, replace
 
-_RESIZINGS: Final = {
+_BILINEAR: Final = {ATEN.upsample_bilinear2d.default, ATEN.upsample_bilinear2d.vec}
+_RESIZINGS: Final = _BILINEAR | {
     *(ATEN.upsample_bicubic2d.default, ATEN.upsample_bicubic2d.vec),
     *(ATEN._upsample_bicubic2d_aa.default, ATEN._upsample_bicubic2d_aa.vec),  # noqa: SLF001
     *(ATEN._upsample_bilinear2d_aa.default, ATEN._upsample_bilinear2d_aa.vec),  # noqa: SLF001
 }
+_LARGEST_PX: Final = 256  # beyond, dense layers cost more than numbers that differ by a level
 _AT_ONCE: Final = 16  # images that are resized: each takes memory
 _TOLERANCE: Final = 1e-4
 TURNED: Final = (0, 1, 3, 2)  # rows as columns
 
 
 def write_resizing_as_layers(module: fx.GraphModule, node: fx.Node) -> None:
-    """Write a resizing that both formats lack as two dense layers."""
+    """Write a resizing that both formats lack, or round differently, as two dense layers."""
     if node.target not in _RESIZINGS:
+        return
+    if node.target in _BILINEAR and max(node.meta["val"].shape[2:]) > _LARGEST_PX:
         return
     source, settings = input_of(node), node.args[1:]
     height, width = source.meta["val"].shape[2:]

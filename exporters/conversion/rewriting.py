@@ -10,6 +10,7 @@ from leansight.exporters.conversion.torch_graph import (
     ATEN,
     IMAGE_AXES,
     MOVES,
+    before_moves,
     channelwise,
     given,
     input_of,
@@ -41,6 +42,22 @@ def spread_activation(module: fx.GraphModule, node: fx.Node) -> None:
         replace(module, node, result)
 
 
+def activate_rows(module: fx.GraphModule, node: fx.Node) -> None:
+    """Compute on rows of features what int8 has for pictures and for rows, and not for tokens."""
+    if node.target not in {ATEN.hardswish.default, ATEN.leaky_relu.default}:
+        return
+    shape = node.meta["val"].shape
+    if len(shape) in {FLAT_AXES, IMAGE_AXES}:
+        return
+    with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        rows = call(ATEN.reshape.default, (input_of(node), [-1, shape[-1]]))
+        activated = call(node.target, (rows, *node.args[1:]))
+        result = call(ATEN.reshape.default, (activated, [-1, *shape[1:]]))
+    rows.meta["val"] = activated.meta["val"] = node.meta["val"].reshape(-1, shape[-1])
+    replace(module, node, result)
+
+
 def spread_hard_swish(module: fx.GraphModule, node: fx.Node) -> None:
     """Write hard-swish as (x / 6) × relu6(6 × (x / 6) + 3).
 
@@ -51,11 +68,9 @@ def spread_hard_swish(module: fx.GraphModule, node: fx.Node) -> None:
     if node.target is not ATEN.hardswish.default:
         return
     source = input_of(node)
-    if len(shape := source.meta["val"].shape) not in {FLAT_AXES, IMAGE_AXES}:
-        return
-    channels = shape[1]
-    if is_foldable(source):
-        scale_weights(module, source, given(None, 1 / 6), given(None, 0))
+    channels = source.meta["val"].shape[1]
+    if is_foldable(layer := before_moves(source)):
+        scale_weights(module, layer, given(None, 1 / 6), given(None, 0))
     else:
         sixths = torch.full((channels,), 1 / 6)
         source = channelwise(module, node, sixths, torch.zeros(channels))
@@ -77,7 +92,7 @@ def spread_leaky(module: fx.GraphModule, node: fx.Node) -> None:
     if node.target not in {ATEN.leaky_relu.default, ATEN.prelu.default}:
         return
     source = input_of(node)
-    if source.meta["val"].ndim != IMAGE_AXES:
+    if source.meta["val"].ndim not in {FLAT_AXES, IMAGE_AXES}:
         return
     slope = (*node.args[1:], 0.01)[0]
     slopes = torch.tensor(slope) if isinstance(slope, float | int) else value_of(module, slope)

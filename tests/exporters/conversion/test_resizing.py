@@ -1,4 +1,4 @@
-"""Resizings that both formats lack are dense layers, which give the same numbers."""
+"""Resizings that both formats lack, or round differently, are dense layers."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +17,10 @@ RESIZINGS: dict[str, Callable[[Tensor], Tensor]] = {
         functional.interpolate, scale_factor=2, mode="bicubic", align_corners=True
     ),
     "cubic, smoothed": partial(functional.interpolate, size=(4, 3), mode="bicubic", antialias=True),
+    "bilinear": partial(functional.interpolate, scale_factor=2, mode="bilinear"),
+    "bilinear by corners": partial(
+        functional.interpolate, size=(7, 13), mode="bilinear", align_corners=True
+    ),
     "bilinear, smoothed": partial(
         functional.interpolate, size=(4, 3), mode="bilinear", antialias=True
     ),
@@ -43,6 +47,15 @@ def test_it_becomes_dense_layers(name: str) -> None:
     targets = [str(n.target) for n in graph.graph.nodes if n.op == "call_function"]
     assert targets.count("aten.linear.default") == 2
     assert not [target for target in targets if "upsample" in target]
+
+
+@pytest.mark.parametrize(("side", "dense"), [(256, 2), (257, 0)])
+def test_large_pictures_are_resized_by_what_both_formats_have(side: int, dense: int) -> None:
+    resize = partial(functional.interpolate, size=(9, side), mode="bilinear")
+    graph = fold(Resized(resize), torch.randn(1, 3, 9, 6))
+    targets = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    assert targets.count("aten.linear.default") == dense
+    assert any("upsample_bilinear" in target for target in targets) == (not dense)
 
 
 def test_what_mixes_rows_and_columns_has_no_matrices() -> None:

@@ -219,6 +219,20 @@ class Shuffle(nn.Module):
         return x.unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)
 
 
+class Tokens(nn.Module):
+    """LeViT's: dense layers and an activation on tokens, pixels one by one."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.steps = nn.Sequential(
+            nn.Linear(CHANNELS, 16), activation, nn.Linear(16, CHANNELS), activation
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.steps(x.flatten(2).transpose(1, 2))
+        return tokens.transpose(1, 2).reshape(x.shape)
+
+
 class Bodies(nn.Module):
     """A stem, what follows it side by side, and a 1×1 convolution on all of their means."""
 
@@ -254,6 +268,9 @@ def integers() -> Bodies:
         weighted(slopes()),
         weighted(nn.GELU()),
         weighted(nn.Upsample(scale_factor=2)),
+        weighted(nn.Upsample(scale_factor=2, mode="bilinear")),
+        weighted(Tokens(nn.Hardswish())),
+        weighted(Tokens(nn.LeakyReLU(0.1))),
         weighted(Split()),
         weighted(Shuffle()),
         weighted(Idle()),
