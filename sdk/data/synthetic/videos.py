@@ -18,6 +18,7 @@ import numpy as np
 
 from leansight.runtime.errors import DataError, LeansightError
 from leansight.runtime.preprocessing import Image
+from leansight.runtime.system.parent import end_with
 from leansight.runtime.system.whole_files import whole_file, whole_folder
 from leansight.sdk.data.synthetic.backgrounds import Random
 from leansight.sdk.data.synthetic.camera import photograph
@@ -130,7 +131,7 @@ def _write_videos(videos: list[Video], folder: Path, seed: int, workers: int) ->
     # wait for ever for one that is killed.
     spawn = get_context("spawn")
     try:
-        with ProcessPoolExecutor(workers, spawn, _start_worker) as pool:
+        with ProcessPoolExecutor(workers, spawn, _start_worker, (os.getpid(),)) as pool:
             yield from pool.map(write, videos, chunksize=4)
     except BrokenProcessPool as error:
         raise LeansightError(
@@ -138,7 +139,9 @@ def _write_videos(videos: list[Video], folder: Path, seed: int, workers: int) ->
         ) from error
 
 
-def _start_worker() -> None:
+def _start_worker(parent: int) -> None:
+    if not end_with(parent):  # without it, a worker waits for ever for the next video
+        os._exit(0)
     cv2.setNumThreads(1)  # one process for each processor is enough
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
 

@@ -3,6 +3,7 @@ import itertools
 import re
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from multiprocessing import active_children
 from pathlib import Path
@@ -360,3 +361,27 @@ def test_a_process_that_is_killed_ends_the_drawing_and_leaves_nothing(tmp_path: 
     with pytest.raises(LeansightError, match=r"draws images was killed .not enough memory\?"):
         synthetic.write_signs(tmp_path / "signs", images=336, seed=0, workers=2, written=kill)
     assert list(tmp_path.iterdir()) == []
+
+
+DRAWING = """
+from pathlib import Path
+from leansight.sdk.data.synthetic.videos import write_signs
+write_signs(Path("signs"), images=4000, seed=0, workers=2, written=lambda frames: None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can end a process with its parent")
+def test_no_process_outlives_a_drawing_that_is_killed(tmp_path: Path) -> None:
+    drawing = subprocess.Popen([sys.executable, "-c", DRAWING], cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not any(tmp_path.rglob("*.png")):
+        assert drawing.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    processes = Path(f"/proc/{drawing.pid}/task/{drawing.pid}/children").read_text().split()
+    drawing.kill()
+    drawing.wait()
+    assert len(processes) >= 2
+    while any(Path(f"/proc/{process}").exists() for process in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
