@@ -36,6 +36,9 @@ def write_resizing_as_layers(module: fx.GraphModule, node: fx.Node) -> None:
     found = axis_matrices(lambda images: node.target(images, *settings), height, width)  # type: ignore[operator]
     if found is None:
         return
+    if all(torch.equal(matrix, torch.eye(len(matrix))) for matrix in found):
+        replace(module, node, source)
+        return
     down, along = add_constants(module, node, *found)
     with module.graph.inserting_before(node):
         call = module.graph.call_function

@@ -18,14 +18,13 @@ from leansight.exporters.int8.tensor_matching import MOVING
 from leansight.exporters.tflite.graph import Operator, Quantization, TfliteGraph
 from leansight.exporters.verification.float_layers import FLOAT_MARK
 
-
-class NoPartnerError(ConversionError):
-    """A tensor of the ONNX graph holds numbers that no tensor of the TFLite file holds."""
-
-
 WEIGHTED = frozenset({"Conv", "Gemm"})
 WITH_CONSTANT = {"Add": "ADD", "Mul": "MUL"}  # and what they are called in TFLite
 ACTIVATIONS = frozenset({"Relu", "Clip"})
+
+
+class NoPartnerError(ConversionError):
+    """A tensor of the ONNX graph holds numbers that no tensor of the TFLite file holds."""
 
 
 def quantize_onnx(

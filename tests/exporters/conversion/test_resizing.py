@@ -58,6 +58,13 @@ def test_large_pictures_are_resized_by_what_both_formats_have(side: int, dense: 
     assert any("upsample_bilinear" in target for target in targets) == (not dense)
 
 
+def test_a_resizing_to_the_same_size_is_left_out() -> None:
+    same = partial(functional.interpolate, size=(9, 6), mode="bilinear")
+    graph = fold(Resized(same), torch.randn(1, 3, 9, 6))
+    targets = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    assert targets == ["aten.conv2d.default"] * 2
+
+
 def test_what_mixes_rows_and_columns_has_no_matrices() -> None:
     assert axis_matrices(lambda images: images.transpose(2, 3), 4, 4) is None
     down, along = axis_matrices(lambda images: images[:, :, ::2], 4, 3) or (None, None)
