@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 17
+_PLAIN = "_plain"  # behind the names of functions: TensorFlow knows those that were loaded already
 
 
 def main(source: Path, target: Path) -> None:
@@ -55,6 +56,8 @@ def _freeze(source: Path) -> "ModelProto":
     call, shape = _load_saved_model(source) if source.is_dir() else _load_keras(source)
     one = tf.TensorSpec((1, *shape[1:]), tf.float32, name="image")
     frozen = convert_variables_to_constants_v2(tf.function(call).get_concrete_function(one))
+    if any(node.op.endswith("PartitionedCall") for node in frozen.graph.as_graph_def().node):
+        frozen = convert_variables_to_constants_v2(_without_compiled_calls(frozen, one))
     definition = frozen.graph.as_graph_def()
     inputs, outputs = ([tensor.name for tensor in part] for part in (frozen.inputs, frozen.outputs))
     del call, frozen
@@ -73,6 +76,29 @@ def _freeze(source: Path) -> "ModelProto":
         )
     made: ModelProto = written.make_model(source.name)
     return made
+
+
+def _without_compiled_calls(frozen: Any, one: Any) -> Any:  # noqa: ANN401 -- functions of TensorFlow
+    """Return a function whose calls are inlined: those too that XLA was to compile (SavedModel)."""
+    import tensorflow as tf
+
+    definition = frozen.graph.as_graph_def()
+    library = definition.library.function
+    nodes = [node for function in library for node in function.node_def]
+    for part in (*definition.node, *nodes, *library):
+        for forbids in ("_XlaMustCompile", "_noinline"):
+            part.attr.pop(forbids, None)
+        if "f" in part.attr:
+            part.attr["f"].func.name += _PLAIN
+    for function in library:
+        function.signature.name += _PLAIN
+
+    def call(image: object) -> object:
+        names = {frozen.inputs[0].name: image}
+        outputs = [tensor.name for tensor in frozen.outputs]
+        return tf.graph_util.import_graph_def(definition, names, outputs, name="")
+
+    return tf.compat.v1.wrap_function(call, [one])
 
 
 def _write_erfc(context: Any, node: Any, *_: object) -> None:  # noqa: ANN401 -- tf2onnx has no types
