@@ -39,10 +39,10 @@ from leansight.exporters.conversion.rewriting import (
     spread_activation,
     spread_hard_swish,
     spread_leaky,
+    write_lines_as_pictures,
 )
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
-    IMAGE_AXES,
     add_constants,
     add_shapes,
     axis_behind_moves,
@@ -79,6 +79,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     add_shapes(module, example)
     rewrite_each(
         module,
+        write_lines_as_pictures,
         spread_activation,
         spread_bounds,
         write_as_sum_or_product,
@@ -135,9 +136,10 @@ def _fold_batch_norm(module: fx.GraphModule, node: fx.Node) -> None:
     weight, bias, mean, variance = (value_of(module, argument) for argument in node.args[1:5])
     factor = torch.rsqrt(given(variance, 1) + epsilon) * given(weight, 1)
     summand = given(bias, 0) - given(mean, 0) * factor
-    rank = node.meta["val"].ndim
-    if is_foldable(source) and rank in {FLAT_AXES, IMAGE_AXES}:
-        scale_weights(module, source, factor, summand)
+    rank, layer = node.meta["val"].ndim, before_moves(source)
+    channels = layer.meta["val"].ndim - 1 if layer.target is ATEN.linear.default else 1
+    if is_foldable(layer) and axis_behind_moves(source, channels) == 1:
+        scale_weights(module, layer, factor, summand)
         replace(module, node, source)
     elif rank == FLAT_AXES and all(_is_dense(module, r) for r in node.users):
         for reader in list(node.users):

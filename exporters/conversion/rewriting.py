@@ -10,6 +10,7 @@ from leansight.exporters.conversion.torch_graph import (
     ATEN,
     IMAGE_AXES,
     MOVES,
+    add_constants,
     before_moves,
     channelwise,
     given,
@@ -23,6 +24,28 @@ from leansight.exporters.conversion.torch_graph import (
 
 FLAT_AXES: Final = 2  # images and features
 BROADCASTING: Final = {ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor, ATEN.div.Tensor}
+
+
+def write_lines_as_pictures(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write a convolution along a line (Conv1d) as that of a picture of one row, as int8 has it."""
+    if node.target not in {ATEN.conv1d.default, ATEN.conv1d.padding}:
+        return
+    source, defaults = input_of(node), (None, [1], [0], [1], 1)
+    weight, bias, stride, padding, dilation, groups = node.args[1:] + defaults[len(node.args) - 2 :]
+    kernel = value_of(module, weight)
+    assert kernel is not None
+    (kernel_2d,) = add_constants(module, node, kernel[:, :, None])
+    wide = [padding if isinstance(padding, str) else [0, *numbers_of(padding)]]
+    target = ATEN.conv2d.padding if isinstance(padding, str) else ATEN.conv2d.default
+    steps = [[1, *numbers_of(stride)], *wide, [1, *numbers_of(dilation)]]
+    channels, width = source.meta["val"].shape[1:]
+    with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        picture = call(ATEN.reshape.default, (source, [-1, channels, 1, width]))
+        convolved = call(target, (picture, kernel_2d, bias, *steps, groups))
+        result = call(ATEN.reshape.default, (convolved, [-1, *node.meta["val"].shape[1:]]))
+    convolved.meta["val"] = node.meta["val"][:, :, None]
+    replace(module, node, result)
 
 
 def spread_activation(module: fx.GraphModule, node: fx.Node) -> None:

@@ -132,6 +132,26 @@ def _aligned(step: Step) -> tuple[Activation, Activation]:
     return one, other
 
 
+def _compared(function: Callable[..., Any]) -> Callable[[Step], Activation]:
+    """Compare with one number for all, as torch's exporter writes softplus."""
+
+    def write(step: Step) -> Activation:
+        source, bound = step.activation(), step.constant(1)
+        if bound.size != 1:
+            raise step.refuse("comparisons with other than one number for all are not read")
+        return step.like(source, function, source.node, bound.item())
+
+    return write
+
+
+def _where(step: Step) -> Activation:
+    """Choose number by number between two activations of the condition's own shape."""
+    parts = [step.activation(index) for index in range(len(step.inputs))]
+    if len({(part.shape, part.order, part.batch) for part in parts}) != 1:
+        raise step.refuse("a choice between others than activations of one shape is not read")
+    return step.like(parts[1], torch.where, *(part.node for part in parts))
+
+
 def _with_constant(step: Step, source: Activation, number: Constant, *, first: bool) -> Activation:
     """Write what is done to an activation with a constant as factor × x + summand.
 
@@ -201,9 +221,13 @@ ELEMENTWISE: Final[Mapping[str, Callable[[Step], Activation]]] = {
     "Erf": _unary(torch.erf),
     "Exp": _unary(torch.exp, positive=True),
     "Gelu": _gelu,
+    "Greater": _compared(torch.gt),
+    "GreaterOrEqual": _compared(torch.ge),
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _unary(functional.hardswish),
     "LeakyRelu": _with_alpha(functional.leaky_relu, 0.01),
+    "Less": _compared(torch.lt),
+    "LessOrEqual": _compared(torch.le),
     "Log": _unary(torch.log),
     "Max": _extremum,
     "Min": _extremum,
@@ -222,4 +246,5 @@ ELEMENTWISE: Final[Mapping[str, Callable[[Step], Activation]]] = {
     "Sub": _binary,
     "Sum": _binary,
     "Tanh": _unary(torch.tanh),
+    "Where": _where,
 }

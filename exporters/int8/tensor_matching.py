@@ -166,6 +166,8 @@ def _samples(runs: Iterator[Run]) -> dict[str, list[Sample]]:
     sizes = {}
     for run in runs:
         for name, layouts in run.items():
+            if layouts[0].dtype.kind != "f":  # a condition, a shape: nothing to be rounded
+                continue
             found = parts.setdefault(name, [[] for _ in layouts])
             for part, values in zip(found, layouts, strict=True):
                 flat = values.reshape(-1)

@@ -1,6 +1,7 @@
 """Each operator that is read gives what ONNX Runtime gives."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,13 @@ def repeated_in_a_product(file: File) -> File:
     """One channel times three, then a number for each: what it repeats comes first."""
     file.then("ReduceMean", axes=[1], keepdims=1)
     return file.node("Mul", file.last, "image").then("Add", file.constant(numbers(1, 3, 1, 1)))
+
+
+def chosen(kind: str, file: File) -> File:
+    """As torch writes softplus: another function beyond a bound."""
+    condition = file.node(kind, "image", file.constant(0.1)).last
+    other = file.node("Exp", "image").last
+    return file.node("Where", condition, "image", other)
 
 
 def gated(file: File) -> File:
@@ -124,6 +132,10 @@ OPERATORS: dict[str, tuple[Callable[[File], File], int]] = {
     "powers": (lambda f: f.then("Pow", f.constant(2)).then("Sqrt").then("Pow", f.constant(3)), 3),
     "exponential": (lambda f: f.then("Exp").then("Reciprocal").then("Log").then("Neg"), 3),
     "softplus": (lambda f: f.then("Softplus").then("Softsign"), 3),
+    **{
+        f"{kind} chooses": (partial(chosen, kind), 3)
+        for kind in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+    },
     "selu": (lambda f: f.then("Selu").then("Celu", alpha=0.7).then("Abs"), 3),
     "a number over pixels": (
         lambda f: f.then("Exp").node("Div", f.constant(numbers(3, 1, 1)), f.last),

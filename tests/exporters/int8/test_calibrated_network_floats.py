@@ -233,6 +233,18 @@ class Tokens(nn.Module):
         return tokens.transpose(1, 2).reshape(x.shape)
 
 
+class Line(nn.Module):
+    """A convolution along the pixels of all rows, one behind the other, and a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.along = nn.Conv1d(CHANNELS, CHANNELS, 3, padding=1, groups=2, bias=False)
+        self.norm = nn.BatchNorm1d(CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.along(x.flatten(2))).relu().reshape(x.shape)  # type: ignore[no-any-return]
+
+
 class Bodies(nn.Module):
     """A stem, what follows it side by side, and a 1×1 convolution on all of their means."""
 
@@ -269,6 +281,7 @@ def integers() -> Bodies:
         weighted(nn.GELU()),
         weighted(nn.Upsample(scale_factor=2)),
         weighted(nn.Upsample(scale_factor=2, mode="bilinear")),
+        weighted(Line()),
         weighted(Tokens(nn.Hardswish())),
         weighted(Tokens(nn.LeakyReLU(0.1))),
         weighted(Split()),
@@ -292,6 +305,7 @@ def floats() -> Bodies:
         weighted(SelectiveKernel()),
         weighted(TwoNorms()),
         weighted(nn.Mish()),
+        weighted(nn.Softplus()),
         weighted(nn.GroupNorm(1, CHANNELS)),
     )
 
@@ -385,6 +399,8 @@ def test_layers_in_float_are_named_and_no_layer_with_weights_is_among_them(mixed
         "Softmax",
         "ReduceSum",
         "Mish",
+        "Softplus",
+        "Where",
     }
     marked = [n for n in onnx.load_from_string(mixed.files["onnx"]).graph.node if n.doc_string]
     assert len(marked) == len(names)
