@@ -14,6 +14,7 @@ from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.importers.onnx_node import Activation, Constant, Step
 
 TWO: Final = 2  # activations that one is chosen of, or axes: images and features
+_SELU: Final = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}  # of self-normalisation
 _WITH_CHANNELS: Final = frozenset({TWO, IMAGE_AXES})  # axes of what has its channels on axis 1
 
 
@@ -55,7 +56,8 @@ def _with_alpha(function: Callable[..., Any], otherwise: float) -> Callable[[Ste
 
 def _selu(step: Step) -> Activation:
     source = step.activation()
-    if step.attributes.keys() & {"alpha", "gamma"}:
+    given = (step.attributes.get(name, own) for name, own in _SELU.items())
+    if not np.allclose([*given], [*_SELU.values()], rtol=1e-6):
         raise step.refuse("a SELU with other constants than its own is not read")
     return step.like(source, functional.selu, source.node)
 

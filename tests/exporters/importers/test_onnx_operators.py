@@ -136,6 +136,10 @@ OPERATORS: dict[str, tuple[Callable[[File], File], int]] = {
         f"{kind} chooses": (partial(chosen, kind), 3)
         for kind in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
     },
+    "selu as torch writes it": (
+        lambda f: f.then("Selu", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875),
+        3,
+    ),
     "selu": (lambda f: f.then("Selu").then("Celu", alpha=0.7).then("Abs"), 3),
     "a number over pixels": (
         lambda f: f.then("Exp").node("Div", f.constant(numbers(3, 1, 1)), f.last),
