@@ -135,6 +135,19 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
         lambda: File().then("LRN", size=3).classes(3),
         r"has the operator LRN \(the_LRN_0\), which leansight does not read$",
     ),
+    "another SELU": (
+        lambda: File().then("Selu", alpha=1.7).classes(3),
+        "Selu the_Selu_0: a SELU with other constants than its own is not read",
+    ),
+    "a choice between shapes": (
+        lambda: (
+            (f := File())
+            .then("Greater", f.constant(0.5))
+            .node("Where", "t0_0", "image", f.constant(0.1))
+            .classes(3)
+        ),
+        "Where the_Where_1: its input must come from the image",
+    ),
     "images that are mixed": (
         lambda: mixing(File((8, 3, 8, 8))).classes(8),
         "Reshape the_Reshape_0 mixes the 8 images that the network takes at once: export it for",
