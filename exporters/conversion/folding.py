@@ -4,6 +4,8 @@ Both conversions start from this graph, so that both files hold the same weights
 and int8 rounds nothing that need not be computed.
 """
 
+import re
+
 import torch
 from torch import Tensor, fx, nn
 
@@ -111,7 +113,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
 def _change_nothing_in_place(module: fx.GraphModule, node: fx.Node) -> None:
     """Compute anew what is computed in place; what reads the old afterwards reads the new."""
     name, _, overload = str(node.target).removeprefix("aten.").partition(".")
-    if not isinstance(node.target, torch._ops.OpOverload) or not name.endswith("_"):  # noqa: SLF001 -- has no public name
+    if not isinstance(node.target, torch._ops.OpOverload) or not re.fullmatch(r"[a-z].*_", name):  # noqa: SLF001 -- has no public name
         return
     source = input_of(node)
     nodes = list(module.graph.nodes)

@@ -1,6 +1,5 @@
 """The graph that torch.export makes of a network: its layers, what they hold, how to change it."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from operator import attrgetter
@@ -60,13 +59,6 @@ def watch(folded: fx.GraphModule, images: Tensor, visit: Callable[[str, Tensor],
             return result
 
     Watcher(folded).run(images)
-
-
-def for_any_number(folded: fx.GraphModule) -> fx.GraphModule:
-    """Return a copy of a graph made for one image (1, C, S, S) that takes (N, C, S, S)."""
-    copied = copy.deepcopy(folded)
-    rewrite_each(copied, _reshape_any_number)
-    return copied
 
 
 def rewrite_each(
@@ -207,15 +199,6 @@ def both(value: object) -> list[int]:
     """Spread a size for height and width; ATen's lists hold one number for both, or two."""
     numbers = numbers_of(value)
     return numbers * (2 // len(numbers))
-
-
-def _reshape_any_number(module: fx.GraphModule, node: fx.Node) -> None:
-    del module
-    if node.target in RESHAPES:
-        given: Any = node.args[1]
-        first, *rest = node.meta["val"].shape if "val" in node.meta else given
-        if first == 1 and -1 not in given:
-            node.args = (input_of(node), [-1, *rest])
 
 
 def _constant(module: nn.Module, node: object) -> Tensor | None:

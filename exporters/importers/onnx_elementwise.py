@@ -4,10 +4,12 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import fx
 from torch.nn import functional
 
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
@@ -62,6 +64,11 @@ def _selu(step: Step) -> Activation:
     return step.like(source, functional.selu, source.node)
 
 
+def _thresholded_relu(step: Step) -> Activation:
+    source, bound = step.activation(), step.attributes.get("alpha", 1.0)
+    return step.like(source, functional.threshold, source.node, bound, 0.0, positive=bound >= 0)
+
+
 def _prelu(step: Step) -> Activation:
     source = step.plain()
     slopes = step.constant(1).reshape(-1)
@@ -87,19 +94,34 @@ def _gelu(step: Step) -> Activation:
 def _extremum(step: Step) -> Activation:
     """Write the larger or smaller of two; beside one constant number it is a bound."""
     is_max = step.node.op_type == "Max"
-    activations = [i for i, value in enumerate(step.inputs) if isinstance(value, Activation)]
-    if len(step.inputs) != TWO or not activations:
-        raise step.refuse("it takes two, of which one depends on the image")
-    source = step.activation(activations[0])
-    if len(activations) == 1:
-        bound = step.constant(1 - activations[0])
-        if bound.size != 1:
-            raise step.refuse("bounds other than one for all are not read")
-        bounds = (bound.item(), math.inf) if is_max else (-math.inf, bound.item())
-        positive = bounds[0] >= 0
-        return step.like(source, functional.hardtanh, source.node, *bounds, positive=positive)
-    one, other = _aligned(step)
-    return step.like(one, torch.maximum if is_max else torch.minimum, one.node, other.node)
+    match step.inputs:
+        case [Activation() as source, np.ndarray() as bound] if bound.size == 1:
+            pass
+        case [np.ndarray() as bound, Activation() as source] if bound.size == 1:
+            pass
+        case _:
+            return _each_after_the_other(step, torch.maximum if is_max else torch.minimum)
+    bounds = (bound.item(), math.inf) if is_max else (-math.inf, bound.item())
+    return step.like(source, functional.hardtanh, source.node, *bounds, positive=bounds[0] >= 0)
+
+
+def _sum(step: Step) -> Activation:
+    return _each_after_the_other(step, operator.add)
+
+
+def _mean(step: Step) -> Activation:
+    total = _each_after_the_other(step, operator.add)
+    return step.call(operator.mul, total.node, 1 / len(step.inputs), order=total.order)
+
+
+def _each_after_the_other(step: Step, function: Callable[..., Any]) -> Activation:
+    """Join any number of activations and constants two by two."""
+    operands, order = step.operands()
+    tensors = (
+        part if isinstance(part, fx.Node) else step.weights(np.array(part)) for part in operands
+    )
+    joined = reduce(lambda *two: step.graph.call_function(function, two), tensors)
+    return Activation(node=joined, shape=step.shapes[0], order=order)
 
 
 _BINARY: Final[Mapping[str, Callable[..., Any]]] = {
@@ -116,42 +138,11 @@ def _binary(step: Step) -> Activation:
             return _with_constant(step, step.activation(0), number, first=True)
         case [np.ndarray() as number, Activation()]:
             return _with_constant(step, step.activation(1), number, first=False)
-    one, other = _aligned(step)
-    positive = one.positive and other.positive and step.node.op_type != "Sub"
-    larger = one if len(one.shape) >= len(other.shape) else other
-    function = _BINARY[step.node.op_type]
-    result = step.like(larger, function, one.node, other.node, positive=positive)
-    return replace(result, shape=step.shapes[0])
-
-
-def _aligned(step: Step) -> tuple[Activation, Activation]:
-    """Return two activations whose axes are in the same order, images on the same axis."""
-    one, other = step.activation(0), step.activation(1)
-    if one.order != other.order:
-        one, other = step.plain(0), step.plain(1)
-    if one.batch - len(one.shape) != other.batch - len(other.shape):
-        raise step.refuse("the images of a batch are on different axes of what it takes")
-    return one, other
-
-
-def _compared(function: Callable[..., Any]) -> Callable[[Step], Activation]:
-    """Compare with one number for all, as torch's exporter writes softplus."""
-
-    def write(step: Step) -> Activation:
-        source, bound = step.activation(), step.constant(1)
-        if bound.size != 1:
-            raise step.refuse("comparisons with other than one number for all are not read")
-        return step.like(source, function, source.node, bound.item())
-
-    return write
-
-
-def _where(step: Step) -> Activation:
-    """Choose number by number between two activations of the condition's own shape."""
-    parts = [step.activation(index) for index in range(len(step.inputs))]
-    if len({(part.shape, part.order, part.batch) for part in parts}) != 1:
-        raise step.refuse("a choice between others than activations of one shape is not read")
-    return step.like(parts[1], torch.where, *(part.node for part in parts))
+    (one, other), order = step.operands()
+    positive = step.node.op_type != "Sub" and all(
+        step.activation(index).positive for index in range(TWO)
+    )
+    return step.call(_BINARY[step.node.op_type], one, other, order=order, positive=positive)
 
 
 def _with_constant(step: Step, source: Activation, number: Constant, *, first: bool) -> Activation:
@@ -163,8 +154,6 @@ def _with_constant(step: Step, source: Activation, number: Constant, *, first: b
     if number.ndim > len(source.shape):
         raise step.refuse(f"a constant of shape {number.shape} for {source.shape} is not read")
     aligned = number.reshape((1,) * (len(source.shape) - number.ndim) + number.shape)
-    if aligned.shape[source.batch] > 1:
-        raise step.refuse("its constant differs between the images of a batch")
     aligned = aligned.astype(np.float64).transpose(np.argsort(source.order))
     if (step.node.op_type, first) == ("Div", False):
         turned = step.graph.call_function(torch.reciprocal, (source.node,))
@@ -216,22 +205,22 @@ def _scaled_channels(
 ELEMENTWISE: Final[Mapping[str, Callable[[Step], Activation]]] = {
     "Abs": _unary(torch.abs, positive=True),
     "Add": _binary,
+    "Ceil": _unary(torch.ceil),
     "Celu": _with_alpha(functional.celu, 1.0),
     "Clip": _clip,
+    "Cos": _unary(torch.cos),
     "Div": _binary,
     "Elu": _with_alpha(functional.elu, 1.0),
     "Erf": _unary(torch.erf),
     "Exp": _unary(torch.exp, positive=True),
+    "Floor": _unary(torch.floor),
     "Gelu": _gelu,
-    "Greater": _compared(torch.gt),
-    "GreaterOrEqual": _compared(torch.ge),
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _unary(functional.hardswish),
     "LeakyRelu": _with_alpha(functional.leaky_relu, 0.01),
-    "Less": _compared(torch.lt),
-    "LessOrEqual": _compared(torch.le),
     "Log": _unary(torch.log),
     "Max": _extremum,
+    "Mean": _mean,
     "Min": _extremum,
     "Mish": _unary(functional.mish),
     "Mul": _binary,
@@ -240,13 +229,16 @@ ELEMENTWISE: Final[Mapping[str, Callable[[Step], Activation]]] = {
     "Pow": _power,
     "Reciprocal": _unary(torch.reciprocal),
     "Relu": _unary(functional.relu, positive=True),
+    "Round": _unary(torch.round),
     "Selu": _selu,
     "Sigmoid": _unary(torch.sigmoid, positive=True),
+    "Sign": _unary(torch.sign),
+    "Sin": _unary(torch.sin),
     "Softplus": _unary(functional.softplus, positive=True),
     "Softsign": _unary(functional.softsign),
     "Sqrt": _unary(torch.sqrt, positive=True),
     "Sub": _binary,
-    "Sum": _binary,
+    "Sum": _sum,
     "Tanh": _unary(torch.tanh),
-    "Where": _where,
+    "ThresholdedRelu": _thresholded_relu,
 }

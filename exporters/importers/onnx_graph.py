@@ -14,6 +14,8 @@ from onnx.reference import ReferenceEvaluator
 from torch import fx, nn
 from torch.nn import functional
 
+from leansight.exporters.conversion.any_number import for_any_number
+from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.onnx_node import Activation, Constant, Step
 from leansight.exporters.importers.onnx_operators import OPERATORS
@@ -48,11 +50,10 @@ class GraphReader:
         for initializer in model.graph.initializer:
             self._values[initializer.name] = numpy_helper.to_array(initializer)
         image = next(v.name for v in model.graph.input if v.name not in self._values)
+        shape, order = self._shapes[image], (0, 2, 3, 1) if channels_last else (0, 1, 2, 3)
+        self._example = torch.zeros([shape[order.index(axis)] for axis in range(IMAGE_AXES)])
         self._values[image] = Activation(
-            node=self._graph.placeholder("image"),
-            shape=self._shapes[image],
-            order=(0, 2, 3, 1) if channels_last else (0, 1, 2, 3),
-            affine=True,
+            node=self._graph.placeholder("image"), shape=shape, order=order, affine=True
         )
 
     def read(self) -> tuple[fx.GraphModule, int]:
@@ -62,21 +63,22 @@ class GraphReader:
         result = self._values[self._model.graph.output[0].name]
         if not isinstance(result, Activation):
             raise ConversionError(f"what {self._name} gives does not depend on the image")
-        outputs = math.prod(result.shape[1:])
-        if result.shape[0] != 1 or outputs != max(result.shape[1:], default=0):
+        outputs = math.prod(result.shape)
+        if outputs != max(result.shape, default=0):
             raise ConversionError(
                 f"{self._name} gives {'×'.join(map(str, result.shape))} numbers for an image, "
                 "not one a class"
             )
         self._graph.output(self._logits(result, outputs))
         self._graph.eliminate_dead_code()
-        return fx.GraphModule(self._root, self._graph).eval(), outputs
+        network = fx.GraphModule(self._root, self._graph).eval()
+        return for_any_number(network, self._example), outputs
 
     def _logits(self, result: Activation, outputs: int) -> fx.Node:
         call = self._graph.call_function
         logits = result.node
-        if result.shape[1:] != (outputs,):
-            logits = call(torch.reshape, (logits, (-1, outputs)))
+        if result.shape != (1, outputs):
+            logits = call(torch.reshape, (logits, (1, outputs)))
         return logits if outputs > 1 else self._both_classes(logits)
 
     def _both_classes(self, logit: fx.Node) -> fx.Node:

@@ -1,8 +1,10 @@
 """ONNX's layers with weights, products of matrices and pooling, as torch functions."""
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,27 +18,56 @@ MATRIX_AXES: Final = 2
 LINE_AXES: Final = 3  # batch, channels, places
 
 
+def _on_lines(write: Callable[[Step], Activation]) -> Callable[[Step], Activation]:
+    """Let what is written for pictures take lines (N, C, W) as pictures of one row."""
+
+    def write_either(step: Step) -> Activation:
+        source = step.activation()
+        if len(source.shape) != LINE_AXES:
+            return write(step)
+        channels, width = source.shape[1:]
+        shape = (source.shape[0], channels, 1, width)
+        node = step.graph.call_function(torch.reshape, (step.plain().node, shape))
+        picture = replace(source, node=node, shape=shape, order=tuple(range(IMAGE_AXES)))
+        _, _, *places = step.shapes[0]
+        as_picture = replace(
+            step,
+            inputs=[picture, *(_of_one_row(value) for value in step.inputs[1:])],
+            shapes=[(*step.shapes[0][:2], 1, *places)],
+            attributes={key: _for_both(key, value) for key, value in step.attributes.items()},
+        )
+        result = write(as_picture)
+        return step.call(torch.reshape, result.node, step.shapes[0], positive=result.positive)
+
+    return write_either
+
+
+def _of_one_row(value: Activation | Constant | None) -> Activation | Constant | None:
+    if isinstance(value, np.ndarray) and value.ndim == LINE_AXES:
+        return value[:, :, None]
+    return value
+
+
+def _for_both(name: str, value: Any) -> Any:  # noqa: ANN401 -- ONNX's
+    """Return an attribute of a layer on lines as that of one on pictures."""
+    match name:
+        case "pads":
+            return [0, value[0], 0, value[1]]
+        case "kernel_shape" | "strides" | "dilations":
+            return [1, *value]
+        case "output_padding":
+            return [0, *value]
+    return value
+
+
 def _conv(step: Step) -> Activation:
     kernel, bias = step.constant(1), step.optional(2)
     weights = step.weights(kernel), None if bias is None else step.weights(bias)
-    group = step.attributes.get("group", 1)
-    if kernel.ndim == LINE_AXES:
-        return _line_conv(step, weights, group)
     image = step.plain(axes=IMAGE_AXES)
     strides, dilations = _pair(step, "strides"), _pair(step, "dilations")
     node, padding = _padded(step, image, kernel.shape[2:], strides, dilations, 0.0)
+    group = step.attributes.get("group", 1)
     return step.call(functional.conv2d, node, *weights, strides, padding, dilations, group)
-
-
-def _line_conv(step: Step, weights: tuple[fx.Node, fx.Node | None], group: int) -> Activation:
-    """Write a convolution along one axis."""
-    line = step.plain(axes=LINE_AXES)
-    before, after = step.attributes.get("pads", [0, 0])
-    if step.attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or before != after:
-        raise step.refuse("along one axis only equal padding that is written out is read")
-    (stride,), (dilation,) = (step.attributes.get(n, [1]) for n in ("strides", "dilations"))
-    settings = (stride, before, dilation, group)
-    return step.call(functional.conv1d, line.node, *weights, *settings)
 
 
 def _conv_transpose(step: Step) -> Activation:
@@ -53,48 +84,42 @@ def _conv_transpose(step: Step) -> Activation:
 
 
 def _gemm(step: Step) -> Activation:
-    if step.attributes.get("transA", 0):
-        raise step.refuse("transA is not read")
     weight, bias = step.constant(1), step.optional(2)
     rows = weight if step.attributes.get("transB", 0) else weight.T
     rows = rows * step.attributes.get("alpha", 1.0)
+    source = step.activation()
+    if step.attributes.get("transA", 0):
+        source = replace(source, shape=source.shape[::-1], order=source.order[::-1])
     if bias is None:
-        return _linear(step, rows, None)
-    bias = np.broadcast_to(bias.reshape(-1), len(rows)) * step.attributes.get("beta", 1.0)
-    return _linear(step, rows, bias)
+        return _linear(step, source, rows, None)
+    bias = bias * step.attributes.get("beta", 1.0)
+    if bias.size == 1 or bias.shape[-1] == bias.size == len(rows):
+        return _linear(step, source, rows, np.broadcast_to(bias.reshape(-1), len(rows)))
+    result = step.in_order(_linear(step, source, rows, None))  # one for each row of its input
+    return step.like(result, operator.add, result.node, step.weights(bias))
 
 
 def _matmul(step: Step) -> Activation:
-    if all(isinstance(value, Activation) for value in step.inputs):
-        return _product(step)
-    weight = step.constant(1)
-    if weight.ndim != MATRIX_AXES:
-        raise step.refuse(f"its weights have {weight.ndim} axes, not 2")
-    return _linear(step, weight.T, None)
+    """Write a product of matrices, as attention has it of two activations, or a dense layer."""
+    match step.inputs:
+        case [Activation(), np.ndarray() as weight] if weight.ndim == MATRIX_AXES:
+            return _linear(step, step.activation(), weight.T, None)
+    factors = (
+        step.plain(index).node
+        if isinstance(value, Activation)
+        else step.weights(step.constant(index))
+        for index, value in enumerate(step.inputs)
+    )
+    return step.call(torch.matmul, *factors)
 
 
-def _product(step: Step) -> Activation:
-    """Write the matrix product of two activations, as attention has it."""
-    one, other = step.plain(0), step.plain(1)
-    if (
-        one.batch != other.batch
-        or len(one.shape) != len(other.shape)
-        or one.batch >= len(one.shape) - MATRIX_AXES
-    ):
-        raise step.refuse("it mixes the images of a batch")
-    return step.like(one, torch.matmul, one.node, other.node)
-
-
-def _linear(step: Step, rows: Constant, bias: Constant | None) -> Activation:
+def _linear(step: Step, source: Activation, rows: Constant, bias: Constant | None) -> Activation:
     """Write a dense layer over the last axis; over torch's channels, a 1×1 convolution."""
-    source = step.activation()
-    if source.batch == len(source.shape) - 1:
-        raise step.refuse("it mixes the images of a batch")
     added = None if bias is None else step.weights(bias)
     if len(source.shape) == IMAGE_AXES and source.order[-1] == 1:
         kernel = step.weights(rows[:, :, None, None])
         return step.like(source, functional.conv2d, source.node, kernel, added)
-    source = step.plain()
+    source = step.in_order(source)
     return step.like(source, functional.linear, source.node, step.weights(rows), added)
 
 
@@ -198,10 +223,10 @@ def _sides(
 
 
 LAYERS: Final[Mapping[str, Callable[[Step], Activation]]] = {
-    "AveragePool": _average_pool,
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
+    "AveragePool": _on_lines(_average_pool),
+    "Conv": _on_lines(_conv),
+    "ConvTranspose": _on_lines(_conv_transpose),
     "Gemm": _gemm,
     "MatMul": _matmul,
-    "MaxPool": _max_pool,
+    "MaxPool": _on_lines(_max_pool),
 }

@@ -19,15 +19,13 @@ Constant = NDArray[Any]
 class Activation:
     """What an operator gives: the ONNX tensor is what `node` computes, its axes put in `order`.
 
-    `shape` is the ONNX tensor's, for one image; the images of a batch follow each other on its axis
-    `batch`, where one image may take several places. `affine`: it is the pixels but for factors and
+    `shape` is the ONNX tensor's, for one image. `affine`: it is the pixels but for factors and
     summands. `positive`: nothing in it is below zero.
     """
 
     node: fx.Node
     shape: tuple[int, ...]
     order: tuple[int, ...]
-    batch: int = 0
     affine: bool = False
     positive: bool = False
 
@@ -70,15 +68,37 @@ class Step:
         value = self.activation(index)
         if axes is not None and len(value.shape) != axes:
             raise self.refuse(f"its input has {len(value.shape)} axes, not {axes}")
-        if not value.is_plain:
-            node = self.graph.call_function(torch.permute, (value.node, value.order))
-            value = replace(value, node=node, order=tuple(range(len(value.order))))
-        if axes is None or value.batch == 0:
+        return self.in_order(value)
+
+    def in_order(self, value: Activation) -> Activation:
+        """Return an activation with its axes as torch has them."""
+        if value.is_plain:
             return value
-        if max(value.shape[: value.batch]) > 1:
-            raise self.refuse("the images of a batch are not on its input's first axis")
-        node = self.graph.call_function(torch.reshape, (value.node, (-1, *value.shape[1:])))
-        return replace(value, node=node, batch=0)
+        node = self.graph.call_function(torch.permute, (value.node, value.order))
+        return replace(value, node=node, order=tuple(range(len(value.order))))
+
+    def operands(self) -> tuple[list[fx.Node | float], tuple[int, ...]]:
+        """Return all inputs with their axes in one order, and this order; constants are numbers."""
+        activations = [value for value in self.inputs if isinstance(value, Activation)]
+        constants = [value for value in self.inputs if isinstance(value, np.ndarray)]
+        order = activations[0].order
+        is_common = {value.order for value in activations} == {order}
+        if not is_common or any(value.size > 1 for value in constants):
+            activations = [self.in_order(value) for value in activations]
+            order = tuple(range(len(self.shapes[0])))
+        nodes = iter(activations)
+        return [
+            next(nodes).node if isinstance(value, Activation) else self._number_or_weights(value)
+            for value in self.inputs
+        ], order
+
+    def _number_or_weights(self, value: Constant | None) -> fx.Node | float:
+        if value is None:
+            raise self.refuse("one of its inputs is missing")
+        if value.size == 1:
+            number: float = value.item()
+            return number
+        return self.condition(value) if value.dtype == bool else self.weights(value)
 
     def constant(self, index: int) -> Constant:
         """Return an input that is the same for every image."""
@@ -108,8 +128,15 @@ class Step:
 
     def places(self, indices: Sequence[int]) -> fx.Node:
         """Put places on an axis into the graph, as int64."""
-        name = f"places_{len(list(self.root.buffers()))}"
-        self.root.register_buffer(name, torch.tensor(indices))
+        return self._buffer(torch.tensor([*indices]))
+
+    def condition(self, value: Constant) -> fx.Node:
+        """Put a constant into the graph that says where something holds."""
+        return self._buffer(torch.from_numpy(value.copy()))
+
+    def _buffer(self, value: torch.Tensor) -> fx.Node:
+        name = f"buffer_{len(list(self.root.buffers()))}"
+        self.root.register_buffer(name, value)
         return self.graph.get_attr(name)
 
     def like(
@@ -128,7 +155,6 @@ class Step:
         function: Callable[..., Any],
         *arguments: Any,
         order: tuple[int, ...] | None = None,
-        batch: int = 0,
         affine: bool = False,
         positive: bool = False,
     ) -> Activation:
@@ -138,7 +164,6 @@ class Step:
             node=self.graph.call_function(function, arguments),
             shape=shape,
             order=tuple(range(len(shape))) if order is None else order,
-            batch=batch,
             affine=affine,
             positive=positive,
         )

@@ -1,5 +1,6 @@
 """ONNX's normalisations as torch functions."""
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.importers.onnx_node import Activation, Step
 
 _EPSILON: Final = 1e-5  # where a file does not say
@@ -29,8 +31,6 @@ def _layer_norm(step: Step) -> Activation:
     source, plain = step.activation(), step.plain()
     rank = len(source.shape)
     shape = source.shape[step.attributes.get("axis", -1) % rank :]
-    if source.batch >= rank - len(shape):
-        raise step.refuse("it mixes the images of a batch")
     parts = [
         None if part is None else step.weights(np.broadcast_to(part, shape).copy())
         for part in (step.constant(1), step.optional(2))
@@ -49,8 +49,6 @@ def _instance_norm(step: Step) -> Activation:
 
 def _group_norm(step: Step, groups: int = 0) -> Activation:
     source, groups = step.plain(), groups or step.attributes["num_groups"]
-    if source.batch != 0:
-        raise step.refuse("it mixes the images of a batch")
     weight, bias = (step.constant(i) for i in (1, 2))
     spread = [np.repeat(part, source.shape[1] // len(part)) for part in (weight, bias)]
     parts = [step.weights(part) for part in spread]
@@ -58,9 +56,28 @@ def _group_norm(step: Step, groups: int = 0) -> Activation:
     return step.like(source, functional.group_norm, source.node, groups, *parts, epsilon)
 
 
+def _local_response_norm(step: Step) -> Activation:
+    """Write the norm over neighbouring channels, x / (k + a Σ x²)ᵇ, as AlexNet has it."""
+    source, size = step.plain(axes=IMAGE_AXES), step.attributes["size"]
+    channels = source.shape[1]
+    apart = np.arange(channels) - np.arange(channels)[:, None]
+    near = (apart >= -((size - 1) // 2)) & (apart <= size - 1 - (size - 1) // 2)
+    share = step.attributes.get("alpha", 1e-4) / size
+    kernel, added = (
+        near[:, :, None, None] * share,
+        np.full(channels, step.attributes.get("bias", 1.0)),
+    )
+    call = step.graph.call_function
+    squares = call(operator.mul, (source.node, source.node))
+    spread = call(functional.conv2d, (squares, step.weights(kernel), step.weights(added)))
+    divisor = call(torch.pow, (spread, step.attributes.get("beta", 0.75)))
+    return step.call(operator.truediv, source.node, divisor, positive=source.positive)
+
+
 NORMS: Final[Mapping[str, Callable[[Step], Activation]]] = {
     "BatchNormalization": _batch_norm,
     "GroupNormalization": _group_norm,
     "InstanceNormalization": _instance_norm,
+    "LRN": _local_response_norm,
     "LayerNormalization": _layer_norm,
 }

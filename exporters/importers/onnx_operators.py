@@ -9,6 +9,8 @@ that a network that was written channels last ends up without any.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from leansight.exporters.importers.onnx_conditions import CONDITIONS
+from leansight.exporters.importers.onnx_einsum import EINSUM
 from leansight.exporters.importers.onnx_elementwise import ELEMENTWISE
 from leansight.exporters.importers.onnx_layers import LAYERS
 from leansight.exporters.importers.onnx_node import Activation, Step
@@ -18,6 +20,8 @@ from leansight.exporters.importers.onnx_resizing import RESIZING
 from leansight.exporters.importers.onnx_shapes import SHAPES
 
 OPERATORS: Final[Mapping[str, Callable[[Step], Activation | list[Activation]]]] = {
+    **CONDITIONS,
+    **EINSUM,
     **LAYERS,
     **ELEMENTWISE,
     **NORMS,

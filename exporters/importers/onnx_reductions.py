@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -14,14 +15,18 @@ _ONE_AXIS: Final = 13  # the version from which a softmax is taken over one axis
 
 
 def _global_average_pool(step: Step) -> Activation:
-    source = step.plain(axes=IMAGE_AXES)
-    keep = True  # height and width, as one pixel
-    return step.call(torch.mean, source.node, (2, 3), keep, positive=source.positive)
+    source, keep = step.plain(), True  # height and width, as one pixel
+    axes = tuple(range(2, len(source.shape)))
+    return step.call(torch.mean, source.node, axes, keep, positive=source.positive)
 
 
 def _global_max_pool(step: Step) -> Activation:
-    source = step.plain(axes=IMAGE_AXES)
-    return step.call(functional.max_pool2d, source.node, source.shape[2:], positive=source.positive)
+    source, keep = step.plain(), True
+    if len(source.shape) == IMAGE_AXES:
+        arguments = (source.node, source.shape[2:])
+        return step.call(functional.max_pool2d, *arguments, positive=source.positive)
+    axes = tuple(range(2, len(source.shape)))
+    return step.call(torch.amax, source.node, axes, keep, positive=source.positive)
 
 
 def _reduction(function: Callable[..., Any]) -> Callable[[Step], Activation]:
@@ -31,8 +36,6 @@ def _reduction(function: Callable[..., Any]) -> Callable[[Step], Activation]:
         if not axes:
             raise step.refuse("a reduction over everything is not read")
         left_out = {axis % len(source.shape) for axis in axes}
-        if source.batch in left_out:
-            raise step.refuse("it mixes the images of a batch")
         keep = bool(step.attributes.get("keepdims", 1))
         dims = tuple(sorted(source.order[axis] for axis in left_out))
         axes_left = [axis for axis in range(len(source.shape)) if keep or axis not in left_out]
@@ -43,7 +46,6 @@ def _reduction(function: Callable[..., Any]) -> Callable[[Step], Activation]:
             dims,
             keep,
             order=tuple(places.index(source.order[axis]) for axis in axes_left),
-            batch=axes_left.index(source.batch),
             positive=source.positive,
         )
 
@@ -54,23 +56,50 @@ def _length(x: torch.Tensor, dims: tuple[int, ...], keep: bool) -> torch.Tensor:
     return (x * x).sum(dims, keep).sqrt()
 
 
+def _sum_of_squares(x: torch.Tensor, dims: tuple[int, ...], keep: bool) -> torch.Tensor:  # noqa: FBT001
+    return (x * x).sum(dims, keep)
+
+
+def _sum_of_sizes(x: torch.Tensor, dims: tuple[int, ...], keep: bool) -> torch.Tensor:  # noqa: FBT001
+    return x.abs().sum(dims, keep)
+
+
 def _softmax(step: Step) -> Activation:
     source = step.activation()
     old = step.opset < _ONE_AXIS
     axis = step.attributes.get("axis", 1 if old else -1) % len(source.shape)
-    if axis == source.batch:
-        raise step.refuse("it mixes the images of a batch")
     if old and math.prod(source.shape[axis + 1 :]) > 1:
         raise step.refuse(f"before version {_ONE_AXIS} it is taken over several axes at once")
-    return step.like(source, functional.softmax, source.node, source.order[axis], positive=True)
+    is_log = step.node.op_type == "LogSoftmax"
+    function = functional.log_softmax if is_log else functional.softmax
+    return step.like(source, function, source.node, source.order[axis], positive=not is_log)
+
+
+def _cumulative_sum(step: Step) -> Activation:
+    """Write sums of all places up to each as a dense layer of ones and zeros over the axis."""
+    source = step.plain()
+    axis, last = int(step.constant(1).item()) % len(source.shape), len(source.shape) - 1
+    ones = np.ones((source.shape[axis],) * 2)
+    rows = np.tril(ones, -1 if step.attributes.get("exclusive", 0) else 0)
+    weights = step.weights(rows.T if step.attributes.get("reverse", 0) else rows)
+    call = step.graph.call_function
+    turned = call(torch.transpose, (source.node, axis, last))
+    summed = call(functional.linear, (turned, weights))
+    return step.call(torch.transpose, summed, axis, last)
 
 
 REDUCTIONS: Final[Mapping[str, Callable[[Step], Activation]]] = {
+    "CumSum": _cumulative_sum,
     "GlobalAveragePool": _global_average_pool,
     "GlobalMaxPool": _global_max_pool,
+    "ReduceL1": _reduction(_sum_of_sizes),
     "ReduceL2": _reduction(_length),
+    "ReduceLogSumExp": _reduction(torch.logsumexp),
     "ReduceMax": _reduction(torch.amax),
     "ReduceMean": _reduction(torch.mean),
+    "ReduceMin": _reduction(torch.amin),
     "ReduceSum": _reduction(torch.sum),
+    "ReduceSumSquare": _reduction(_sum_of_squares),
+    "LogSoftmax": _softmax,
     "Softmax": _softmax,
 }

@@ -1,6 +1,5 @@
 """ONNX's operators that move numbers and compute none, as torch functions."""
 
-import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,44 +24,11 @@ def _same(step: Step) -> Activation:
 
 def _reshape(step: Step) -> Activation:
     source, shape = step.activation(), step.shapes[0]
-    return source if shape == source.shape else _reshaped(step, _batch_after(step))
-
-
-def _reshaped(step: Step, batch: int) -> Activation:
-    """Write the numbers in another shape, whose images follow each other on axis `batch`."""
-    source, shape = step.activation(), step.shapes[0]
-    long = [
-        at for axis, at in enumerate(source.order) if axis == source.batch or source.shape[axis] > 1
-    ]
+    if shape == source.shape:
+        return source
+    long = [at for axis, at in enumerate(source.order) if source.shape[axis] > 1]
     node = (source if long == sorted(long) else step.plain()).node
-    target = (*shape[:batch], -1, *shape[batch + 1 :])  # the number of images is not the file's
-    return step.call(torch.reshape, node, target, batch=batch, positive=source.positive)
-
-
-def _batch_after(step: Step) -> int:
-    """Return the axis on which the images follow each other after a reshape."""
-    source, shape = step.activation(), step.shapes[0]
-    before = math.prod(source.shape[: source.batch])
-    for axis in range(len(shape)):
-        if math.prod(shape[:axis]) == before:
-            return axis
-    raise step.refuse(f"from {source.shape} to {shape} it mixes the images of a batch")
-
-
-def _squeeze(step: Step) -> Activation:
-    source = step.activation()
-    axes = step.setting("axes", 1, [])
-    left_out = {axis % len(source.shape) for axis in axes}
-    if not axes or source.batch in left_out:
-        return _reshape(step)
-    return _reshaped(step, source.batch - sum(axis < source.batch for axis in left_out))
-
-
-def _unsqueeze(step: Step) -> Activation:
-    rank = len(step.shapes[0])
-    added = {axis % rank for axis in step.setting("axes", 1, [])}
-    kept = [axis for axis in range(rank) if axis not in added]
-    return _reshaped(step, kept[step.activation().batch])
+    return step.call(torch.reshape, node, shape, positive=source.positive)
 
 
 def _transpose(step: Step) -> Activation:
@@ -72,16 +38,12 @@ def _transpose(step: Step) -> Activation:
         source,
         shape=tuple(source.shape[axis] for axis in axes),
         order=tuple(source.order[axis] for axis in axes),
-        batch=axes.index(source.batch),
     )
 
 
 def _expand(step: Step) -> Activation:
     source, shape = step.plain(), step.shapes[0]
-    if len(shape) != len(source.shape) or shape[source.batch] != source.shape[source.batch]:
-        raise step.refuse("only other axes than those of the images are expanded")
-    sizes = tuple(-1 if n == old else n for n, old in zip(shape, source.shape, strict=True))
-    return step.like(source, torch.Tensor.expand, source.node, sizes, positive=source.positive)
+    return step.call(torch.Tensor.expand, source.node, shape, positive=source.positive)
 
 
 def _concat(step: Step) -> Activation:
@@ -92,8 +54,6 @@ def _concat(step: Step) -> Activation:
     if len({part.order for part in parts}) > 1:
         parts = [step.plain(i) for i in computed]
     axis = step.attributes["axis"] % len(parts[0].shape)
-    if {part.batch for part in parts} != {parts[0].batch} or axis == parts[0].batch:
-        raise step.refuse("it mixes the images of a batch")
     positive = all(part.positive for part in parts)
     nodes = tuple(part.node for part in parts)
     return step.like(parts[0], torch.cat, nodes, parts[0].order[axis], positive=positive)
@@ -106,8 +66,6 @@ def _concat_with_constants(step: Step, computed: Sequence[int]) -> Activation:
     if len(computed) != 1:
         raise step.refuse("constants between more than one activation are not read")
     source = step.plain(computed[0])
-    if axis == source.batch:
-        raise step.refuse("it mixes the images of a batch")
     sizes = [
         source.shape[axis] if i in computed else step.constant(i).shape[axis]
         for i in range(len(step.inputs))
@@ -139,8 +97,6 @@ def _part(step: Step, source: Activation, axis: int, first: int, size: int) -> A
     axis %= len(source.shape)
     if (first, size) == (0, source.shape[axis]):
         return source
-    if axis == source.batch:
-        raise step.refuse("it takes some images of a batch")
     arguments = (source.node, source.order[axis], first, size)
     return step.like(source, torch.narrow, *arguments, positive=source.positive)
 
@@ -151,55 +107,64 @@ def _slice(step: Step) -> Activation:
     axes = step.setting("axes", 3, list(range(len(starts))))
     steps = step.setting("steps", 4, [1] * len(starts))
     for axis, start, end, stride in zip(axes, starts, ends, steps, strict=True):
-        first, last, _ = slice(start, end).indices(source.shape[axis])
+        first, last, _ = slice(start, end, stride).indices(source.shape[axis])
         if stride == 1:
             source = _part(step, source, axis, first, last - first)
-        elif stride > 1 and axis % len(source.shape) != source.batch:
+        elif stride > 1:
             cuts = [slice(None)] * len(source.shape)
             cuts[source.order[axis]] = slice(first, last, stride)
             arguments = (source.node, tuple(cuts))
             source = step.like(source, operator.getitem, *arguments, positive=source.positive)
         else:
-            raise step.refuse("it turns an axis around, or takes some images of a batch")
+            source = _chosen(step, source, axis, range(first, last, stride))
     return source
+
+
+def _chosen(step: Step, source: Activation, axis: int, places: Sequence[int]) -> Activation:
+    """Write some places of an axis, in any order."""
+    first = places[0]
+    if [*places] == [*range(first, first + len(places))]:
+        return _part(step, source, axis, first, len(places))
+    arguments = (source.node, source.order[axis], step.places(places))
+    return step.like(source, torch.index_select, *arguments, positive=source.positive)
 
 
 def _gather(step: Step) -> Activation:
     source, indices = step.activation(), step.constant(1)
     axis = step.attributes.get("axis", 0) % len(source.shape)
-    if source.shape == (indices.size,) and (indices.reshape(-1) == np.arange(indices.size)).all():
-        return _reshaped(step, _batch_after(step))  # of all in their order: torch's as_strided
-    if axis == source.batch or indices.ndim > 1:
-        raise step.refuse("it takes some images of a batch, or places of more than one axis")
     places = [int(place) % source.shape[axis] for place in indices.reshape(-1)]
-    if places == list(range(places[0], places[0] + len(places))):
-        part = _part(step, source, axis, places[0], len(places))
-    else:
-        chosen = step.places(places)
-        at, positive = source.order[axis], source.positive
-        part = step.like(source, torch.index_select, source.node, at, chosen, positive=positive)
-    if indices.ndim:
+    if source.shape == (len(places),) and places == [*range(len(places))]:
+        return _reshape(step)  # of all in their order: torch's as_strided
+    part = _chosen(step, source, axis, places)
+    if indices.ndim == 1:
         return part
-    at = source.order[axis]
-    left = [other for i, other in enumerate(source.order) if i != axis]
-    order = tuple(other - (other > at) for other in left)
-    batch = source.batch - (source.batch > axis)
-    arguments = (part.node, at)
-    return step.call(torch.squeeze, *arguments, order=order, batch=batch, positive=part.positive)
+    node = step.in_order(part).node
+    return step.call(torch.reshape, node, step.shapes[0], positive=part.positive)
+
+
+def _tile(step: Step) -> Activation:
+    """Write an axis that is repeated as a concatenation, which both formats have in int8."""
+    source, times = step.activation(), step.constant(1)
+    for axis, count in enumerate(times.tolist()):
+        if count > 1:
+            parts = (source.node,) * count
+            source = step.like(
+                source, torch.cat, parts, source.order[axis], positive=source.positive
+            )
+    return source
 
 
 def _pad(step: Step) -> Activation:
     source, rank = step.activation(), len(step.shapes[0])
     mode = _PADDING.get(step.attributes.get("mode", b"constant").decode())
-    if mode is None or step.optional(3) is not None:
-        raise step.refuse(
-            "only padding of all axes with one number, a reflection or the edge is read"
-        )
+    if mode is None:
+        raise step.refuse("only padding with one number, a reflection or the edge is read")
     pads, value = step.setting("pads", 1, []), step.setting("value", 2, 0.0)
+    axes = step.setting("axes", 3, list(range(rank)))
     sides = [0] * (2 * rank)  # torch begins with the last axis
-    for axis, at in enumerate(source.order):
-        sides[2 * (rank - 1 - at)] = pads[axis]
-        sides[2 * (rank - 1 - at) + 1] = pads[rank + axis]
+    for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+        at = 2 * (rank - 1 - source.order[axis])
+        sides[at : at + 2] = before, after
     if mode == "constant":
         positive = source.positive and value >= 0
         return step.like(
@@ -224,7 +189,8 @@ SHAPES: Final[Mapping[str, Callable[[Step], Activation | list[Activation]]]] = {
     "Reshape": _reshape,
     "Slice": _slice,
     "Split": _split,
-    "Squeeze": _squeeze,
+    "Squeeze": _reshape,
+    "Tile": _tile,
     "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
+    "Unsqueeze": _reshape,
 }

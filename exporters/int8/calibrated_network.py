@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.convert import FloatGraphs, convert_folded
 from leansight.exporters.conversion.inference import predict, predict_precisely
-from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.errors import FLOAT_ONLY, ConversionError
 from leansight.exporters.int8.calibration import measure, share_steps, widths_with_constants
 from leansight.exporters.int8.constant_grids import constant_ranges, with_constant_ranges

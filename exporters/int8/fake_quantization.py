@@ -15,8 +15,9 @@ from torch import Tensor, fx, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.inference import predict
-from leansight.exporters.conversion.torch_graph import for_any_number, layers
+from leansight.exporters.conversion.torch_graph import layers
 from leansight.exporters.int8.ranges import STEPS, Range
 from leansight.exporters.int8.write_tflite import LEVELS, SMALLEST_WIDTH
 from leansight.exporters.tflite.shared_grids import SharedGrids

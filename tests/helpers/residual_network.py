@@ -10,8 +10,8 @@ from shapes import LABELS, photos
 from torch import Tensor, nn
 from torch.nn import functional
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.inference import predict
-from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.runtime.preprocessing import Preprocessing
 

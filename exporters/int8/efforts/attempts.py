@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.convert import FloatGraphs
-from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.calibration import calibrate, count_values
 from leansight.exporters.int8.efforts.bias_correction import correct_biases

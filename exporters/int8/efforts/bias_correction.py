@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.inference import batches
 from leansight.exporters.conversion.torch_graph import (
-    for_any_number,
     layer_constants,
     layers,
     watch,

@@ -11,8 +11,8 @@ from typing import Final
 
 import torch
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.inference import PREDICTION_BATCH, predict
-from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.calibration import calibrate, count_values
 from leansight.exporters.int8.efforts.quantization_aware_training import (

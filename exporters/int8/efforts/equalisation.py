@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.inference import batches
 from leansight.exporters.conversion.torch_graph import (
     EQUIVARIANT,
-    for_any_number,
     layer_constants,
     layers,
     upper_bound,

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.inference import batches
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
     both,
-    for_any_number,
     layer_constants,
     layers,
 )

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.folding import fold
-from leansight.exporters.conversion.torch_graph import for_any_number, watch
+from leansight.exporters.conversion.torch_graph import watch
 
 
 class Norm(nn.Module):

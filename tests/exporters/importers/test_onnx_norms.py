@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 from onnx_files import File, numbers, require_like_runtime
 
-from leansight.exporters.errors import ConversionError
-from leansight.exporters.importers.onnx_reader import read_onnx
-
 
 def tokens(file: File) -> File:
     """Make 16 places of 6 features of the image: (1, 16, 6)."""
@@ -89,8 +86,12 @@ def test_a_group_norm_of_opset_21_is_read(tmp_path: Path) -> None:
     require_like_runtime(file.classes(6).save(tmp_path))
 
 
-def test_a_norm_over_the_images_of_a_batch_is_refused(tmp_path: Path) -> None:
+def test_a_norm_over_all_of_an_image_is_read(tmp_path: Path) -> None:
     file = File().then("LayerNormalization", "c0", axis=0)
-    file.constant(np.ones((1, 3, 8, 8)))
-    with pytest.raises(ConversionError, match="LayerNormalization_0: it mixes the images of a ba"):
-        read_onnx(file.classes(3).save(tmp_path), size=None, channels=3)
+    file.constant(numbers(1, 3, 8, 8))
+    require_like_runtime(file.classes(3).save(tmp_path))
+
+
+def test_a_norm_over_neighbouring_channels_is_read(tmp_path: Path) -> None:
+    file = File().then("LRN", size=3, alpha=0.5, beta=0.7, bias=1.5)
+    require_like_runtime(file.classes(3).save(tmp_path))

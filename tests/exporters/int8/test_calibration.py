@@ -7,7 +7,7 @@ from int8_files import Tflite
 from torch import Tensor, nn
 from trained_networks import Converted, Pixels, convert_and_quantize, ignore, to_tensor
 
-from leansight.exporters.conversion.torch_graph import for_any_number
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.int8.calibration import calibrate
 from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.tensor_matching import pair_nodes

@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from residual_network import exact, numbers, prepared
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.inference import predict
-from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.fake_quantization import Grid, round_weights
 from leansight.exporters.int8.ranges import Range

@@ -17,8 +17,8 @@ from leansight.benchmarks.measure import measure_models
 from leansight.benchmarks.models import find_models
 from leansight.benchmarks.picture import synthetic_image
 from leansight.exporters import export as export_module
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.inference import predict
-from leansight.exporters.conversion.torch_graph import for_any_number
 from leansight.exporters.export import ExportImages, export_network
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork
 from leansight.exporters.int8.efforts.attempts import attempts

@@ -7,9 +7,10 @@ from residual_network import PREPROCESSING, Residual, exact, prepared, teach
 from torch import Tensor, fx, nn
 from trained_networks import ignore
 
+from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.convert import convert
 from leansight.exporters.conversion.inference import batches
-from leansight.exporters.conversion.torch_graph import for_any_number, watch
+from leansight.exporters.conversion.torch_graph import watch
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.calibration import calibrate
 from leansight.exporters.int8.efforts.equalisation import equalise
