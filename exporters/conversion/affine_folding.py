@@ -104,6 +104,26 @@ def fold_affine_into_next(module: fx.GraphModule, node: fx.Node) -> None:
         fold_affine_into_next(module, source)
 
 
+def merge_constants(module: fx.GraphModule, node: fx.Node) -> None:
+    """Join two constants that are added, or multiplied with, one after the other.
+
+    TFLite's converter does this in one format alone; and int8 rounds once.
+    """
+    group = FACTORS if node.target in FACTORS else SUMMANDS
+    outer = _source_and_constant(module, node)
+    if outer is None or outer[0].target not in group or len(outer[0].users) > 1:
+        return
+    inner = _source_and_constant(module, outer[0])
+    if inner is None:
+        return
+    (_, last), (source, first) = outer, inner
+    joined = first + last if group is SUMMANDS else first * last
+    constant: Argument = (
+        joined.item() if joined.ndim == 0 else add_constants(module, node, joined)[0]
+    )
+    node.args = (source, constant)
+
+
 def _source_and_constant(module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Tensor] | None:
     """Return what a node multiplies or shifts, and by what; None if it does neither."""
     if node.target not in FACTORS | SUMMANDS:

@@ -13,6 +13,7 @@ from leansight.exporters.conversion.affine_folding import (
     FACTORS,
     SUMMANDS,
     fold_affine_into_next,
+    merge_constants,
     move_bias_into_sum,
     write_as_sum_or_product,
 )
@@ -45,7 +46,6 @@ from leansight.exporters.conversion.rewriting import (
 )
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
-    add_constants,
     add_shapes,
     axis_behind_moves,
     before_moves,
@@ -59,6 +59,7 @@ from leansight.exporters.conversion.torch_graph import (
     scale_weights,
     value_of,
 )
+from leansight.exporters.conversion.transposed import write_transposed_as_blocks
 
 _DROPOUTS = {ATEN.dropout.default, ATEN.feature_dropout.default}
 _PADS = {ATEN.pad.default, ATEN.constant_pad_nd.default}
@@ -82,6 +83,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     rewrite_each(
         module,
         write_lines_as_pictures,
+        write_transposed_as_blocks,
         spread_activation,
         spread_bounds,
         write_as_sum_or_product,
@@ -91,7 +93,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         _fold_batch_norm,
         _fold_number,
         _fold_constant,
-        _merge_sums,
+        merge_constants,
         activate_rows,
         spread_hard_swish,
         spread_leaky,
@@ -193,20 +195,3 @@ def _fold_constant(module: fx.GraphModule, node: fx.Node) -> None:
         scale(module, layer, given(factor, 1), given(summand, 0))
         replace(module, node, source)
         return
-
-
-def _merge_sums(module: fx.GraphModule, node: fx.Node) -> None:
-    """Add two constants to each other, not both to a result: int8 then rounds one sum."""
-    match node.args, node.kwargs:
-        case [fx.Node() as before, fx.Node() as last], {} if node.target is ATEN.add.Tensor:
-            first, source = before.args[1:2], before.args[:1]
-        case _:
-            return
-    constants = (*first, last)
-    if before.target is not ATEN.add.Tensor or before.kwargs or len(before.users) > 1:
-        return
-    if not all(isinstance(n, fx.Node) and n.op == "get_attr" for n in constants):
-        return
-    one, other = (given(value_of(module, n), 0) for n in constants)
-    (summed,) = add_constants(module, node, one + other)
-    node.args = (*source, summed)

@@ -106,6 +106,13 @@ class Shifted(nn.Module):
         return (x - 0.5) / 3
 
 
+class Bounded(nn.Module):
+    """A bound that is moved to zero: one sum with what is before it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.relu() * 2 / 3 - 0.3).clamp(min=-0.2)
+
+
 FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "convolution": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)),
@@ -201,6 +208,7 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         {"conv2d": 1},
     ),
     "two constants": (Placed, {"add": 1}),
+    "two numbers and a bound": (Bounded, {"mul": 1, "relu": 2, "add": 2}),
     "a number taken away, and a divisor": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 1), Shifted()),
         {"conv2d": 1},
