@@ -15,8 +15,10 @@ from leansight.exporters.conversion.norm_folding import can_take, take
 from leansight.exporters.conversion.torch_graph import (
     ATEN,
     MOVES,
+    RESHAPES,
     add_constants,
     given,
+    input_of,
     replace,
     value_of,
 )
@@ -182,6 +184,26 @@ def _pads(layer: fx.Node) -> bool:
 
 def _is_constant(argument: object) -> bool:
     return isinstance(argument, fx.Node) and argument.op == "get_attr"
+
+
+def move_bias_into_next(module: fx.GraphModule, node: fx.Node) -> None:
+    """Let a dense layer that follows another one at once add the bias of that as well.
+
+    TFLite's converter does this in one format alone.
+    """
+    if node.target is not ATEN.linear.default or not can_take(module, node):
+        return
+    before = input_of(node)
+    while before.target in RESHAPES and len(before.users) == 1:
+        before = input_of(before)
+    bias = value_of(module, (*before.args, None, None)[2])
+    if before.target is not ATEN.linear.default or len(before.users) > 1 or bias is None:
+        return
+    weight = value_of(module, node.args[1])
+    assert weight is not None
+    if weight.shape[1] == len(bias):
+        take(module, node, given(None, 1), bias)
+        before.args = before.args[:2]
 
 
 def move_bias_into_sum(module: fx.GraphModule, node: fx.Node) -> None:

@@ -14,6 +14,7 @@ from leansight.exporters.conversion.affine_folding import (
     SUMMANDS,
     fold_affine_into_next,
     merge_constants,
+    move_bias_into_next,
     move_bias_into_sum,
     write_as_sum_or_product,
 )
@@ -107,6 +108,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         fold_affine_into_next,
         move_bias_into_sum,
         flatten_dense,
+        move_bias_into_next,
         activate_before_moves,
     )
     return module

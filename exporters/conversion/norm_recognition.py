@@ -211,14 +211,22 @@ def recognise_group_norm(module: fx.GraphModule, node: fx.Node) -> None:
 def _around_groups(module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node | None, fx.Node]:
     """Return the image whose channels were put into groups, and what puts them back; or neither."""
     grouped, after = input_of(node), next(iter(node.users))
-    whole = grouped.args[0]
     if {grouped.target, after.target} - RESHAPES or len(node.users) > 1:
         return None, node
-    assert isinstance(whole, fx.Node)
-    shape, groups = whole.meta["val"].shape, node.args[1]
+    shape, groups = after.meta["val"].shape, node.args[1]
     idle = [value_of(module, part) for part in (*node.args[2:4], None, None)[:2]]
-    same = shape == after.meta["val"].shape and grouped.meta["val"].shape[1] == groups
     trivial = bool((given(idle[0], 1) == 1).all()) and not given(idle[1], 0).any()
-    if same and trivial and len(shape) == IMAGE_AXES and shape[1] % groups == 0:
-        return whole, after
-    return None, node
+    if (
+        not trivial
+        or len(shape) != IMAGE_AXES
+        or shape[1] % groups
+        or grouped.meta["val"].shape[1] != groups
+    ):
+        return None, node
+    whole = input_of(grouped)
+    if whole.meta["val"].shape != shape:  # a picture only behind the norm
+        with module.graph.inserting_before(node):
+            picture = module.graph.call_function(ATEN.reshape.default, (whole, [-1, *shape[1:]]))
+        picture.meta["val"] = after.meta["val"]
+        whole = picture
+    return whole, after

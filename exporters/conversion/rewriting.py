@@ -1,5 +1,6 @@
 """Graph rewriting: operators as others, which both formats compute in integers and alike."""
 
+import math
 from typing import Final
 
 import torch
@@ -67,17 +68,20 @@ def spread_activation(module: fx.GraphModule, node: fx.Node) -> None:
 
 def activate_rows(module: fx.GraphModule, node: fx.Node) -> None:
     """Compute on rows of features what int8 has for pictures and for rows, and not for tokens."""
-    if node.target not in {ATEN.hardswish.default, ATEN.leaky_relu.default}:
+    if node.target not in {ATEN.hardswish.default, ATEN.leaky_relu.default, ATEN.prelu.default}:
         return
     shape = node.meta["val"].shape
     if len(shape) in {FLAT_AXES, IMAGE_AXES}:
         return
+    target = [-1, shape[-1]]
+    if node.target is ATEN.prelu.default:  # whose slopes are of the second axis
+        target = [-1, shape[1], math.prod(shape[2:]), 1]
     with module.graph.inserting_before(node):
         call = module.graph.call_function
-        rows = call(ATEN.reshape.default, (input_of(node), [-1, shape[-1]]))
+        rows = call(ATEN.reshape.default, (input_of(node), target))
         activated = call(node.target, (rows, *node.args[1:]))
         result = call(ATEN.reshape.default, (activated, [-1, *shape[1:]]))
-    rows.meta["val"] = activated.meta["val"] = node.meta["val"].reshape(-1, shape[-1])
+    rows.meta["val"] = activated.meta["val"] = node.meta["val"].reshape(target)
     replace(module, node, result)
 
 
