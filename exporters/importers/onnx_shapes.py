@@ -155,10 +155,11 @@ def _tile(step: Step) -> Activation:
 
 
 def _pad(step: Step) -> Activation:
-    source, rank = step.activation(), len(step.shapes[0])
+    rank = len(step.shapes[0])
     mode = _PADDING.get(step.attributes.get("mode", b"constant").decode())
     if mode is None:
         raise step.refuse("only padding with one number, a reflection or the edge is read")
+    source = step.activation() if mode == "constant" else step.plain()
     pads, value = step.setting("pads", 1, []), step.setting("value", 2, 0.0)
     axes = step.setting("axes", 3, list(range(rank)))
     sides = [0] * (2 * rank)  # torch begins with the last axis

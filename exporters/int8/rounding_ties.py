@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from leansight.exporters.int8.ranges import STEPS, Range
 from leansight.exporters.tflite.graph import Operator, TfliteGraph
-from leansight.exporters.tflite.shared_grids import ADDING, SharedGrids
+from leansight.exporters.tflite.shared_grids import ADDING, FIXED, SharedGrids
 
 MOST_WIDENED: Final = 1.3  # a range: less than half a bit is lost
 MOST_STEPS_WIDENED: Final = 50  # of a function's table, each by a thousandth
@@ -27,7 +27,6 @@ MOST_STEPS_WIDENED: Final = 50  # of a function's table, each by a thousandth
 MOST_MULTIPLE: Final = 1023
 MOST_FINER: Final = 200  # XNNPACK takes no sum whose steps are 256 times finer than what is added
 FAR_FROM_TIES: Final = 5e-4  # levels: float32 leaves an error of 255 × 2⁻²³, a function some more
-_FIXED_WIDTHS: Final = {"LOGISTIC": STEPS / 256, "TANH": STEPS / 128}  # LiteRT takes no others
 # What both runtimes compute of the 256 numbers that an int8 tensor can have, each in its own way.
 _TABLES: Final[Mapping[str, tuple[Callable[[Tensor], Tensor], ...]]] = {
     "GELU": (functional.gelu, partial(functional.gelu, approximate="tanh")),
@@ -51,7 +50,9 @@ def avoid_ties(
     product or a table is the result, or what it is made of: whichever has steps of its own, and is
     in no other quotient or function yet. `islands` are computed in float and divide nothing.
     """
-    chosen, settled = odd_multiples(graph.operators, grids, ranges), {graph.input}
+    fixed = _fixed_ranges(graph, grids, islands)
+    chosen = {**odd_multiples(graph.operators, grids, ranges), **fixed}
+    settled = {graph.input, *fixed}
 
     def is_free(name: str) -> bool:
         joined = {other for other, found in grids.sums.items() if found == grids.sums.get(name)}
@@ -112,8 +113,6 @@ def _table_widening(
     graph: TfliteGraph, op: Operator, ranges: Mapping[str, Range], *, of_result: bool
 ) -> float:
     """Return by what to widen a function's result, or what it takes, to be far from all ties."""
-    if of_result and op.kind in _FIXED_WIDTHS:
-        return math.inf
     taken, made = (_width(graph, name, ranges) / STEPS for name in (op.inputs[0], op.outputs[0]))
     for factor in (1 + n / 1000 for n in range(MOST_STEPS_WIDENED)):
         steps = (taken, made * factor) if of_result else (taken * factor, made)
@@ -154,5 +153,17 @@ def _width(graph: TfliteGraph, name: str, ranges: Mapping[str, Range]) -> float:
     """Return the width of what an operator takes, computed or constant."""
     if (values := graph.tensors[name].values) is not None:
         return float(max(values.max(), 0) - min(values.min(), 0))
-    makers = {op.outputs[0]: op.kind for op in graph.operators}
-    return _FIXED_WIDTHS.get(makers.get(name, ""), ranges[name].width)
+    return ranges[name].width
+
+
+def _fixed_ranges(
+    graph: TfliteGraph, grids: SharedGrids, islands: Collection[str]
+) -> Mapping[str, Range]:
+    """Return the ranges of what functions give that LiteRT computes on one grid alone."""
+    kinds = grids.fixed(graph, islands)
+    return {
+        name: Range(low=low, high=high)
+        for name, grid in grids.grid.items()
+        if grid in kinds
+        for low, high in [FIXED[kinds[grid]]]
+    }

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from leansight.exporters.tflite.graph import Operator, TfliteGraph
-from leansight.exporters.tflite.shared_grids import ADDING, MOVING
+from leansight.exporters.tflite.shared_grids import ADDING, MOVING, SharedGrids
 
 # What has weights: it never is float only because its neighbour is.
 WEIGHTED: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
@@ -20,6 +20,7 @@ INTEGER: Final = WEIGHTED | ADDING | MOVING | _ELEMENTWISE | {"MEAN"}
 def find_islands(graph: TfliteGraph, matched: Collection[str]) -> frozenset[str]:
     """Return the operators that stay in float, each by what it gives first.
 
+    So does a function whose grid LiteRT fixes, where its numbers are moved to those of others.
     Around one that has no integer form, all stay that serve it alone: what a converter wrote a
     layer norm in, and what lies between two of them, such as the scale between a product of
     matrices and its softmax.
@@ -34,6 +35,9 @@ def find_islands(graph: TfliteGraph, matched: Collection[str]) -> frozenset[str]
     islands = {op.outputs[0] for op in graph.operators if op.kind not in INTEGER}
     inside = set(graph.activations) - set(matched) - {graph.input, graph.output}
     while added := {*wiring.next_to(islands, inside), *wiring.between(islands)} - islands:
+        islands |= added
+    # XNNPACK moves int8 numbers to another grid by a factor of 8 bits.
+    while added := {*SharedGrids.of(graph, islands).mixed(graph, islands)}:
         islands |= added
     return frozenset(islands)
 

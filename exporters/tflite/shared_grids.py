@@ -13,6 +13,11 @@ MOVING = frozenset(
     | {"MIRROR_PAD", "SPACE_TO_DEPTH", "RESIZE_NEAREST_NEIGHBOR"}
 )
 ADDING = frozenset({"ADD", "SUB"})
+# Functions that LiteRT computes on one grid alone: the bounds of that.
+FIXED: Final[Mapping[str, tuple[float, float]]] = {
+    "LOGISTIC": (0.0, 255 / 256),
+    "TANH": (-1.0, 127 / 128),
+}
 # Of what sums join: ranges that differ by less count in steps of the same size.
 NEARLY_AS_WIDE: Final = 1.5
 
@@ -59,6 +64,28 @@ class SharedGrids:
     def members(self, grid: str) -> list[str]:
         """Return the activations on a grid."""
         return [name for name, other in self.grid.items() if other == grid]
+
+    def fixed(self, graph: TfliteGraph, islands: Collection[str]) -> Mapping[str, str]:
+        """Return the functions of `FIXED` whose grid one is, by its name."""
+        return {
+            self.grid[op.outputs[0]]: op.kind
+            for op in graph.operators
+            if op.kind in FIXED and op.outputs[0] not in islands
+        }
+
+    def mixed(self, graph: TfliteGraph, islands: Collection[str]) -> Iterator[str]:
+        """Give the functions of `FIXED` on whose grid others put numbers, by what they give."""
+        kinds: dict[str, set[str]] = {}
+        for op in graph.operators:
+            grid = self.grid[op.outputs[0]]
+            taken = {self.grid[name] for name in op.inputs if name in self.grid}
+            is_float = op.outputs[0] in islands
+            if is_float or op.kind not in MOVING or taken != {grid}:
+                kinds.setdefault(grid, set()).add("" if is_float else op.kind)
+        for op in graph.operators:
+            name = op.outputs[0]
+            if op.kind in FIXED and name not in islands and kinds[self.grid[name]] != {op.kind}:
+                yield name
 
     def by_width(self, graph: TfliteGraph, widths: Mapping[str, float]) -> "SharedGrids":
         """Return the grids with steps of the same size only where that loses little.

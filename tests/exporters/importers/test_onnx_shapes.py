@@ -32,6 +32,17 @@ def test_numbers_are_moved_as_onnx_runtime_does(name: str, tmp_path: Path) -> No
     require_like_runtime(file.classes(3).save(tmp_path))
 
 
+def test_the_edge_of_a_picture_of_tokens_is_repeated(tmp_path: Path) -> None:
+    file = File()
+    file.then("Conv", file.constant(numbers(6, 3, 1, 1)))
+    file.then("Reshape", *ints(file, [1, 6, 64])).then("Transpose", perm=[0, 2, 1])
+    file.then("MatMul", file.constant(numbers(6, 6))).then("Transpose", perm=[0, 2, 1])
+    file.then("Reshape", *ints(file, [1, 6, 8, 8]))
+    file.then("Pad", *ints(file, [0, 0, 1, 2, 0, 0, 0, 1]), mode="edge")
+    file.then("Mul", file.constant(numbers(1, 1, 9, 11)))
+    require_like_runtime(file.classes(6).save(tmp_path))
+
+
 def test_padding_may_name_its_axes(tmp_path: Path) -> None:
     file = File(opset=18)
     pads, axes = ints(file, [1, 0, 0, 2], [3, 2])

@@ -1,6 +1,9 @@
 """Which operators of a TFLite graph stay in float, told on graphs written by hand."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +24,10 @@ class Graph:
         for line in self.written.split(";"):
             kind, *inputs, _, output = line.split()
             self.operators.append(Operator(kind=kind, inputs=tuple(inputs), outputs=(output,)))
+
+    @property
+    def tensors(self) -> Mapping[str, SimpleNamespace]:
+        return defaultdict(lambda: SimpleNamespace(values=None))
 
     @property
     def output(self) -> str:
@@ -80,3 +87,23 @@ def test_nothing_rounds_what_only_an_island_reads() -> None:
     graph: Any = Graph(ATTENTION)
     islands = found(ATTENTION, *graph.activations)
     assert interior(graph, islands) == {"looks", "scaled", "biased", "shares"}
+
+
+GATE = "CONV_2D image w -> a; LOGISTIC a -> gate; CONV_2D image w -> b; "
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "MAX_POOL_2D gate -> pooled; MEAN pooled axes -> logits",
+        "LOGISTIC b -> other; CONCATENATION gate other -> both; MEAN both axes -> logits",
+        "RESHAPE gate shape -> turned; MUL turned b -> logits",
+    ],
+)
+def test_a_function_of_one_grid_shares_it_with_what_only_moves_its_numbers(rest: str) -> None:
+    assert found(GATE + rest, *Graph(GATE + rest).activations) == frozenset()
+
+
+def test_a_function_of_one_grid_that_others_put_numbers_on_is_float() -> None:
+    written = GATE + "CONCATENATION gate b -> both; MEAN both axes -> logits"
+    assert found(written, *Graph(written).activations) == {"gate"}
