@@ -56,12 +56,31 @@ def enlarged() -> File:
     return file.classes(4, 5)
 
 
-@pytest.mark.parametrize("build", [flattened, with_the_rest, with_tokens, in_windows, enlarged])
+def places_first() -> File:
+    """As torch has attention: places before images, which heads follow; rows of all places."""
+    file = File((BATCH, 3, 4, 8))
+    file.then("Reshape", file.constant([BATCH, 3, 32], np.int64)).then("Transpose", perm=[2, 0, 1])
+    file.then("MatMul", file.constant(numbers(3, 8)))
+    file.then("Reshape", file.constant([32, BATCH * 2, 4], np.int64))
+    heads = file.then("Transpose", perm=[1, 0, 2]).last
+    file.then("Transpose", perm=[0, 2, 1]).node("MatMul", heads, file.last).then("Softmax", axis=-1)
+    file.then("MatMul", heads).then("Transpose", perm=[1, 0, 2])
+    file.then("Reshape", file.constant([32 * BATCH, 8], np.int64))
+    file.then("MatMul", file.constant(numbers(8, 3)))
+    file.then("Reshape", file.constant([32, BATCH, 3], np.int64)).then("ReduceMean", axes=[0])
+    file.then("Reshape", file.constant([BATCH, 3], np.int64))
+    return file.then("MatMul", file.constant(numbers(3, 5)))
+
+
+BUILDS = [flattened, with_the_rest, with_tokens, in_windows, enlarged, places_first]
+
+
+@pytest.mark.parametrize("build", BUILDS)
 def test_each_image_gets_what_it_gets_among_others(
     build: Callable[[], File], tmp_path: Path
 ) -> None:
     file = build().save(tmp_path)
-    images = np.random.default_rng(0).normal(size=(6, 3, 6, 8)).astype(np.float32)
+    images = np.random.default_rng(0).normal(size=(6, *build().shape[1:])).astype(np.float32)
     session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     padded = np.concatenate([images, images[:2]])
     exact = np.concatenate([session.run(None, {"image": p})[0] for p in (padded[:4], padded[4:])])
