@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -14,7 +15,8 @@ def _of_operands(function: Callable[..., Any]) -> Callable[[Step], Activation]:
 
     def write(step: Step) -> Activation:
         operands, order = step.operands()
-        return step.call(function, *operands, order=order)
+        result = step.call(function, *operands, order=order)
+        return replace(result, condition=step.node.op_type != "Where")
 
     return write
 

@@ -20,7 +20,7 @@ class Activation:
     """What an operator gives: the ONNX tensor is what `node` computes, its axes put in `order`.
 
     `shape` is the ONNX tensor's, for one image. `affine`: it is the pixels but for factors and
-    summands. `positive`: nothing in it is below zero.
+    summands. `positive`: nothing in it is below zero. `condition`: it says where something holds.
     """
 
     node: fx.Node
@@ -28,6 +28,7 @@ class Activation:
     order: tuple[int, ...]
     affine: bool = False
     positive: bool = False
+    condition: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -148,7 +149,7 @@ class Step:
     ) -> Activation:
         """Write a call whose result has the axes of `source`, in the same order."""
         node = self.graph.call_function(function, arguments)
-        return replace(source, node=node, affine=False, positive=positive)
+        return replace(source, node=node, affine=False, positive=positive, condition=False)
 
     def call(
         self,

@@ -17,7 +17,12 @@ from leansight.exporters.importers.onnx_graph import GraphReader
 from leansight.exporters.importers.preparation.chosen_output import MOVES, choose_output
 from leansight.exporters.importers.preparation.float32 import as_float32
 from leansight.exporters.importers.preparation.fused_operators import split_fused
-from leansight.exporters.importers.preparation.image_input import ImageInput, fix_input, set_lengths
+from leansight.exporters.importers.preparation.image_input import (
+    ImageInput,
+    fix_input,
+    set_lengths,
+    take_floats,
+)
 from leansight.exporters.importers.preparation.single_image import take_one_image
 from leansight.runtime.decision import sigmoid, softmax
 from leansight.runtime.errors import BundleError
@@ -36,6 +41,7 @@ _NUMPY: Final = {  # what ONNX Runtime calls an input's type
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
     "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
 }
 
 
@@ -47,7 +53,8 @@ class OnnxClassifier:
     (N, K): a softmax or sigmoid at the `end` is left out, and one output alone becomes two.
     `model` is the file with that output, for `batch` images of its own type at once, `input` its
     input, (batch, H, W, C) where it is `channels_last`; `size` is the side of square images, or
-    (H, W). `notes` say what of the file was left out or changed, `computes_in` what it computed in.
+    (H, W). `takes_bytes`: the file takes uint8, what `network` takes from 0 to 255. `notes` say
+    what of the file was left out or changed, `computes_in` what it computed in.
     """
 
     name: str
@@ -60,6 +67,7 @@ class OnnxClassifier:
     channels_last: bool
     end: End
     batch: int = 1
+    takes_bytes: bool = False
     notes: tuple[str, ...] = ()
     computes_in: str = "float32"
 
@@ -119,6 +127,9 @@ def read_onnx(
     image = fix_input(model, size, channels, name)
     whole = model.SerializeToString()
     notes = [choice] * bool(choice)
+    if image.takes_bytes:
+        take_floats(model)
+        notes.append("takes pixels as they are, uint8 from 0 to 255")
     if precision := as_float32(model):
         if precision != "float16":  # ONNX Runtime computes others on no processor
             whole = model.SerializeToString()
@@ -149,6 +160,7 @@ def read_onnx(
         end=end,
         batch=image.batch,
         notes=tuple(notes),
+        takes_bytes=image.takes_bytes,
         computes_in="float16" if precision == "float16" else "float32",
     )
 

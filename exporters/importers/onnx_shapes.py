@@ -17,9 +17,12 @@ _PADDING: Final = {"constant": "constant", "reflect": "reflect", "edge": "replic
 
 
 def _same(step: Step) -> Activation:
-    if step.node.op_type == "Cast" and step.attributes["to"] != _FLOAT:
+    if step.node.op_type != "Cast":
+        return step.activation()
+    if step.attributes["to"] != _FLOAT:
         raise step.refuse("of numbers only float32 is read")
-    return step.activation()
+    source = step.activation()
+    return step.like(source, torch.Tensor.float, source.node) if source.condition else source
 
 
 def _reshape(step: Step) -> Activation:

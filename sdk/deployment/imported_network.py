@@ -112,6 +112,12 @@ def read_network(path: Path, origin: Origin, threshold: float | None) -> Importe
         tell(f"{path} {note}")
     recipe = _recipe(path, origin, classifier, threshold)
     _require_outputs(classifier, labels, origin.labels_source, recipe.task)
+    plain = not any(normalisation.mean) and all(std == 1 for std in normalisation.std)
+    if classifier.takes_bytes and not plain:
+        raise DataError(
+            f"{path} takes pixels as they are, uint8 from 0 to 255: set mean to 0 and std to 1",
+            parameter="mean",
+        )
     try:
         module = normalised(classifier.network, normalisation, channels=classifier.channels)
     except ValueError as error:

@@ -47,8 +47,13 @@ def require_equal(file: Path, size: int, asked: int | None) -> OnnxClassifier:
 class File:
     """An ONNX file in the making: nodes, and constants by their numbers."""
 
-    def __init__(self, shape: Sequence[int | str] = (1, 3, 8, 8), opset: int = 17) -> None:
-        self.shape, self.opset = shape, opset
+    def __init__(
+        self,
+        shape: Sequence[int | str] = (1, 3, 8, 8),
+        opset: int = 17,
+        kind: int = TensorProto.FLOAT,
+    ) -> None:
+        self.shape, self.opset, self.kind = shape, opset, kind
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.last = "image"
@@ -82,7 +87,7 @@ class File:
         graph = helper.make_graph(
             self.nodes,
             "by hand",
-            [helper.make_tensor_value_info("image", TensorProto.FLOAT, self.shape)],
+            [helper.make_tensor_value_info("image", self.kind, self.shape)],
             [
                 helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
                 for name in outputs or [self.last]

@@ -16,12 +16,16 @@ _LAYOUTS: Final[Mapping[bool, tuple[int, int, int]]] = {  # where channels, heig
 }
 # What networks take that are no classifiers of gray or RGB pictures; more is height or width.
 _MOST_CHANNELS: Final = 16
+_BYTES: Final = onnx.TensorProto.UINT8
 _COLOURS: Final[Mapping[int, str]] = {1: "gray", 3: "rgb or bgr"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageInput:
-    """What an ONNX graph takes: `batch` images at once, of `height` × `width` pixels."""
+    """What an ONNX graph takes: `batch` images at once, of `height` × `width` pixels.
+
+    `takes_bytes`: pixels from 0 to 255 as uint8, which the graph itself scales.
+    """
 
     name: str
     batch: int
@@ -29,6 +33,7 @@ class ImageInput:
     width: int
     channels: int
     channels_last: bool
+    takes_bytes: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -69,9 +74,16 @@ def fix_input(
         width=width,
         channels=channels,
         channels_last=channels_last,
+        takes_bytes=value.type.tensor_type.elem_type == _BYTES,
     )
     set_lengths(model, image.shape)
     return image
+
+
+def take_floats(model: onnx.ModelProto) -> None:
+    """Let the input be float32, in place: what casts bytes to that does nothing then."""
+    (value,) = _inputs(model)
+    value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 
 def set_lengths(model: onnx.ModelProto, shape: tuple[int, int, int, int]) -> None:
@@ -96,11 +108,11 @@ def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
         names = ", ".join(value.name for value in inputs)
         raise ConversionError(f"{name} has {len(inputs)} inputs ({names}), not one")
     kind = inputs[0].type.tensor_type
-    if kind.elem_type not in FLOATS or len(kind.shape.dim) != IMAGE_AXES:
+    if kind.elem_type not in {*FLOATS, _BYTES} or len(kind.shape.dim) != IMAGE_AXES:
         given = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
         raise ConversionError(
             f"{name} takes {given} with {len(kind.shape.dim)} axes ({inputs[0].name}), not images: "
-            "float with 4"
+            "float or uint8 with 4"
         )
     return inputs[0]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto
 from onnx_files import File, numbers, require_like_runtime
 
 
@@ -46,12 +47,20 @@ def equal(file: File) -> File:
     return file.node("Where", same, "image", rounded)
 
 
+def gated(file: File) -> File:
+    """Multiply by a comparison as a number, turned and back."""
+    file.node("Greater", "image", file.constant(0.1)).then("Transpose", perm=[0, 2, 3, 1])
+    file.then("Cast", to=TensorProto.FLOAT).then("Transpose", perm=[0, 3, 1, 2])
+    return file.node("Mul", file.last, "image")
+
+
 BUILDS: dict[str, Callable[[File], File]] = {
     "outside of two bounds": outside,
     "between constants": between,
     "a constant condition": masked,
     "pictures turned": two_pictures,
     "equal": equal,
+    "a comparison as a number": gated,
 }
 
 

@@ -125,6 +125,20 @@ def test_another_number_is_a_difference(tmp_path: Path) -> None:
     assert largest_difference(classifier, logits, outputs) > 0.01
 
 
+def test_pixels_may_be_bytes(tmp_path: Path) -> None:
+    file = File((1, 8, 8, 3), kind=TensorProto.UINT8)
+    file.then("Cast", to=TensorProto.FLOAT).then("Mul", file.constant(1 / 255))
+    file.then("Transpose", perm=[0, 3, 1, 2])
+    saved = file.then("Conv", file.constant(numbers(6, 3, 3, 3))).classes(6).save(tmp_path)
+    classifier = read_onnx(saved, size=None, channels=3)
+    assert classifier.takes_bytes
+    assert classifier.notes == ("takes pixels as they are, uint8 from 0 to 255",)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 8, 8)).astype(np.float32)
+    exact = classifier.run(pixels.transpose(0, 2, 3, 1))
+    assert np.ptp(exact, axis=0).max() > 0.01
+    np.testing.assert_allclose(given(classifier, pixels), exact, atol=1e-5)
+
+
 def mixing(file: File) -> File:
     """Make channels of the images of a batch."""
     return file.then("Reshape", file.constant([3, 8, 8, 8], np.int64))

@@ -11,6 +11,7 @@ import shapes
 import torch
 from click.testing import Result
 from command_line import invoke, refusal
+from onnx import TensorProto
 from onnx_files import File
 from torch import Tensor, nn
 
@@ -167,6 +168,10 @@ def test_what_the_file_does_not_say_is_asked_for_with_the_option(
     two = network.save(tmp_path, outputs=["t1_0", network.last])
     assert line(two).endswith("name the one that gives a number for each class (--output)")
     assert line(two, "--output", "scores").endswith("there is t1_0, t2_0 (--output)")
+    scaled = File(kind=TensorProto.UINT8).then("Cast", to=TensorProto.FLOAT).classes(3, 3)
+    assert line(scaled.save(tmp_path)).endswith(
+        "takes pixels as they are, uint8 from 0 to 255: set mean to 0 and std to 1 (--mean)"
+    )
 
 
 @pytest.mark.parametrize("size", ["96x", "x", "0x8", "8x8x8", "big", "8x900", "-3", "5000"])
