@@ -17,8 +17,8 @@ from torch.nn import functional
 from leansight.exporters.conversion.any_number import for_any_number
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.importers.onnx_node import Activation, Constant, Step
-from leansight.exporters.importers.onnx_operators import OPERATORS
+from leansight.exporters.importers.operators.node import Activation, Constant, Step
+from leansight.exporters.importers.operators.table import OPERATORS
 from leansight.exporters.importers.preparation.fused_operators import DOMAIN
 
 _OURS: Final = frozenset({"", "ai.onnx"})

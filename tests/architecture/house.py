@@ -38,7 +38,7 @@ STOREYS = {
         ["exporters/int8"],
         ["exporters/verification"],
         ["exporters/importers", "exporters/pruning"],
-        ["exporters/importers/preparation"],
+        ["exporters/importers/operators", "exporters/importers/preparation"],
         ["exporters/conversion", "exporters/tflite"],
         ["exporters/options.py", "exporters/errors.py"],
     ],

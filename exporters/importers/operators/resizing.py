@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from leansight.exporters.conversion.resizing import TURNED, axis_matrices
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
-from leansight.exporters.importers.onnx_node import Activation, Step
+from leansight.exporters.importers.operators.node import Activation, Step
 from leansight.runtime.extras import onnx_runtime
 
 _WITH_COORDINATES: Final = 11  # the version from which a Resize says where pixels lie

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
-from leansight.exporters.importers.onnx_node import Activation, Step
+from leansight.exporters.importers.operators.node import Activation, Step
 
 _ONE_AXIS: Final = 13  # the version from which a softmax is taken over one axis
 

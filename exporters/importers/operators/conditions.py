@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 
-from leansight.exporters.importers.onnx_node import Activation, Step
+from leansight.exporters.importers.operators.node import Activation, Step
 
 
 def _of_operands(function: Callable[..., Any]) -> Callable[[Step], Activation]:

@@ -12,7 +12,7 @@ from torch import fx
 from torch.nn import functional
 
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
-from leansight.exporters.importers.onnx_node import Activation, Constant, Step
+from leansight.exporters.importers.operators.node import Activation, Constant, Step
 
 MATRIX_AXES: Final = 2
 LINE_AXES: Final = 3  # batch, channels, places
@@ -48,7 +48,7 @@ def _of_one_row(value: Activation | Constant | None) -> Activation | Constant | 
     return value
 
 
-def _for_both(name: str, value: Any) -> Any:  # noqa: ANN401 -- ONNX's
+def _for_both(name: str, value: Any) -> Any:
     """Return an attribute of a layer on lines as that of one on pictures."""
     match name:
         case "pads":

@@ -9,7 +9,7 @@ import torch
 from torch import fx
 from torch.nn import functional
 
-from leansight.exporters.importers.onnx_node import Activation, Constant, Step
+from leansight.exporters.importers.operators.node import Activation, Constant, Step
 
 _TWO: Final = 2  # what a product of matrices takes
 

@@ -8,8 +8,8 @@ import pytest
 from onnx_files import File, numbers, require_like_runtime
 
 from leansight.exporters.errors import ConversionError
-from leansight.exporters.importers.onnx_operators import OPERATORS
 from leansight.exporters.importers.onnx_reader import read_onnx
+from leansight.exporters.importers.operators.table import OPERATORS
 
 
 def tokens(file: File) -> File:

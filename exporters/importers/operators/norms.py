@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
-from leansight.exporters.importers.onnx_node import Activation, Step
+from leansight.exporters.importers.operators.node import Activation, Step
 
 _EPSILON: Final = 1e-5  # where a file does not say
 

@@ -9,15 +9,15 @@ that a network that was written channels last ends up without any.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from leansight.exporters.importers.onnx_conditions import CONDITIONS
-from leansight.exporters.importers.onnx_einsum import EINSUM
-from leansight.exporters.importers.onnx_elementwise import ELEMENTWISE
-from leansight.exporters.importers.onnx_layers import LAYERS
-from leansight.exporters.importers.onnx_node import Activation, Step
-from leansight.exporters.importers.onnx_norms import NORMS
-from leansight.exporters.importers.onnx_reductions import REDUCTIONS
-from leansight.exporters.importers.onnx_resizing import RESIZING
-from leansight.exporters.importers.onnx_shapes import SHAPES
+from leansight.exporters.importers.operators.conditions import CONDITIONS
+from leansight.exporters.importers.operators.einsum import EINSUM
+from leansight.exporters.importers.operators.elementwise import ELEMENTWISE
+from leansight.exporters.importers.operators.layers import LAYERS
+from leansight.exporters.importers.operators.node import Activation, Step
+from leansight.exporters.importers.operators.norms import NORMS
+from leansight.exporters.importers.operators.reductions import REDUCTIONS
+from leansight.exporters.importers.operators.resizing import RESIZING
+from leansight.exporters.importers.operators.shapes import SHAPES
 
 OPERATORS: Final[Mapping[str, Callable[[Step], Activation | list[Activation]]]] = {
     **CONDITIONS,

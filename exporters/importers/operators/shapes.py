@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch.nn import functional
 
-from leansight.exporters.importers.onnx_node import Activation, Step
+from leansight.exporters.importers.operators.node import Activation, Step
 
 _FLOAT: Final = onnx.TensorProto.FLOAT
 _PADDING: Final = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}

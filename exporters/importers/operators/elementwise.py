@@ -13,7 +13,7 @@ from torch import fx
 from torch.nn import functional
 
 from leansight.exporters.conversion.torch_graph import IMAGE_AXES
-from leansight.exporters.importers.onnx_node import Activation, Constant, Step
+from leansight.exporters.importers.operators.node import Activation, Constant, Step
 
 TWO: Final = 2  # activations that one is chosen of, or axes: images and features
 _SELU: Final = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}  # of self-normalisation
