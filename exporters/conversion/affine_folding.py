@@ -106,6 +106,17 @@ def fold_affine_into_next(module: fx.GraphModule, node: fx.Node) -> None:
         fold_affine_into_next(module, source)
 
 
+def drop_idle_constant(module: fx.GraphModule, node: fx.Node) -> None:
+    """Leave out a product with ones and a sum with zeros, as TFLite's converter does alone."""
+    parts = _source_and_constant(module, node)
+    if parts is None or not {"val"} <= node.meta.keys() & parts[0].meta.keys():
+        return
+    source, value = parts
+    is_idle = bool((value == (0 if node.target in SUMMANDS else 1)).all())
+    if is_idle and source.meta["val"].shape == node.meta["val"].shape:
+        replace(module, node, source)
+
+
 def merge_constants(module: fx.GraphModule, node: fx.Node) -> None:
     """Join two constants that are added, or multiplied with, one after the other.
 
@@ -196,12 +207,10 @@ def move_bias_into_next(module: fx.GraphModule, node: fx.Node) -> None:
     before = input_of(node)
     while before.target in RESHAPES and len(before.users) == 1:
         before = input_of(before)
-    bias = value_of(module, (*before.args, None, None)[2])
-    if before.target is not ATEN.linear.default or len(before.users) > 1 or bias is None:
+    if before.target is not ATEN.linear.default or len(before.users) > 1:
         return
-    weight = value_of(module, node.args[1])
-    assert weight is not None
-    if weight.shape[1] == len(bias):
+    bias, weight = (value_of(module, part) for part in ((*before.args, None)[2], node.args[1]))
+    if bias is not None and weight is not None and weight.shape[1] == len(bias):
         take(module, node, given(None, 1), bias)
         before.args = before.args[:2]
 

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from leansight.exporters.conversion.affine_folding import (
     FACTORS,
     SUMMANDS,
+    drop_idle_constant,
     fold_affine_into_next,
     merge_constants,
     move_bias_into_next,
@@ -107,6 +108,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
         fold_norm_into_next,
         fold_affine_into_next,
         move_bias_into_sum,
+        drop_idle_constant,
         flatten_dense,
         move_bias_into_next,
         activate_before_moves,

@@ -106,6 +106,17 @@ class Shifted(nn.Module):
         return (x - 0.5) / 3
 
 
+class Idle(nn.Module):
+    """A factor of ones and a summand of zeros, behind what takes neither."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ones, self.zeros = nn.Parameter(torch.ones(3, 1, 1)), nn.Parameter(torch.zeros(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu() * self.ones + self.zeros
+
+
 class Bounded(nn.Module):
     """A bound that is moved to zero: one sum with what is before it."""
 
@@ -208,6 +219,11 @@ FOLDS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         {"conv2d": 1},
     ),
     "two constants": (Placed, {"add": 1}),
+    "ones and zeros": (Idle, {"relu": 1}),
+    "a dense layer of the image": (
+        lambda: nn.Sequential(nn.Flatten(2), nn.Linear(64, 5), nn.Linear(5, 4, bias=False)),
+        {"flatten": 1, "reshape": 4, "linear": 2},
+    ),
     "two numbers and a bound": (Bounded, {"mul": 1, "relu": 2, "add": 2}),
     "a number taken away, and a divisor": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 1), Shifted()),
