@@ -13,7 +13,7 @@ from leansight.exporters.tflite.shared_grids import ADDING, MOVING, SharedGrids
 # What has weights: it never is float only because its neighbour is.
 WEIGHTED: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 # Of two activations, or of one: a table of 256 numbers, or integers that both round alike.
-_ELEMENTWISE: Final = frozenset({"MUL", "LOGISTIC", "TANH", "GELU", "HARD_SWISH", "RELU", "RELU6"})
+_ELEMENTWISE: Final = frozenset({"MUL", "LOGISTIC", "TANH", "GELU", "HARD_SWISH", "RELU"})
 INTEGER: Final = WEIGHTED | ADDING | MOVING | _ELEMENTWISE | {"MEAN"}
 
 

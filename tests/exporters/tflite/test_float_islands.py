@@ -107,3 +107,11 @@ def test_a_function_of_one_grid_shares_it_with_what_only_moves_its_numbers(rest:
 def test_a_function_of_one_grid_that_others_put_numbers_on_is_float() -> None:
     written = GATE + "CONCATENATION gate b -> both; MEAN both axes -> logits"
     assert found(written, *Graph(written).activations) == {"gate"}
+
+
+def test_a_bound_that_no_layer_computes_is_float() -> None:
+    """ai-edge-quantizer has ReLU of int8, and no ReLU6."""
+    written = (
+        "CONV_2D image w -> a; SLICE a part -> b; RELU6 b -> bounded; MEAN bounded axes -> logits"
+    )
+    assert found(written, *Graph(written).activations) == {"bounded"}
