@@ -73,14 +73,35 @@ def _conv(step: Step) -> Activation:
 def _conv_transpose(step: Step) -> Activation:
     image, kernel, bias = step.plain(axes=IMAGE_AXES), step.constant(1), step.optional(2)
     strides, dilations = _pair(step, "strides"), _pair(step, "dilations")
-    top, left, bottom, right = step.attributes.get("pads", [0, 0, 0, 0])
-    unread = step.attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
-    if unread or "output_shape" in step.attributes or (top, left) != (bottom, right):
-        raise step.refuse("only equal padding that is written out is read")
     weights = step.weights(kernel), None if bias is None else step.weights(bias)
     added = tuple(step.attributes.get("output_padding", [0, 0]))
-    settings = (strides, (top, left), added, step.attributes.get("group", 1), dilations)
-    return step.call(functional.conv_transpose2d, image.node, *weights, *settings)
+    group = step.attributes.get("group", 1)
+    sizes = step.shapes[0][2:]
+    wholes = [
+        strides[n] * (image.shape[2 + n] - 1)
+        + dilations[n] * (kernel.shape[2 + n] - 1)
+        + added[n]
+        + 1
+        for n in (0, 1)
+    ]
+    before = [_cut_before(step, n, wholes[n] - sizes[n]) for n in (0, 1)]
+    if all(2 * cut == whole - size for cut, whole, size in zip(before, wholes, sizes, strict=True)):
+        settings = (strides, tuple(before), added, group, dilations)
+        return step.call(functional.conv_transpose2d, image.node, *weights, *settings)
+    settings = (strides, (0, 0), added, group, dilations)
+    whole = step.call(functional.conv_transpose2d, image.node, *weights, *settings)
+    for axis, (cut, size) in enumerate(zip(before, sizes, strict=True), start=2):
+        whole = step.like(whole, torch.narrow, whole.node, axis, cut, size)
+    return whole
+
+
+def _cut_before(step: Step, axis: int, total: int) -> int:
+    """Return how much of a transposed convolution is cut off before an axis, of so much in all."""
+    kind = step.attributes.get("auto_pad", b"NOTSET").decode()
+    if kind == "NOTSET" and "output_shape" not in step.attributes:
+        pads: list[int] = step.attributes.get("pads", [0, 0, 0, 0])
+        return pads[axis]
+    return total // 2 if kind == "SAME_UPPER" else total - total // 2
 
 
 def _gemm(step: Step) -> Activation:

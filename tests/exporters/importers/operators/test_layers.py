@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,26 @@ def test_a_layer_on_lines_gives_what_onnx_runtime_gives(name: str, tmp_path: Pat
     file = LINES[name](line(File()))
     file.then("Reshape", file.constant([1, 6, -1, 1], np.int64))
     require_like_runtime(file.classes(6).save(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "padding",
+    [
+        {"pads": [0, 1, 1, 0]},
+        {"pads": [1, 1, 1, 1], "output_padding": [1, 0]},
+        {"auto_pad": "SAME_UPPER"},
+        {"auto_pad": "SAME_LOWER"},
+        {"auto_pad": "VALID"},
+        {"output_shape": [15, 16]},
+        {"output_shape": [15, 15], "auto_pad": "SAME_UPPER"},
+    ],
+)
+def test_a_transposed_convolution_is_cut_as_in_onnx_runtime(
+    padding: dict[str, Any], tmp_path: Path
+) -> None:
+    file = File()
+    file.then("ConvTranspose", file.constant(numbers(3, 5, 3, 4)), strides=[2, 2], **padding)
+    require_like_runtime(file.classes(5).save(tmp_path))
 
 
 def rows(file: File, *shape: int) -> File:
