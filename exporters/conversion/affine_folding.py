@@ -200,19 +200,29 @@ def _is_constant(argument: object) -> bool:
 def move_bias_into_next(module: fx.GraphModule, node: fx.Node) -> None:
     """Let a dense layer that follows another one at once add the bias of that as well.
 
-    TFLite's converter does this in one format alone.
+    What else reads the first one's result gets its bias by a sum. TFLite's converter does both, in
+    one format alone.
     """
     if node.target is not ATEN.linear.default or not can_take(module, node):
         return
     before = input_of(node)
-    while before.target in RESHAPES and len(before.users) == 1:
+    while before.target in RESHAPES:
         before = input_of(before)
-    if before.target is not ATEN.linear.default or len(before.users) > 1:
+    if before.target is not ATEN.linear.default:
         return
     bias, weight = (value_of(module, part) for part in ((*before.args, None)[2], node.args[1]))
-    if bias is not None and weight is not None and weight.shape[1] == len(bias):
-        take(module, node, given(None, 1), bias)
-        before.args = before.args[:2]
+    if bias is None or weight is None or weight.shape[1] != len(bias):
+        return
+    take(module, node, given(None, 1), bias)
+    node.args = (before, *node.args[1:])
+    others = [user for user in before.users if user is not node]
+    if others:
+        (constant,) = add_constants(module, before, bias)
+        with module.graph.inserting_after(before):
+            summed = module.graph.call_function(ATEN.add.Tensor, (before, constant))
+        for user in others:
+            user.replace_input_with(before, summed)
+    before.args = before.args[:2]
 
 
 def move_bias_into_sum(module: fx.GraphModule, node: fx.Node) -> None:

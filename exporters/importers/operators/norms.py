@@ -74,10 +74,22 @@ def _local_response_norm(step: Step) -> Activation:
     return step.call(operator.truediv, source.node, divisor, positive=source.positive)
 
 
+def _root_mean_square_norm(step: Step) -> Activation:
+    """Write x / √(mean of x² + ε) over the last axes, times its scale."""
+    source = step.plain()
+    axes = tuple(range(step.attributes.get("axis", -1) % len(source.shape), len(source.shape)))
+    call, keep = step.graph.call_function, True
+    squares = call(torch.mean, (call(operator.mul, (source.node, source.node)), axes, keep))
+    raised = call(operator.add, (squares, step.attributes.get("epsilon", _EPSILON)))
+    normal = call(operator.mul, (source.node, call(torch.rsqrt, (raised,))))
+    return step.like(source, operator.mul, normal, step.weights(step.constant(1)))
+
+
 NORMS: Final[Mapping[str, Callable[[Step], Activation]]] = {
     "BatchNormalization": _batch_norm,
     "GroupNormalization": _group_norm,
     "InstanceNormalization": _instance_norm,
     "LRN": _local_response_norm,
     "LayerNormalization": _layer_norm,
+    "RMSNormalization": _root_mean_square_norm,
 }

@@ -92,6 +92,12 @@ def test_a_norm_over_all_of_an_image_is_read(tmp_path: Path) -> None:
     require_like_runtime(file.classes(3).save(tmp_path))
 
 
+def test_a_norm_without_a_mean_is_read(tmp_path: Path) -> None:
+    file = File(opset=23)
+    file.then("RMSNormalization", file.constant(numbers(8)), axis=-1, epsilon=1e-3)
+    require_like_runtime(file.classes(3).save(tmp_path))
+
+
 def test_a_norm_over_neighbouring_channels_is_read(tmp_path: Path) -> None:
     file = File().then("LRN", size=3, alpha=0.5, beta=0.7, bias=1.5)
     require_like_runtime(file.classes(3).save(tmp_path))
