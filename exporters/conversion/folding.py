@@ -44,6 +44,7 @@ from leansight.exporters.conversion.rewriting import (
     spread_activation,
     spread_hard_swish,
     spread_leaky,
+    turn_columns,
     write_lines_as_pictures,
 )
 from leansight.exporters.conversion.torch_graph import (
@@ -85,6 +86,7 @@ def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
     rewrite_each(
         module,
         write_lines_as_pictures,
+        turn_columns,
         write_transposed_as_blocks,
         spread_activation,
         spread_bounds,

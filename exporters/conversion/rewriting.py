@@ -49,6 +49,29 @@ def write_lines_as_pictures(module: fx.GraphModule, node: fx.Node) -> None:
     replace(module, node, result)
 
 
+def turn_columns(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write a matrix times a column as a row times the matrix, turned.
+
+    litert-torch 0.10 writes the first, as pooling by attention has it, in ranks that TFLite
+    refuses.
+    """
+    if node.target is not ATEN.matmul.default:
+        return
+    shape, (matrix, column) = node.meta["val"].shape, node.args
+    assert isinstance(matrix, fx.Node)
+    assert isinstance(column, fx.Node)
+    if len(shape) <= FLAT_AXES or shape[-1] != 1 or matrix.meta["val"].ndim != len(shape):
+        return
+    of_column = column.meta["val"].shape
+    turned = [*range(len(shape) - 2), len(shape) - 1, len(shape) - 2]
+    with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        row = call(ATEN.reshape.default, (column, [*of_column[:-2], 1, of_column[-2]]))
+        product = call(ATEN.matmul.default, (row, call(ATEN.permute.default, (matrix, turned))))
+        result = call(ATEN.reshape.default, (product, [*shape]))
+    replace(module, node, result)
+
+
 def spread_activation(module: fx.GraphModule, node: fx.Node) -> None:
     """Write out activations that both formats compute in several steps."""
     if node.target is ATEN.silu.default:

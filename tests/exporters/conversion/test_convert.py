@@ -56,6 +56,37 @@ def test_what_litert_torch_cannot_write_is_said_in_one_line() -> None:
         convert(Determinants(), Preprocessing(size=8))
 
 
+class AttentionPool(nn.Module):
+    """GCNet: a weighted mean of all places, as a matrix times a column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.weights = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 1, 1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares = self.weights(x).flatten(2).softmax(-1).unsqueeze(3)
+        pooled = torch.matmul(self.features(x).flatten(2).unsqueeze(1), shares)
+        return self.head(pooled.reshape(1, 8))  # type: ignore[no-any-return]
+
+
+def test_a_matrix_times_a_column_is_written() -> None:
+    torch.manual_seed(0)
+    network = AttentionPool().eval()
+    floats = convert(network, Preprocessing(size=8))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
+    with torch.inference_mode():
+        exact = network(to_tensor(pixels)).numpy()
+    litert = LiteRt(model_content=floats.tflite)
+    litert.allocate_tensors()
+    litert.set_tensor(
+        litert.get_input_details()[0]["index"], ((pixels - 128.0) / 128).astype(np.float32)
+    )
+    litert.invoke()
+    given = litert.get_tensor(litert.get_output_details()[0]["index"])
+    np.testing.assert_allclose(given, exact, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_a_conversion_needs_no_room_on_a_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
