@@ -21,6 +21,7 @@ from leansight.exporters.tflite.graph import Operator, TfliteGraph
 from leansight.exporters.tflite.shared_grids import ADDING, FIXED, SharedGrids
 
 MOST_WIDENED: Final = 1.3  # a range: less than half a bit is lost
+MOST_PARTS: Final = 8  # of the number by which sums and products are divided
 MOST_STEPS_WIDENED: Final = 50  # of a function's table, each by a thousandth
 # What is added counts in so many steps at most. XNNPACK rounds the factor of each side of a sum to
 # 20 bits: an error of 255 × MOST_MULTIPLE / 2²⁰ of the least distance from a middle, doubled.
@@ -67,7 +68,7 @@ def avoid_ties(
             if op.kind in _TABLES:
                 factor = _table_widening(graph, op, chosen, of_result=of_result)
             else:
-                factor = widening(divisor(graph, op, chosen), of_result=of_result)
+                factor = _quotient_widening(divisor(graph, op, chosen), of_result=of_result)
             if factor < MOST_WIDENED:
                 own = grids.members(grids.grid[name])
                 chosen |= {n: chosen[n].widened(factor * chosen[n].width) for n in own}
@@ -107,6 +108,16 @@ def widening(divisor: float, *, of_result: bool) -> float:
     if divisor <= 0 or odd <= 0:
         return math.inf
     return odd / divisor if of_result else divisor / odd
+
+
+def _quotient_widening(divisor: float, *, of_result: bool) -> float:
+    """Return by what to widen a result, or one of the factors in it, to divide by M / n, M odd.
+
+    By a whole number, or where that is too far away by the nearest such part: no whole number times
+    n / M is nearer to a middle than 1 / (2 M).
+    """
+    whole, *parts = (widening(divisor * n, of_result=of_result) for n in range(1, MOST_PARTS + 1))
+    return whole if whole < MOST_WIDENED else min(parts)
 
 
 def _table_widening(

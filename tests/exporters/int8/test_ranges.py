@@ -22,6 +22,8 @@ from leansight.exporters.int8.ranges import Range
 from leansight.exporters.int8.rounding_ties import (
     MOST_FINER,
     MOST_MULTIPLE,
+    MOST_WIDENED,
+    _quotient_widening,
     avoid_ties,
     odd_multiples,
 )
@@ -98,6 +100,21 @@ def test_no_entry_of_a_gelu_is_near_a_tie(
     chosen = avoid_ties(with_gelu, SharedGrids.of(with_gelu), ranges)
     assert nearest_tie(chosen[taken].width / 255, chosen[made].width / 255) > 1e-4
     assert all(0.9999 < chosen[n].width / ranges[n].width < 1.05 for n in (taken, made))
+
+
+@given(raw=st.floats(0.6, 300), of_result=st.booleans())
+def test_a_quotient_of_few_steps_is_divided_by_a_part_of_an_odd_number(
+    raw: float, *, of_result: bool
+) -> None:
+    factor = _quotient_widening(raw, of_result=of_result)
+    if factor >= MOST_WIDENED:  # of so few steps nothing is near
+        assert not of_result
+        return
+    divisor = raw * factor if of_result else raw / factor
+    levels = np.arange(-4000, 4000) / divisor
+    nearest = np.abs(levels - np.floor(levels) - 0.5).min()
+    assert nearest > 1 / 700
+    assert factor < MOST_WIDENED
 
 
 widths = st.lists(st.floats(1e-6, 1e3), min_size=3, max_size=3)
