@@ -26,7 +26,9 @@ MOST_STEPS_WIDENED: Final = 50  # of a function's table, each by a thousandth
 # What is added counts in so many steps at most. XNNPACK rounds the factor of each side of a sum to
 # 20 bits: an error of 255 × MOST_MULTIPLE / 2²⁰ of the least distance from a middle, doubled.
 MOST_MULTIPLE: Final = 1023
-MOST_FINER: Final = 200  # XNNPACK takes no sum whose steps are 256 times finer than what is added
+# XNNPACK takes no sum whose steps are 256 times finer than what is added, ONNX Runtime no such
+# mean.
+MOST_FINER: Final = 200
 FAR_FROM_TIES: Final = 5e-4  # levels: float32 leaves an error of 255 × 2⁻²³, a function some more
 # What both runtimes compute of the 256 numbers that an int8 tensor can have, each in its own way.
 _TABLES: Final[Mapping[str, tuple[Callable[[Tensor], Tensor], ...]]] = {
@@ -83,11 +85,11 @@ def odd_multiples(
     """Return the ranges, those that sums join as wide as odd multiples of one width.
 
     Of what sums join, none counts in steps of less than a `MOST_MULTIPLE`th of the largest, and no
-    sum in steps of less than a `MOST_FINER`th of what it adds.
+    sum or mean in steps of less than a `MOST_FINER`th of what it takes.
     """
     widths = {step: ranges[step].width for step in grids.scale.values()}
     for op in operators:
-        if op.kind in ADDING and (made := grids.scale.get(op.outputs[0])):
+        if op.kind in {*ADDING, "MEAN"} and (made := grids.scale.get(op.outputs[0])):
             taken = [widths[grids.scale[name]] for name in op.inputs if name in grids.scale]
             widths[made] = max(widths[made], max(taken, default=0.0) / MOST_FINER)
     joined: dict[str, set[str]] = {}
