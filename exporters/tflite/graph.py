@@ -10,6 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
+from leansight.exporters.errors import ConversionError
+
 _OPERATOR_NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
@@ -48,9 +50,15 @@ class TfliteGraph:
     """The one sub-graph of a TFLite file, tensors by name, operators in the order they run."""
 
     def __init__(self, model: bytes) -> None:
-        """Read the file's bytes; ValueError if LiteRT cannot."""
+        """Read the file's bytes; ValueError if LiteRT cannot, ConversionError if it has more."""
         self._interpreter = _interpreter(model)
-        (graph,) = (root := schema.ModelT.InitFromPackedBuf(model, 0)).subgraphs
+        graph, *others = (root := schema.ModelT.InitFromPackedBuf(model, 0)).subgraphs
+        if others:
+            raise ConversionError(
+                f"litert-torch writes an operator with a graph of its own "
+                f"({others[0].name.decode()}), which has no int8 form: export the network without "
+                "it, or for another size of images"
+            )
         details = {d["name"]: d for d in self._interpreter.get_tensor_details()}
         names = [tensor.name.decode() for tensor in graph.tensors]
         self.operators = [_operator(root, op, names) for op in graph.operators]
