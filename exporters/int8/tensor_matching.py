@@ -26,6 +26,7 @@ from leansight.runtime.preprocessing import Image, network_input
 
 PROBES = 4  # one picture can make two different tensors equal: all zero, say
 TOLERANCE = 1e-3  # of the tensor's largest value: two runtimes add in different orders
+NOISE = 1e-6  # of the same: less tells no tensor from another
 # Behind a hundred layers that adds up: more is accepted where all that is different is this many
 # times further away.
 DEEP_TOLERANCE, CLEARLY = 5e-3, 20
@@ -133,7 +134,7 @@ def _equal(
         largest = max(float(np.abs(values).max()), 1e-6)
         # Equal ones, such as two gates that are closed for all probes, come in the same order.
         errors = [
-            (float(np.abs(values - others).max()), name in taken, order, name)
+            (max(float(np.abs(values - others).max()), NOISE * largest), name in taken, order, name)
             for order, (name, (size_of_other, others)) in enumerate(candidates.items())
             if size_of_other == size
         ]
