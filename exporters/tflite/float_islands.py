@@ -36,7 +36,8 @@ def find_islands(graph: TfliteGraph, matched: Collection[str]) -> frozenset[str]
     inside = set(graph.activations) - set(matched) - {graph.input, graph.output}
     while added := {*wiring.next_to(islands, inside), *wiring.between(islands)} - islands:
         islands |= added
-    # XNNPACK moves int8 numbers to another grid by a factor of 8 bits.
+    # XNNPACK moves int8 numbers to another grid by a factor with 8 bits behind the point
+    # (xnn_init_qs8_cvt_scalar_params: lrintf(256 × ratio)).
     while added := {*SharedGrids.of(graph, islands).mixed(graph, islands)}:
         islands |= added
     return frozenset(islands)
