@@ -168,29 +168,33 @@ def test_a_process_that_cannot_be_started_is_tried_again_and_leaves_no_descripto
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
-def test_sixty_lost_cameras_leave_nothing_behind(tmp_path: Path) -> None:
-    """A thousand: tests/perf/reopened_cameras.py."""
+def test_sixty_lost_cameras_leave_no_descriptor_and_no_thread_behind(tmp_path: Path) -> None:
     fates = ["is lost", "raises", "crashes", "hangs"] * 20
     opener = camera(tmp_path, *fates, frames=3)
     measured = []
     with CameraStream(opener, stale_after_s=0.3) as frames:
         for frame in frames:
             if frame.image[0, 0, 0] == 1 and openings(tmp_path) % 6 == 0:
-                measured.append((descriptors(), threading.active_count(), own_rss_bytes()))
+                measured.append((descriptors(), threading.active_count()))
             if openings(tmp_path) > 66:
                 break
-    opened, threads, memory = zip(*measured, strict=True)
+    opened, threads = zip(*measured, strict=True)
     assert max(opened) <= opened[0] + 1  # one more while a process starts
     assert set(threads) == {threads[0]}
-    assert memory[-1] - memory[1] < 1_000_000
+
+
+@pytest.mark.slow
+def test_a_process_that_loses_eighty_cameras_holds_no_more_memory() -> None:
+    """In a process of its own: what else a test worker has loaded takes and gives back more."""
+    script = Path(__file__).parents[3] / "perf" / "reopened_cameras.py"
+    ran = subprocess.run(
+        [sys.executable, str(script), "--cycles", "80"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def own_rss_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_what_hangs_in_the_kernel_is_said_and_nothing_stale_is_given(
