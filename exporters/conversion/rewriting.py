@@ -25,27 +25,32 @@ from leansight.exporters.conversion.torch_graph import (
 
 FLAT_AXES: Final = 2  # images and features
 BROADCASTING: Final = {ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor, ATEN.div.Tensor}
+_EXPANSIONS: Final = {ATEN.expand.default, ATEN.expand_as.default}
 
 
 def write_lines_as_pictures(module: fx.GraphModule, node: fx.Node) -> None:
-    """Write a convolution along a line (Conv1d) as that of a picture of one row, as int8 has it."""
+    """Write a convolution along a line (Conv1d) as that of a picture, as int8 has it.
+
+    Of one column: of one row litert-torch 0.10 writes products of matrices behind it in ranks that
+    TFLite refuses.
+    """
     if node.target not in {ATEN.conv1d.default, ATEN.conv1d.padding}:
         return
     source, defaults = input_of(node), (None, [1], [0], [1], 1)
     weight, bias, stride, padding, dilation, groups = node.args[1:] + defaults[len(node.args) - 2 :]
     kernel = value_of(module, weight)
     assert kernel is not None
-    (kernel_2d,) = add_constants(module, node, kernel[:, :, None])
-    wide = [padding if isinstance(padding, str) else [0, *numbers_of(padding)]]
+    (kernel_2d,) = add_constants(module, node, kernel[..., None])
+    wide = [padding if isinstance(padding, str) else [*numbers_of(padding), 0]]
     target = ATEN.conv2d.padding if isinstance(padding, str) else ATEN.conv2d.default
-    steps = [[1, *numbers_of(stride)], *wide, [1, *numbers_of(dilation)]]
+    steps = [[*numbers_of(stride), 1], *wide, [*numbers_of(dilation), 1]]
     channels, width = source.meta["val"].shape[1:]
     with module.graph.inserting_before(node):
         call = module.graph.call_function
-        picture = call(ATEN.reshape.default, (source, [-1, channels, 1, width]))
+        picture = call(ATEN.reshape.default, (source, [-1, channels, width, 1]))
         convolved = call(target, (picture, kernel_2d, bias, *steps, groups))
         result = call(ATEN.reshape.default, (convolved, [-1, *node.meta["val"].shape[1:]]))
-    convolved.meta["val"] = node.meta["val"][:, :, None]
+    convolved.meta["val"] = node.meta["val"][..., None]
     replace(module, node, result)
 
 
@@ -158,17 +163,40 @@ def spread_leaky(module: fx.GraphModule, node: fx.Node) -> None:
     replace(module, node, result)
 
 
+def expand_last(module: fx.GraphModule, node: fx.Node) -> None:
+    """Put axes in order before numbers are repeated along them, and not afterwards.
+
+    TFLite's converter gives other numbers for a sum of two that it finds put in order afterwards.
+    """
+    expansion = node.args[0] if node.target is ATEN.permute.default else None
+    if not isinstance(expansion, fx.Node) or expansion.target not in _EXPANSIONS:
+        return
+    source = input_of(expansion)
+    if source.meta["val"].ndim != node.meta["val"].ndim:
+        return
+    order = numbers_of(node.args[1])
+    with module.graph.inserting_before(node):
+        call = module.graph.call_function
+        permuted = call(ATEN.permute.default, (source, order))
+        result = call(ATEN.expand.default, (permuted, [*node.meta["val"].shape]))
+    permuted.meta["val"] = source.meta["val"].permute(order)
+    replace(module, node, result)
+
+
 def drop_expansion(module: fx.GraphModule, node: fx.Node) -> None:
     """Leave out what repeats numbers for sums and products, which repeat them by themselves."""
-    if node.target not in {ATEN.expand.default, ATEN.expand_as.default}:
+    if node.target not in _EXPANSIONS:
         return
-    source, shape = input_of(node), node.meta["val"].shape
+    source = input_of(node)
     for user in node.users:
         others = [part.meta.get("val") for part in user.all_input_nodes if part is not node]
-        known = [other.shape for other in others if other is not None]
-        if user.target not in BROADCASTING or known != [shape]:
+        shapes = [source.meta["val"].shape, *(other.shape for other in others if other is not None)]
+        if (
+            user.target not in BROADCASTING
+            or torch.broadcast_shapes(*shapes) != user.meta["val"].shape
+        ):
             return
-    if source.meta["val"].ndim == len(shape):
+    if source.meta["val"].ndim == node.meta["val"].ndim:
         replace(module, node, source)
 
 

@@ -8,9 +8,9 @@ other steps.
 """
 
 import math
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -18,7 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from leansight.exporters.conversion.torch_graph import ACTIVATIONS, ATEN, IMAGE_AXES, watch
+from leansight.exporters.conversion.torch_graph import (
+    ACTIVATIONS,
+    ATEN,
+    IMAGE_AXES,
+    MOVES,
+    watch,
+)
 from leansight.exporters.tflite.graph import TfliteGraph
 from leansight.exporters.tflite.shared_grids import MOVING as TFLITE_MOVING
 from leansight.runtime.extras import onnx_runtime
@@ -42,6 +48,13 @@ _SQUASHING: Mapping[object, str] = {
     ATEN.sigmoid.default: "LOGISTIC",
     ATEN.tanh.default: "TANH",
 }
+# The same of torch's nodes.
+_MOVING_NODES = MOVES | {
+    *(ATEN.expand.default, ATEN.expand_as.default, ATEN.index_select.default, ATEN.narrow.default),
+    *(ATEN.pixel_shuffle.default, ATEN.pixel_unshuffle.default, ATEN.select.int),
+    *(ATEN.slice.Tensor, ATEN.squeeze.dim, ATEN.squeeze.dims, ATEN.unsqueeze.default),
+    operator.getitem,  # one of several slices
+}
 _TOKEN_AXES = 3  # batch, tokens, features
 SAMPLES = 4096  # numbers of each tensor that are compared: big networks need not be kept whole
 
@@ -56,14 +69,14 @@ def pair_tensors(model: onnx.ModelProto, graph: TfliteGraph, pixels: Image) -> M
 
     """
     probes = [network_input(image[None]) for image in pixels[:PROBES]]
-    moving = [node for node in model.graph.node if node.op_type in MOVING]
-    sources = {name: node.input[0] for node in moving for name in node.output}
+    sources = {name: list(node.input) for node in model.graph.node for name in node.output}
+    moving = {n for node in model.graph.node if node.op_type in MOVING for n in node.output}
     squashed = {
         node.output[0]: (node.input[0], _SQUASHING[node.op_type])
         for node in model.graph.node
         if node.op_type in _SQUASHING
     }
-    return _pair(_run_onnx(model, probes), graph, probes, sources, squashed)
+    return _pair(_run_onnx(model, probes), graph, probes, sources, moving, squashed, strictly=True)
 
 
 def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Mapping[str, str]:
@@ -79,15 +92,20 @@ def pair_nodes(folded: fx.GraphModule, graph: TfliteGraph, pixels: Image) -> Map
 
     """
     probes = [network_input(image[None]) for image in pixels[:PROBES]]
+    nodes = folded.graph.nodes
+    sources = {node.name: [part.name for part in node.all_input_nodes] for node in nodes}
+    moving = {node.name for node in nodes if node.target in _MOVING_NODES}
     squashed = {
         node.name: (node.args[0].name, _SQUASHING[node.target])
-        for node in folded.graph.nodes
+        for node in nodes
         if node.target in _SQUASHING
     }
-    partners = _pair(_run_torch(folded, probes), graph, probes, squashed=squashed)
+    partners = _pair(
+        _run_torch(folded, probes), graph, probes, sources, moving, squashed, strictly=False
+    )
     fused = {
         node.args[0].name
-        for node in folded.graph.nodes
+        for node in nodes
         if node.target in ACTIVATIONS and partners.get(node.args[0].name) == partners.get(node.name)
     }
     return {name: partner for name, partner in partners.items() if name not in fused}
@@ -101,54 +119,90 @@ def _pair(
     ours: Iterator[Run],
     graph: TfliteGraph,
     probes: list[NDArray[np.float32]],
-    sources: Mapping[str, str] = MappingProxyType({}),
-    squashed: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    sources: Mapping[str, Sequence[str]],
+    moving: Collection[str],
+    squashed: Mapping[str, tuple[str, str]],
+    *,
+    strictly: bool,
 ) -> Mapping[str, str]:
     """Return the TFLite partner of each tensor.
 
-    `sources` gives for a tensor that only moves another one that other one; `squashed` gives for
-    what a function of `_SQUASHING` computes what the function takes, and TFLite's name of it.
+    `sources` gives what each tensor is computed of, and `moving` which of them only move their
+    first source: with `strictly`, these are paired only with what TFLite moves as well. `squashed`
+    gives for what a function of `_SQUASHING` computes what the function takes, and TFLite's name
+    of it.
     """
     runs = ({name: [values] for name, values in graph.run(probe).items()} for probe in probes)
     theirs = {name: values for name, (values,) in _samples(runs).items()}
     partners: dict[str, str] = {}
+    errors: dict[str, float] = {}  # of the TFLite tensors that have a partner, the first one's
+    copies: dict[str, float] = {}  # of these and of all that holds nothing but their numbers
     moved = _moved(graph)
     functions = {(op.inputs[0], op.kind): op.outputs[0] for op in graph.operators}
     for name, layouts in _samples(ours).items():
-        taken = set(partners.values())
-        allowed = moved.get(partners.get(sources.get(name, ""), ""), theirs.keys())
-        best = _equal(layouts, {c: theirs[c] for c in theirs if c in allowed}, taken)
+        given = [partners.get(source, "") for source in sources.get(name, ())]
+        allowed: Collection[str] = theirs.keys()
+        taken = errors if name in moving else copies
+        if name in moving and strictly:
+            allowed = moved.get(given[0], allowed)
+        best, error = _equal(layouts, {c: theirs[c] for c in theirs if c in allowed}, taken, given)
         if best is None and name in squashed:
             source, kind = squashed[name]
             best = functions.get((partners.get(source, ""), kind))
         if best is not None:
             partners[name] = best
+            errors.setdefault(best, error)
+            for copy in moved[best]:
+                copies.setdefault(copy, error)
     return partners
 
 
 def _equal(
-    layouts: Sequence[Sample], candidates: Mapping[str, Sample], taken: Collection[str]
-) -> str | None:
-    """Return the candidate that holds the numbers of a tensor in one of its layouts."""
+    layouts: Sequence[Sample],
+    candidates: Mapping[str, Sample],
+    taken: Mapping[str, float],
+    given: Collection[str],
+) -> tuple[str | None, float]:
+    """Return the candidate that holds the numbers of a tensor in one of its layouts.
+
+    One of `taken` is returned where no other one holds them as well: one of `given`, the partners
+    of what the tensor is computed of, where a step that TFLite leaves out changes nothing. What
+    its partner is clearly nearer to does not hold them: 0.999 x is not x.
+
+    Returns:
+        The candidate, and how far its numbers are away, as a share of the largest.
+
+    """
+    shared: tuple[str | None, float] = None, math.inf
     for size, values in layouts:
         largest = max(float(np.abs(values).max()), 1e-6)
-        # Equal ones, such as two gates that are closed for all probes, come in the same order.
-        errors = [
-            (max(float(np.abs(values - others).max()), NOISE * largest), name in taken, order, name)
-            for order, (name, (size_of_other, others)) in enumerate(candidates.items())
+        distances = {
+            name: max(float(np.abs(values - others).max()) / largest, NOISE)
+            for name, (size_of_other, others) in candidates.items()
             if size_of_other == size
+        }
+        # Equal ones, such as two gates that are closed for all probes, come in the same order.
+        ranks = [
+            (distance, name in taken, name not in given, order, name)
+            for order, (name, distance) in enumerate(distances.items())
+            if distance <= CLEARLY * taken.get(name, math.inf)
         ]
-        error, *_, best = min(errors, default=(math.inf, ""))
-        if error <= TOLERANCE * largest or (
-            error <= DEEP_TOLERANCE * largest
+        error, is_taken, *_, best = min(ranks, default=(math.inf, True, True, 0, ""))
+        if shared[0] is not None:
+            if error <= NOISE and not is_taken:
+                return best, error
+        elif error <= TOLERANCE or (
+            error <= DEEP_TOLERANCE
             and all(
-                other >= CLEARLY * error
-                for other, *_, name in errors
-                if np.abs(candidates[name][1] - candidates[best][1]).max() > error
+                distance >= CLEARLY * error
+                for name, distance in distances.items()
+                if np.abs(candidates[name][1] - candidates[best][1]).max() > error * largest
             )
         ):
-            return best
-    return None
+            if not is_taken:
+                return best, error
+            shared = best, error
+    return shared
 
 
 def _moved(graph: TfliteGraph) -> Mapping[str, Collection[str]]:
@@ -199,12 +253,12 @@ def _run_onnx(model: onnx.ModelProto, probes: list[NDArray[np.float32]]) -> Iter
     session = ort.InferenceSession(
         traced.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    names = [output.name for output in session.get_outputs()]
     for probe in probes:
         channels_first = probe.transpose(0, 3, 1, 2)
-        outputs = session.run(names, {model.graph.input[0].name: channels_first})
-        run = {name: _layouts(values) for name, values in zip(names, outputs, strict=True)}
-        yield {**run, model.graph.input[0].name: [probe]}
+        image = model.graph.input[0].name
+        outputs = session.run(computed, {image: channels_first})
+        run = {name: _layouts(values) for name, values in zip(computed, outputs, strict=True)}
+        yield {image: [probe], **run}
 
 
 def _run_torch(folded: fx.GraphModule, probes: list[NDArray[np.float32]]) -> Iterator[Run]:

@@ -19,21 +19,21 @@ LINE_AXES: Final = 3  # batch, channels, places
 
 
 def _on_lines(write: Callable[[Step], Activation]) -> Callable[[Step], Activation]:
-    """Let what is written for pictures take lines (N, C, W) as pictures of one row."""
+    """Let what is written for pictures take lines (N, C, W) as pictures of one column."""
 
     def write_either(step: Step) -> Activation:
         source = step.activation()
         if len(source.shape) != LINE_AXES:
             return write(step)
         channels, width = source.shape[1:]
-        shape = (source.shape[0], channels, 1, width)
+        shape = (source.shape[0], channels, width, 1)
         node = step.graph.call_function(torch.reshape, (step.plain().node, shape))
         picture = replace(source, node=node, shape=shape, order=tuple(range(IMAGE_AXES)))
         _, _, *places = step.shapes[0]
         as_picture = replace(
             step,
-            inputs=[picture, *(_of_one_row(value) for value in step.inputs[1:])],
-            shapes=[(*step.shapes[0][:2], 1, *places)],
+            inputs=[picture, *(_of_one_column(value) for value in step.inputs[1:])],
+            shapes=[(*step.shapes[0][:2], *places, 1)],
             attributes={key: _for_both(key, value) for key, value in step.attributes.items()},
         )
         result = write(as_picture)
@@ -42,9 +42,9 @@ def _on_lines(write: Callable[[Step], Activation]) -> Callable[[Step], Activatio
     return write_either
 
 
-def _of_one_row(value: Activation | Constant | None) -> Activation | Constant | None:
+def _of_one_column(value: Activation | Constant | None) -> Activation | Constant | None:
     if isinstance(value, np.ndarray) and value.ndim == LINE_AXES:
-        return value[:, :, None]
+        return value[..., None]
     return value
 
 
@@ -52,11 +52,11 @@ def _for_both(name: str, value: Any) -> Any:
     """Return an attribute of a layer on lines as that of one on pictures."""
     match name:
         case "pads":
-            return [0, value[0], 0, value[1]]
+            return [value[0], 0, value[1], 0]
         case "kernel_shape" | "strides" | "dilations":
-            return [1, *value]
+            return [*value, 1]
         case "output_padding":
-            return [0, *value]
+            return [*value, 0]
     return value
 
 

@@ -70,13 +70,49 @@ class AttentionPool(nn.Module):
         return self.head(pooled.reshape(1, 8))  # type: ignore[no-any-return]
 
 
-def test_a_matrix_times_a_column_is_written() -> None:
+class HiddenStates(nn.Module):
+    """EfficientViM: convolutions along lines, and a product of matrices of what they give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.states = nn.Conv2d(3, 8, 1), nn.Conv1d(8, 18, 1, bias=False)
+        self.mixed = nn.Conv1d(8, 8, 1, bias=False)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = self.features(x).flatten(2)
+        into, out = self.states(places).split(9, 1)
+        hidden = self.mixed(torch.matmul(places, into.softmax(-1).transpose(1, 2)))
+        pictures = torch.matmul(hidden, out).view(1, 8, *x.shape[2:])
+        return self.head((pictures + self.features(x)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class RelativePositions(nn.Module):
+    """BoTNet: what is known of rows and of columns, each repeated along the other, and added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.columns = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1)
+        self.head = nn.Linear(64, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (
+            layer(x).unsqueeze(2).expand(-1, -1, 8, -1, -1) for layer in (self.rows, self.columns)
+        )
+        sums = rows.permute(0, 3, 1, 4, 2) + columns.permute(0, 1, 3, 2, 4)
+        return self.head(sums.reshape(1, 64, 64).amax(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("network", [AttentionPool, HiddenStates, RelativePositions])
+def test_what_litert_torch_writes_wrongly_is_written_in_other_words(
+    network: type[nn.Module],
+) -> None:
     torch.manual_seed(0)
-    network = AttentionPool().eval()
-    floats = convert(network, Preprocessing(size=8))
+    original = network().eval()
+    floats = convert(original, Preprocessing(size=8))
     pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
     with torch.inference_mode():
-        exact = network(to_tensor(pixels)).numpy()
+        exact = original(to_tensor(pixels)).numpy()
     litert = LiteRt(model_content=floats.tflite)
     litert.allocate_tensors()
     litert.set_tensor(

@@ -122,6 +122,29 @@ def test_noise_of_a_deep_network_pairs_what_nothing_else_is_like(
     assert partners.get("bright") == partner
 
 
+def test_what_computes_is_paired_with_no_copy_of_what_it_takes() -> None:
+    """A softmax divided by its sum of 1, turned in between: ConViT."""
+    theirs = Theirs(a=np.abs, turned=np.abs, divided=np.abs)
+    theirs.operators = (Operator(kind="TRANSPOSE", inputs=("a",), outputs=("turned",)),)
+    model = onnx_of(("Abs", "image", "bright"), ("Abs", "bright", "quotient"))
+    partners = pair_tensors(model, theirs, PIXELS)
+    assert (partners["bright"], partners["quotient"]) == ("a", "divided")
+
+
+def test_a_step_that_tflite_leaves_out_has_the_partner_of_what_it_takes() -> None:
+    """The sum along an axis of one, where something before it holds the same numbers: MobileViT."""
+    theirs = Theirs(a=np.abs, b=np.abs)
+    model = onnx_of(("Abs", "image", "x"), ("Abs", "x", "y"), ("Abs", "y", "sum"))
+    assert pair_tensors(model, theirs, PIXELS) == {"image": "image", "x": "a", "y": "b", "sum": "b"}
+
+
+def test_what_is_nearly_another_tensor_is_not_that_tensor() -> None:
+    """TResNet's leaky ReLU: 0.999 x is within the tolerance of x. Here the sine of little."""
+    pixels = np.random.default_rng(0).integers(124, 133, (2, 2, 2, 1), np.uint8)
+    model = onnx_of(("Abs", "image", "x"), ("Sin", "x", "nearly"))
+    assert pair_tensors(model, Theirs(a=np.abs), pixels) == {"image": "image", "x": "a"}
+
+
 @pytest.mark.parametrize(("ours", "kind"), [("Sigmoid", "LOGISTIC"), ("Tanh", "TANH")])
 def test_a_function_that_ends_at_one_is_paired_by_what_it_takes(ours: str, kind: str) -> None:
     """Numbers that agree to a thousandth may be large; what the function gives then does not."""
