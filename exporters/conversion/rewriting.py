@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+import numpy as np
 import torch
 from torch import fx
 
@@ -191,10 +192,8 @@ def drop_expansion(module: fx.GraphModule, node: fx.Node) -> None:
     for user in node.users:
         others = [part.meta.get("val") for part in user.all_input_nodes if part is not node]
         shapes = [source.meta["val"].shape, *(other.shape for other in others if other is not None)]
-        if (
-            user.target not in BROADCASTING
-            or torch.broadcast_shapes(*shapes) != user.meta["val"].shape
-        ):
+        repeated = np.broadcast_shapes(*shapes)
+        if user.target not in BROADCASTING or repeated != user.meta["val"].shape:
             return
     if source.meta["val"].ndim == node.meta["val"].ndim:
         replace(module, node, source)
