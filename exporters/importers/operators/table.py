@@ -9,6 +9,7 @@ that a network that was written channels last ends up without any.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from leansight.exporters.importers.operators.assignments import ASSIGNMENTS
 from leansight.exporters.importers.operators.conditions import CONDITIONS
 from leansight.exporters.importers.operators.einsum import EINSUM
 from leansight.exporters.importers.operators.elementwise import ELEMENTWISE
@@ -20,6 +21,7 @@ from leansight.exporters.importers.operators.resizing import RESIZING
 from leansight.exporters.importers.operators.shapes import SHAPES
 
 OPERATORS: Final[Mapping[str, Callable[[Step], Activation | list[Activation]]]] = {
+    **ASSIGNMENTS,
     **CONDITIONS,
     **EINSUM,
     **LAYERS,
