@@ -45,6 +45,7 @@ class GraphReader:
         self._shapes = {
             value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
             for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+            if value.type.tensor_type.HasField("shape")
         }
         self._values: dict[str, Activation | Constant | None] = {"": None}
         for initializer in model.graph.initializer:
@@ -102,7 +103,7 @@ class GraphReader:
     def _write(self, node: onnx.NodeProto) -> None:
         inputs = [self._values[name] for name in node.input]
         if node.domain in _OURS and node.op_type == "Shape":
-            self._values[node.output[0]] = np.array(self._shapes[node.input[0]], np.int64)
+            self._values[node.output[0]] = np.array(self._shape(node.input[0]), np.int64)
             return
         if node.domain in _OURS and not any(isinstance(value, Activation) for value in inputs):
             self._values |= self._computed(node)
@@ -117,13 +118,21 @@ class GraphReader:
             node=node,
             name=f"{self._name}: {own.op_type} {own.name or own.output[0]}",
             inputs=inputs,
-            shapes=[self._shapes[name] for name in node.output if name],
+            shapes=[self._shape(name) for name in node.output if name],
             attributes=attributes,
             opset=self._opset,
         )
         results = OPERATORS[node.op_type](step)
         for name, value in zip(node.output, _listed(results), strict=False):
-            self._values[name] = replace(value, shape=self._shapes[name])
+            self._values[name] = replace(value, shape=self._shape(name))
+
+    def _shape(self, tensor: str) -> tuple[int, ...]:
+        shape = self._shapes.get(tensor)
+        if shape is None or not all(shape):
+            raise ConversionError(
+                f"{self._name}: the shape of {tensor} is not known before the file runs"
+            )
+        return shape
 
     def _unread(self, node: onnx.NodeProto) -> ConversionError:
         """Return the error for a node of the user's file whose operator is not known."""

@@ -37,6 +37,7 @@ _ENDS: Final[Mapping[str, End]] = {
     "Sigmoid": "sigmoid",
 }
 _QUANTIZED: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"})
+_CONSTANT_WEIGHTS: Final = 4  # the IR version from which weights need be no inputs
 _NUMPY: Final = {  # what ONNX Runtime calls an input's type
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -173,7 +174,19 @@ def _load(path: Path, name: str) -> onnx.ModelProto:
         raise ConversionError(
             f"{name} is quantized already ({min(found)}): give the float network it was made from"
         )
+    _take_weights_for_constants(model)
     return model
+
+
+def _take_weights_for_constants(model: onnx.ModelProto) -> None:
+    """List no weights among the inputs, where files before 2019 (IR 3) and Caffe2's have them all.
+
+    ONNX Runtime would fold none of them, and the shapes of what it folds in IR 3 are not inferred.
+    """
+    model.ir_version = max(model.ir_version, _CONSTANT_WEIGHTS)
+    weights = {initializer.name for initializer in model.graph.initializer}
+    for value in [value for value in model.graph.input if value.name in weights]:
+        model.graph.input.remove(value)
 
 
 def _for_one_image(model: onnx.ModelProto, image: ImageInput, name: str) -> onnx.ModelProto:

@@ -72,3 +72,19 @@ def test_newer_versions_are_read_as_far_as_onnx_knows_them(opset: int, tmp_path:
     onnx.save(version_converter.convert_version(onnx.load(file), opset), file)
     assert onnx.load(file).opset_import[0].version == opset
     require_like_runtime(file, end="softmax")
+
+
+@pytest.mark.parametrize(("ir_version", "opset"), [(3, 7), (3, 8), (4, 9), (8, 17)])
+def test_weights_may_be_listed_among_the_inputs(
+    ir_version: int, opset: int, tmp_path: Path
+) -> None:
+    """Before IR 4 they had to be: the files of ONNX's model zoo, of MXNet and of Caffe2."""
+    file = network(opset).save(tmp_path)
+    model = onnx.load(file)
+    model.ir_version = ir_version
+    model.graph.input.extend(
+        onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims)
+        for weight in model.graph.initializer
+    )
+    onnx.save(model, file)
+    require_like_runtime(file, end="softmax")
