@@ -1,20 +1,20 @@
 """A classifier as an ONNX file, read into a torch network."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
 from torch import fx
 
 from leansight.exporters.errors import ConversionError
 from leansight.exporters.importers.onnx_graph import GraphReader
-from leansight.exporters.importers.preparation.chosen_output import MOVES, choose_output
+from leansight.exporters.importers.preparation.chosen_output import choose_output
+from leansight.exporters.importers.preparation.ending import End, cut_end
 from leansight.exporters.importers.preparation.float32 import as_float32
 from leansight.exporters.importers.preparation.fused_operators import split_fused
 from leansight.exporters.importers.preparation.image_input import (
@@ -30,12 +30,6 @@ from leansight.runtime.extras import onnx_runtime
 from leansight.runtime.onnx_file import read_onnx_file
 from leansight.runtime.system.whole_files import scratch_folder
 
-End = Literal["logits", "softmax", "log-softmax", "sigmoid"]
-_ENDS: Final[Mapping[str, End]] = {
-    "Softmax": "softmax",
-    "LogSoftmax": "log-softmax",
-    "Sigmoid": "sigmoid",
-}
 _QUANTIZED: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"})
 _CONSTANT_WEIGHTS: Final = 4  # the IR version from which weights need be no inputs
 _NUMPY: Final = {  # what ONNX Runtime calls an input's type
@@ -143,7 +137,7 @@ def read_onnx(
     if image.batch > 1:
         simplified = _for_one_image(simplified, image, name)
         notes.append(f"takes {image.batch} images at once, and is read for one")
-    end = _cut_end(simplified)
+    end = cut_end(simplified)
     if end != "logits":
         notes.append(f"ends in a {end}, which is left out: it follows in the decision")
     reader = GraphReader(simplified, model, name, channels_last=image.channels_last)
@@ -242,19 +236,6 @@ def _simplified(model: bytes, name: str) -> onnx.ModelProto:
 
 def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(model, data_prop=True)
-
-
-def _cut_end(model: onnx.ModelProto) -> End:
-    """Leave out a softmax or sigmoid that ends the graph, and say which it was."""
-    producers = {name: node for node in model.graph.node for name in node.output}
-    node = producers.get(model.graph.output[0].name)
-    while node is not None and node.op_type in MOVES:
-        node = producers.get(node.input[0])
-    if node is None or node.op_type not in _ENDS:
-        return "logits"
-    end = _ENDS[node.op_type]
-    node.CopyFrom(helper.make_node("Identity", node.input, node.output, node.name))
-    return end
 
 
 def _first_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ import copy
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from leansight.exporters.conversion.inference import predict, predict_precisely
@@ -54,6 +55,12 @@ def require_same(
             f"{classifier.name} gives NaN or infinite numbers for {wrong} of {count} images: its "
             "weights hold such numbers, or become too large. Take weights of an earlier epoch"
         )
+    if classifier.end == "logits" and _are_probabilities(outputs):
+        tell(
+            f"{classifier.name} gives numbers that sum to 1 for every image, and they are read as "
+            "logits: if they are probabilities already, scores are flatter than the file's own. "
+            "Name what its softmax takes as the output"
+        )
     difference = largest_difference(classifier, logits, outputs)
     if difference <= _TOLERANCE:
         return difference
@@ -75,3 +82,9 @@ def require_same(
         f"and torch and ONNX Runtime differ by {difference:.2g}"
     )
     return difference
+
+
+def _are_probabilities(outputs: NDArray[np.float64]) -> bool:
+    return outputs.shape[1] > 1 and bool(
+        (outputs >= 0).all() and np.allclose(outputs.sum(1), 1, atol=_TOLERANCE)
+    )

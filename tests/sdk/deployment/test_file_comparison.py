@@ -83,6 +83,14 @@ def test_float_noise_is_told_and_no_accusation(capsys: pytest.CaptureFixture[str
     assert "far.onnx is ill-conditioned: float32 alone changes" in capsys.readouterr().err
 
 
+def test_probabilities_that_are_read_as_logits_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    halves = np.broadcast_to(np.array([192, 160, 160], np.uint8), PIXELS.shape)
+    differ(noise=0.0, shift=0.0, pixels=halves)
+    assert "far.onnx gives numbers that sum to 1 for every image" in capsys.readouterr().err
+    differ(noise=0.0, shift=0.0, pixels=halves - np.uint8(1))
+    assert capsys.readouterr().err == ""
+
+
 def test_of_many_images_some_are_compared() -> None:
     totals: set[int] = set()
     pixels = np.resize(PIXELS, (1000, 4, 4, 3))
