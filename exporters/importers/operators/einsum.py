@@ -1,6 +1,8 @@
 """ONNX's Einsum as a product of matrices or a dense layer, which int8 has."""
 
-from collections.abc import Callable, Mapping
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Final
 
@@ -11,26 +13,30 @@ from torch.nn import functional
 
 from leansight.exporters.importers.operators.node import Activation, Constant, Step
 
-_TWO: Final = 2  # what a product of matrices takes
+Operand = tuple[str, Activation | Constant]  # a letter for each axis, and what has these axes
 
 
 def _einsum(step: Step) -> Activation:
     """Write a sum over products of two, whose axes are in both, in one alone, or summed over."""
-    terms, given = _read_equation(step)
-    operands = list(zip(terms, step.inputs, strict=True))
-    if not isinstance(step.inputs[0], Activation):
+    operands, given = _read_equation(step)
+    operands = [_without_idle_axes(step, operands, i, given) for i in range(len(operands))]
+    if not isinstance(operands[0][1], Activation):
         operands.reverse()  # a product is the same either way, and a layer's weights come second
-    (one, first), (other, second) = operands
+    one, first = operands[0]
     assert isinstance(first, Activation)
+    call = step.graph.call_function
+    if len(operands) == 1:
+        node = step.in_order(first).node
+        return step.call(torch.permute, node, tuple(one.index(n) for n in given))
+    other, second = operands[1]
     sizes = dict(zip(one, first.shape, strict=True))
-    if second is not None:
-        sizes |= dict(zip(other, second.shape, strict=True))
+    sizes_of_second = dict(zip(other, second.shape, strict=True))
+    if any(sizes[n] != sizes_of_second[n] for n in sizes.keys() & sizes_of_second.keys()):
+        raise _unread(step)
+    sizes |= sizes_of_second
     both = [n for n in given if n in one and n in other]
     summed = [n for n in one if n in other and n not in given]
     lefts, rights = ([n for n in term if n not in (*both, *summed)] for term in (one, other))
-    if not {*lefts, *rights} <= {*given}:
-        raise _unread(step)
-    call = step.graph.call_function
     left = _matrices(step, first, one, (both, lefts, summed), sizes)
     if isinstance(second, np.ndarray) and not both:
         rows = _in_order(second, other, (rights, summed), sizes)
@@ -41,7 +47,6 @@ def _einsum(step: Step) -> Activation:
             (left, step.weights(_in_order(second, other, (both, summed, rights), sizes))),
         )
     else:
-        assert isinstance(second, Activation)
         result = call(
             torch.matmul, (left, _matrices(step, second, other, (both, summed, rights), sizes))
         )
@@ -50,24 +55,56 @@ def _einsum(step: Step) -> Activation:
     return step.call(torch.permute, spread, tuple(order.index(n) for n in given))
 
 
-def _read_equation(step: Step) -> tuple[list[str], str]:
-    """Return a letter for each axis of the inputs, and those of the result."""
+def _read_equation(step: Step) -> tuple[list[Operand], str]:
+    """Return the inputs with a letter for each axis, and the letters of the result."""
     equation = step.attributes["equation"].decode().replace(" ", "")
     taken, arrow, given = equation.partition("->")
+    values = [value for value in step.inputs if value is not None]
     terms = taken.split(",")
-    letters = "".join(terms)
-    if not arrow:  # those that occur once, in alphabetical order
-        given = "".join(sorted(n for n in letters if letters.count(n) == 1))
-    if len(terms) != _TWO or "." in equation or any(len({*t}) < len(t) for t in (*terms, given)):
+    if len(terms) != len(values) or len(terms) > 2:  # noqa: PLR2004 -- what a product takes
         raise _unread(step)
-    return terms, given
+    free = [n for n in string.ascii_letters if n not in equation]
+    longest = max(
+        len(v.shape) - len(t.replace("...", "")) for t, v in zip(terms, values, strict=True)
+    )
+    rest = "".join(free[:longest]) if "." in equation else ""
+    terms = [
+        term.replace("...", rest[len(rest) - (len(value.shape) - len(term.replace("...", ""))) :])
+        for term, value in zip(terms, values, strict=True)
+    ]
+    letters = "".join(terms)
+    if not arrow:  # those that occur once, in alphabetical order, behind those of the dots
+        given = "..." + "".join(
+            sorted(n for n in letters if letters.count(n) == 1 and n not in rest)
+        )
+    given = given.replace("...", rest)
+    if any(len({*term}) < len(term) for term in (*terms, given)):
+        raise _unread(step)
+    return list(zip(terms, values, strict=True)), given
+
+
+def _without_idle_axes(step: Step, operands: Sequence[Operand], index: int, given: str) -> Operand:
+    """Sum over the axes that one input alone has, and the result has not."""
+    term, value = operands[index]
+    others = {n for at, (other, _) in enumerate(operands) for n in other if at != index}
+    idle = tuple(at for at, n in enumerate(term) if n not in others and n not in given)
+    left = "".join(n for at, n in enumerate(term) if at not in idle)
+    if not idle:
+        return term, value
+    if isinstance(value, np.ndarray):
+        return left, value.sum(idle)
+    shape = tuple(length for at, length in enumerate(value.shape) if at not in idle)
+    node = step.graph.call_function(torch.sum, (step.in_order(value).node, idle))
+    return left, replace(
+        value, node=node, shape=shape, order=tuple(range(len(shape))), affine=False
+    )
 
 
 def _unread(step: Step) -> Exception:
     equation = step.attributes["equation"].decode()
     return step.refuse(
-        f"{equation} is not read: only sums over two inputs are, with no axis that one input alone "
-        "has and the result has not"
+        f"{equation} is not read: only sums over one input or two are, with each letter once in "
+        "each, and as many places along it in both"
     )
 
 
