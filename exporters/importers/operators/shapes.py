@@ -3,11 +3,13 @@
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Final
 
 import numpy as np
 import onnx
 import torch
+from torch import fx
 from torch.nn import functional
 
 from leansight.exporters.importers.operators.node import Activation, Step
@@ -52,7 +54,7 @@ def _expand(step: Step) -> Activation:
 def _concat(step: Step) -> Activation:
     computed = [i for i, value in enumerate(step.inputs) if isinstance(value, Activation)]
     if len(computed) < len(step.inputs):
-        return _concat_with_constants(step, computed)
+        return _concat_with_constants(step)
     parts = [step.activation(i) for i in computed]
     if len({part.order for part in parts}) > 1:
         parts = [step.plain(i) for i in computed]
@@ -62,27 +64,32 @@ def _concat(step: Step) -> Activation:
     return step.like(parts[0], torch.cat, nodes, parts[0].order[axis], positive=positive)
 
 
-def _concat_with_constants(step: Step, computed: Sequence[int]) -> Activation:
+def _concat_with_constants(step: Step) -> Activation:
     """Write a concatenation with constants, such as a class token, as padding and a sum."""
-    shape = step.shapes[0]
-    axis = step.attributes["axis"] % len(shape)
-    if len(computed) != 1:
-        raise step.refuse("constants between more than one activation are not read")
-    source = step.plain(computed[0])
-    sizes = [
-        source.shape[axis] if i in computed else step.constant(i).shape[axis]
-        for i in range(len(step.inputs))
-    ]
-    parts = [
-        np.zeros(source.shape) if i in computed else step.constant(i)
-        for i in range(len(step.inputs))
-    ]
-    sides = [0] * (2 * len(shape))  # torch begins with the last axis
-    at = 2 * (len(shape) - 1 - axis)
-    sides[at], sides[at + 1] = sum(sizes[: computed[0]]), sum(sizes[computed[0] + 1 :])
-    padded = step.graph.call_function(functional.pad, (source.node, tuple(sides)))
-    added = step.weights(np.concatenate(parts, axis))
-    return step.like(source, operator.add, padded, added)
+    axis = step.attributes["axis"] % len(step.shapes[0])
+    parts: list[tuple[fx.Node, int, int]] = []  # what is computed, and zeros before and behind it
+    before, constants = 0, []
+    for i, value in enumerate(step.inputs):
+        if isinstance(value, Activation):
+            parts.append((step.plain(i).node, before, 0))
+            before = 0
+            constants.append(np.zeros(value.shape))
+        else:
+            constants.append(step.constant(i))
+            length = constants[-1].shape[axis]
+            if parts:
+                node, first, behind = parts[-1]
+                parts[-1] = node, first, behind + length
+            else:
+                before += length
+    sides = [(0, 0)] * (len(step.shapes[0]) - 1 - axis)  # torch begins with the last axis
+    call = step.graph.call_function
+    padded = tuple(
+        call(functional.pad, (node, tuple(chain(*sides, ends)))) if any(ends) else node
+        for node, *ends in parts
+    )
+    node = call(torch.cat, (padded, axis)) if len(padded) > 1 else padded[0]
+    return step.call(operator.add, node, step.weights(np.concatenate(constants, axis)))
 
 
 def _split(step: Step) -> list[Activation]:

@@ -50,3 +50,22 @@ def test_padding_may_name_its_axes(tmp_path: Path) -> None:
         "Mul", file.constant(numbers(1, 1, 10, 9))
     )
     require_like_runtime(file.classes(3).save(tmp_path))
+
+
+@pytest.mark.parametrize("axis", [1, 2, -1])
+@pytest.mark.parametrize("parts", ["ca", "ac", "aca", "ccaac", "cacacc"])
+def test_constants_may_be_anywhere_in_a_concatenation(
+    parts: str, axis: int, tmp_path: Path
+) -> None:
+    file = File()
+    shape = [1, 3, 8, 8]
+    computed = file.then("Transpose", perm=[0, 1, 3, 2]).last
+    names, length = [], 0
+    for number, part in enumerate(parts):
+        constant = [*shape]
+        constant[axis] = number + 1
+        names.append(computed if part == "a" else file.constant(numbers(*constant)))
+        length += shape[axis] if part == "a" else number + 1
+    shape[axis] = length
+    file.node("Concat", *names, axis=axis).then("Mul", file.constant(numbers(*shape)))
+    require_like_runtime(file.classes(shape[1]).save(tmp_path))
