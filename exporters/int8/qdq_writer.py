@@ -1,5 +1,6 @@
 """QDQ: an ONNX graph with QuantizeLinear and DequantizeLinear around what ONNX Runtime fuses."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -162,10 +163,10 @@ class QdqWriter:
         if grid := self._grids.get(node.input[0]):
             self.requantize(node, name, grid)
 
-    def take_exact(self, node: onnx.NodeProto) -> None:
+    def take_exact(self, node: onnx.NodeProto, *, but: Collection[str] = ()) -> None:
         """Let a node in float read what is before it in float, as it was before it was rounded."""
         for index, name in enumerate(node.input):
-            if name in self._exact:
+            if name in self._exact and name not in but:
                 node.input[index] = f"{name}_exact"
 
     def requantize(

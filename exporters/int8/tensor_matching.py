@@ -154,7 +154,64 @@ def _pair(
             errors.setdefault(best, error)
             for copy in moved[best]:
                 copies.setdefault(copy, error)
-    return partners
+    return _choose_copies(partners, graph, theirs, sources, moving) if strictly else partners
+
+
+def _choose_copies(
+    partners: Mapping[str, str],
+    graph: TfliteGraph,
+    theirs: Mapping[str, Sample],
+    sources: Mapping[str, Sequence[str]],
+    moving: Collection[str],
+) -> Mapping[str, str]:
+    """Return the partners, of equal copies those that are read for the same.
+
+    TFLite may have a tensor twice, on its grid for one reader and in float for another.
+    """
+    found = dict(partners)
+    moved = _moved(graph)
+    makers = {name: op for op in graph.operators for name in op.outputs}
+    readers: dict[str, list[str]] = {}
+    for reader, given in sources.items():
+        for source in given:
+            readers.setdefault(source, []).append(reader)
+    for name in reversed([name for name in partners if name in moving]):
+        current = found[name]
+        size, numbers = theirs[current]
+        copies = [
+            copy
+            for copy in moved.get(found.get(sources[name][0], ""), ())
+            if theirs[copy][0] == size and np.array_equal(theirs[copy][1], numbers)
+        ]
+        if len(copies) < 2:  # noqa: PLR2004 -- nothing to choose between
+            continue
+        behind = _first_paired(name, readers, found)
+        read = [{found[r], *makers[found[r]].inputs} for r in behind if found[r] in makers]
+        ranks = {
+            copy: (
+                sum(bool(inputs.intersection(moved[copy])) for inputs in read),
+                -len(moved[copy]),  # what is moved on for others as well serves them all
+                copy == current,
+            )
+            for copy in copies
+        }
+        if ranks[max(copies, key=ranks.__getitem__)][0] > ranks[current][0]:
+            found[name] = max(copies, key=ranks.__getitem__)
+    return found
+
+
+def _first_paired(
+    name: str, readers: Mapping[str, Sequence[str]], partners: Mapping[str, str]
+) -> Collection[str]:
+    """Return what is computed of a tensor and has a partner, directly or by steps without one."""
+    found, steps, behind = set[str](), {name}, [name]
+    while behind:
+        given = set(readers.get(behind.pop(), ()))
+        found |= given & partners.keys()
+        without = given - partners.keys() - steps
+        steps |= without
+        behind += without
+    return found
 
 
 def _equal(

@@ -58,7 +58,8 @@ def quantize_onnx(
     floats = find_floats(graph, quantized, partners)
     for node in list(writer.graph.node):
         if floats.issuperset(node.output):
-            writer.take_exact(node)
+            rounded = _read_rounded(node, graph, quantized, partners)
+            writer.take_exact(node, but=rounded)
         if partners.get(node.output[0]) in islands and node.op_type not in MOVING:
             node.doc_string = FLOAT_MARK
         if node.op_type in ACTIVATIONS and _shares_grid(quantized, partners, node):
@@ -108,6 +109,39 @@ def find_floats(
     ):
         floats |= added
     return frozenset(floats)
+
+
+def _read_rounded(
+    node: onnx.NodeProto,
+    graph: onnx.GraphProto,
+    quantized: TfliteGraph,
+    partners: Mapping[str, str],
+) -> frozenset[str]:
+    """Return which inputs of a node in float TFLite reads from their grid there, not as they were.
+
+    Told by what the node gives, or the first that has a partner behind it: whether TFLite computes
+    that of the tensor in float.
+    """
+    behind, known = set(node.output), set[str]()
+    while behind:
+        known |= {partners[name] for name in behind if name in partners}
+        behind = {
+            name
+            for reader in graph.node
+            if (behind - partners.keys()).intersection(reader.input)
+            for name in reader.output
+        }
+    given = {name for name in node.input if name in partners} if known else set()
+    return frozenset(name for name in given if not known & _in_float(quantized, partners[name]))
+
+
+def _in_float(graph: TfliteGraph, tensor: str) -> set[str]:
+    """Return a tensor in float and all that is computed of it before it is rounded."""
+    found = {tensor}
+    for op in graph.operators:
+        if op.kind != "QUANTIZE" and found.intersection(op.inputs):
+            found.update(op.outputs)
+    return found
 
 
 def _quantize_constants(

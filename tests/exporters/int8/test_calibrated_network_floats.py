@@ -1,5 +1,6 @@
 """Networks with layers that have no int8 form, or had none: both files give the same numbers."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ import pytest
 import torch
 from int8_files import Tflite, optimised
 from numpy.typing import NDArray
+from timm.models.mvitv2 import MultiScaleVit, MultiScaleVitCfg
 from torch import Tensor, nn
 from torch.nn import functional
 from trained_networks import prepared
 
 from leansight.exporters.conversion.convert import convert
 from leansight.exporters.errors import ConversionError
+from leansight.exporters.importers.onnx_reader import read_onnx
 from leansight.exporters.int8.calibrated_network import CalibratedNetwork, calibrate_network
 from leansight.exporters.int8.tensor_matching import MOVING
 from leansight.exporters.verification.float_layers import names_of_float_layers
@@ -415,3 +418,25 @@ def test_layers_in_float_are_named_and_no_layer_with_weights_is_among_them(mixed
 def test_a_network_of_integers_alone_may_be_asked_for(mixed: Made) -> None:
     with pytest.raises(ConversionError, match=r"TFLite has no integers for .*SOFTMAX.* here"):
         mixed.found.require_no_islands()
+
+
+def test_what_two_branches_read_is_rounded_for_the_same_one(tmp_path: Path) -> None:
+    """MViTv2: positions take what a layer norm gives in float, a product takes it from its grid."""
+
+    def build() -> nn.Module:
+        layout = MultiScaleVitCfg(
+            depths=(1, 2), embed_dim=(16, 32), num_heads=(1, 2), use_cls_token=False
+        )
+        network = MultiScaleVit(layout, img_size=(SIZE, SIZE), num_classes=5).eval()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+        example, file = torch.zeros(1, 3, SIZE, SIZE), tmp_path / "mvit.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's older exporter
+            torch.onnx.export(network, (example,), file, dynamo=False, opset_version=17)
+        return read_onnx(file, size=SIZE, channels=3).network
+
+    made = make(build)
+    apart = np.abs(made.logits["tflite"] - made.logits["onnx"])
+    assert (apart == 0).mean() > 0.95

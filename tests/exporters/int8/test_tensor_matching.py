@@ -131,6 +131,23 @@ def test_what_computes_is_paired_with_no_copy_of_what_it_takes() -> None:
     assert (partners["bright"], partners["quotient"]) == ("a", "divided")
 
 
+def test_of_equal_copies_the_one_that_is_read_for_the_same_is_the_partner() -> None:
+    """Two of a layer norm in MViTv2: one on its grid, one in float. Between, a step without one."""
+    theirs = Theirs(
+        a=np.abs, first=np.abs, second=np.abs, less=lambda image: -np.sin(np.abs(image))
+    )
+    theirs.operators = (
+        Operator(kind="RESHAPE", inputs=("a",), outputs=("first",)),
+        Operator(kind="RESHAPE", inputs=("a",), outputs=("second",)),
+        Operator(kind="NEG", inputs=("second",), outputs=("less",)),
+    )
+    model = onnx_of(
+        ("Abs", "image", "x"), ("Identity", "x", "copy"), ("Sin", "copy", "y"), ("Neg", "y", "z")
+    )
+    partners = pair_tensors(model, theirs, PIXELS)
+    assert partners == {"image": "image", "x": "a", "copy": "second", "z": "less"}
+
+
 def test_a_step_that_tflite_leaves_out_has_the_partner_of_what_it_takes() -> None:
     """The sum along an axis of one, where something before it holds the same numbers: MobileViT."""
     theirs = Theirs(a=np.abs, b=np.abs)
