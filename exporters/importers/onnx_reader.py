@@ -173,7 +173,7 @@ def _load(path: Path, name: str) -> onnx.ModelProto:
 
 
 def _take_weights_for_constants(model: onnx.ModelProto) -> None:
-    """List no weights among the inputs, where files before 2019 (IR 3) and Caffe2's have them all.
+    """List no weights among the inputs, where files of IR 3 and older have them all.
 
     ONNX Runtime would fold none of them, and the shapes of what it folds in IR 3 are not inferred.
     """

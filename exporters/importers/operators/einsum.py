@@ -92,7 +92,7 @@ def _without_idle_axes(step: Step, operands: Sequence[Operand], index: int, give
     if not idle:
         return term, value
     if isinstance(value, np.ndarray):
-        return left, value.sum(idle)
+        return left, np.asarray(value.sum(idle))  # a constant of no axes is one, too
     shape = tuple(length for at, length in enumerate(value.shape) if at not in idle)
     node = step.graph.call_function(torch.sum, (step.in_order(value).node, idle))
     return left, replace(

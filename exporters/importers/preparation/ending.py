@@ -18,7 +18,12 @@ Producers = Mapping[str, onnx.NodeProto]
 
 
 def cut_end(model: onnx.ModelProto) -> End:
-    """Leave out, in place, what makes probabilities of the logits, and say which it was."""
+    """Leave out, in place, what makes probabilities of the logits, and say which it was.
+
+    Args:
+        model: with the shape of every tensor, for one image.
+
+    """
     producers = {name: node for node in model.graph.node for name in node.output}
     node = producers.get(model.graph.output[0].name)
     bounds = []
@@ -28,7 +33,13 @@ def cut_end(model: onnx.ModelProto) -> End:
     if node is None:
         return "logits"
     end, source = _ENDS.get(node.op_type, "logits"), node.input[0]
-    if written_out := _written_out(node, producers):
+    single = {
+        value.name
+        for value in model.graph.value_info
+        if value.type.tensor_type.HasField("shape")
+        and all(dim.dim_value == 1 for dim in value.type.tensor_type.shape.dim)
+    }
+    if (written_out := _written_out(node, producers)) and node.input[1] in single:
         end, source = "softmax", written_out
     is_probability = end in {"softmax", "sigmoid"}
     if end == "logits" or not all(is_probability and _is_idle(model, clip) for clip in bounds):

@@ -78,7 +78,7 @@ def test_newer_versions_are_read_as_far_as_onnx_knows_them(opset: int, tmp_path:
 def test_weights_may_be_listed_among_the_inputs(
     ir_version: int, opset: int, tmp_path: Path
 ) -> None:
-    """Before IR 4 they had to be: the files of ONNX's model zoo, of MXNet and of Caffe2."""
+    """Before IR 4 they had to be."""
     file = network(opset).save(tmp_path)
     model = onnx.load(file)
     model.ir_version = ir_version

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from onnx_files import File, numbers, require_like_runtime
 
@@ -10,7 +11,7 @@ from leansight.exporters.importers.preparation.ending import End
 
 
 def exponentials(file: File, *, shifted: bool) -> File:
-    """End in exp(x) / sum(exp(x)), as Keras 1 and hand-written files have it."""
+    """End in exp(x) / sum(exp(x))."""
     if shifted:
         logits = file.last
         largest = file.then("ReduceMax", axes=[1]).last
@@ -18,6 +19,13 @@ def exponentials(file: File, *, shifted: bool) -> File:
     powers = file.then("Exp").last
     total = file.then("ReduceSum", axes=[1]).last
     return file.node("Div", powers, total)
+
+
+def of_halves(file: File) -> File:
+    """End in the shares of each of two halves of the classes."""
+    powers = file.then("Reshape", file.constant([1, 2, 2], np.int64)).then("Exp").last
+    file.node("Div", powers, file.then("ReduceSum", axes=[2]).last)
+    return file.then("Reshape", file.constant([1, 4], np.int64))
 
 
 def clipped(file: File, low: float, high: float) -> File:
@@ -33,6 +41,7 @@ ENDS: dict[str, tuple[int, Callable[[File], File], End]] = {
     "and clipped by an old Clip": (9, lambda f: clipped(f.then("Softmax"), -1.0, 1.0), "softmax"),
     "clipped to less": (11, lambda f: clipped(f.then("Softmax"), 0.1, 1.0), "logits"),
     "clipped to nothing": (11, lambda f: clipped(f.then("LogSoftmax"), -3.0, 1.0), "logits"),
+    "a quotient of another sum": (11, of_halves, "logits"),
     "another quotient": (
         11,
         lambda f: f.then("Exp").node("Div", f.last, f.constant(3.0)),
